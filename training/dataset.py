@@ -1,0 +1,74 @@
+"""The rows that training reads: model inputs as of each pattern's time, and what became of it.
+
+Only NumPy is imported here, so loading rows costs nothing of the training stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db_functions.contract import CLASSES, INPUTS
+from training.errors import InvalidDataset
+
+NEGATIVE, NEUTRAL, POSITIVE = range(len(CLASSES))
+
+_OWN_COLUMNS: Final = ("outcome", "detected_at", "outcome_at", "pattern_id", "symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Labelled patterns, oldest first.
+
+    ``inputs`` are the scoring contract's, each [N, ...]; ``outcome`` int8 [N] indexes ``contract.CLASSES``;
+    ``detected_at`` and ``outcome_at`` are int64 Unix seconds [N], the label window's two ends, both inclusive.
+    Raises InvalidDataset when lengths differ, an input is missing, or rows are not in order of ``detected_at``.
+    """
+
+    inputs: Mapping[str, NDArray[Any]]
+    outcome: NDArray[np.int8]
+    detected_at: NDArray[np.int64]
+    outcome_at: NDArray[np.int64]
+    pattern_id: NDArray[np.object_]
+    symbol: NDArray[np.object_]
+
+    def __post_init__(self) -> None:
+        # Lists are accepted from callers; arrays are what everything after this relies on.
+        for name in ("pattern_id", "symbol"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=object))
+        missing = [name for name in INPUTS if name not in self.inputs]
+        if missing:
+            raise InvalidDataset(f"the dataset lacks the model inputs {', '.join(missing)}")
+        lengths = {name: len(getattr(self, name)) for name in _OWN_COLUMNS}
+        lengths |= {name: len(values) for name, values in self.inputs.items()}
+        if len(set(lengths.values())) > 1:
+            raise InvalidDataset(f"the dataset's columns differ in length: {lengths}")
+        if np.any(np.diff(self.detected_at) < 0):
+            raise InvalidDataset("the dataset's rows are not in order of detected_at")
+        if not np.isin(self.outcome, range(len(CLASSES))).all():
+            raise InvalidDataset(f"outcomes must be 0..{len(CLASSES) - 1} ({', '.join(CLASSES)})")
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    @property
+    def positive(self) -> NDArray[np.bool_]:
+        """Which rows ended at their target, [N]."""
+        return np.asarray(self.outcome == POSITIVE)
+
+    def class_counts(self) -> dict[str, int]:
+        """Rows of each class, in the contract's order."""
+        counts = np.bincount(self.outcome, minlength=len(CLASSES))
+        return dict(zip(CLASSES, counts.tolist(), strict=True))
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Dataset:
+        """The rows that ``index`` selects; it must keep them in order."""
+        return replace(
+            self,
+            inputs={name: values[index] for name, values in self.inputs.items()},
+            **{name: getattr(self, name)[index] for name in _OWN_COLUMNS},
+        )

@@ -1,0 +1,21 @@
+"""What training refuses to do, each with a message a person can act on."""
+
+from __future__ import annotations
+
+from db_functions.errors import InvalidModel, ScoringError
+
+
+class TooFewRows(ScoringError):
+    """There are too few labelled rows to train on; label more outcomes or widen --since and --until."""
+
+
+class UnknownLearner(ScoringError):
+    """No learner of that name; `python -m training train --help` lists them."""
+
+
+class ParityFailed(InvalidModel):
+    """The exported graph does not answer as the fitted model does; it is not registered."""
+
+
+class InvalidDataset(ScoringError):
+    """The training rows are not in the shape that training needs."""

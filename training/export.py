@@ -1,0 +1,178 @@
+"""One file from raw bars to calibrated probability: features, ensemble and calibration joined as an ONNX graph.
+
+:class:`FittedModel` is the same chain in NumPy and scikit-learn, the answer that the file must give; ``verify``
+compares the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ndonnx as ndx
+import numpy as np
+import onnx
+import spox
+from numpy.typing import NDArray
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+
+from db_functions.contract import (
+    CLASSES,
+    CONTRACT_VERSION,
+    INPUTS,
+    META_CONTRACT_VERSION,
+    META_FEATURE_NAMES,
+    META_MIN_BARS,
+    META_MODEL_VERSION,
+    OPTIONAL_OUTPUTS,
+    OUTPUTS,
+    Arrays,
+    TensorSpec,
+)
+from training import features as feature_code
+from training.calibrate import Calibration
+from training.features.graph import trace
+from training.learners import FittedEnsemble, limit, to_float32
+
+OPSETS: Final = {"": 21, "ai.onnx.ml": 3}
+"""Operator sets asked of the converter; the joined graph may carry the newer one that ndonnx writes."""
+_DIGEST_CHARACTERS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FittedModel:
+    """A fitted ensemble and its calibration."""
+
+    ensemble: FittedEnsemble
+    calibration: Calibration
+
+    def answer(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """The contract's outputs for raw ``inputs``, by NumPy and scikit-learn."""
+        return self.answer_from(feature_code.compute(inputs, np))
+
+    def answer_from(self, features: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """The contract's outputs for features [N, F] already computed."""
+        calibrated = self.calibration.apply(self.ensemble.probabilities(features), np).astype(np.float32)
+        return {"ml_confidence": calibrated[:, 2], "probabilities": calibrated, "features": to_float32(features)}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A finished file and what it says of itself."""
+
+    version: str
+    onnx: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.onnx).hexdigest()
+
+
+def export(model: FittedModel, *, version: str | None = None) -> Exported:
+    """Write ``model`` as one self-contained ONNX file, the same bytes for the same model.
+
+    Without ``version``, it is the algorithm and the first ten hex digits of the file's own SHA-256 before the version
+    is put in: equal models get equal names, on any machine with the same toolchain.
+    """
+    proto = _join(model)
+    properties = {
+        META_CONTRACT_VERSION: str(CONTRACT_VERSION),
+        META_FEATURE_NAMES: json.dumps(list(feature_code.FEATURE_NAMES)),
+        META_MIN_BARS: str(feature_code.MIN_BARS),
+    }
+    if version is None:
+        digest = hashlib.sha256(_serialise(proto, properties)).hexdigest()
+        version = f"{model.ensemble.algorithm}-{digest[:_DIGEST_CHARACTERS]}"
+    data = _serialise(proto, properties | {META_MODEL_VERSION: version})
+    names = tuple(item.name for item in proto.graph.input)
+    return Exported(version, data, names, tuple(item.name for item in proto.graph.output))
+
+
+def _serialise(proto: onnx.ModelProto, properties: Mapping[str, str]) -> bytes:
+    onnx.helper.set_model_props(proto, dict(sorted(properties.items())))
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def _join(model: FittedModel) -> onnx.ModelProto:
+    inputs, features = trace()
+    cast = ndx.astype(features, ndx.float32)
+    ensemble = model.ensemble
+    limited = limit(cast, ndx.asarray(ensemble.low[None, :]), ndx.asarray(ensemble.high[None, :]), ndx)
+    vote = spox.inline(_convert(ensemble))(features=limited.unwrap_spox())["probabilities"]
+    uncalibrated = _three_columns(ndx.astype(ndx.asarray(vote), ndx.float64), ensemble.classes)
+    calibrated = ndx.astype(model.calibration.apply(uncalibrated, ndx), ndx.float32)
+    outputs = {"ml_confidence": calibrated[:, 2], "probabilities": calibrated, "features": cast}
+    proto = spox.build(
+        {name: array.unwrap_spox() for name, array in inputs.items()},
+        {name: array.unwrap_spox() for name, array in outputs.items()},
+        drop_unused_inputs=True,
+    )
+    _tidy(proto.graph)
+    for tensors, specs in ((proto.graph.input, INPUTS), (proto.graph.output, {**OUTPUTS, **OPTIONAL_OUTPUTS})):
+        for tensor in tensors:
+            _state_shape(tensor, specs[tensor.name])
+    return proto
+
+
+def _convert(ensemble: FittedEnsemble) -> Any:
+    """The fitted pipeline alone, float32 ``features`` [N, F] to ``probabilities`` [N, classes seen]."""
+    width = len(ensemble.low)
+    return convert_sklearn(
+        ensemble.estimator,
+        name="ensemble",
+        initial_types=[("features", FloatTensorType([None, width]))],
+        final_types=[("label", Int64TensorType([None])), ("probabilities", FloatTensorType([None, None]))],
+        target_opset=OPSETS,
+        options={id(ensemble.estimator): {"zipmap": False}},
+    )
+
+
+def _three_columns(probabilities: ndx.Array, classes: tuple[int, ...]) -> ndx.Array:
+    """[N, classes seen] to [N, 3], with zeros for a class never seen."""
+    nothing = probabilities[:, :1] * 0.0
+    columns = [
+        probabilities[:, classes.index(c) : classes.index(c) + 1] if c in classes else nothing
+        for c in range(len(CLASSES))
+    ]
+    return ndx.concat(columns, axis=1)
+
+
+def _state_shape(tensor: onnx.ValueInfoProto, spec: TensorSpec) -> None:
+    """Write the contract's shape on a graph input or output: joining two graphs loses the fixed axes."""
+    lengths = [len(feature_code.FEATURE_NAMES) if length is None else length for length in spec.shape]
+    shape = tensor.type.tensor_type.shape
+    del shape.dim[:]
+    shape.dim.add().dim_param = "N"
+    for length in lengths:
+        shape.dim.add().dim_value = length
+
+
+def _tidy(graph: onnx.GraphProto) -> None:
+    """Put the inputs in the contract's order (the builder's is arbitrary) and drop nodes that nothing reads."""
+    inputs = sorted(graph.input, key=lambda item: list(INPUTS).index(item.name))
+    del graph.input[:]
+    graph.input.extend(inputs)
+    used = {item.name for item in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            used |= _names_read(node)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+
+
+def _names_read(node: onnx.NodeProto) -> set[str]:
+    names = set(node.input)
+    for attribute in node.attribute:
+        for branch in (attribute.g, *attribute.graphs):
+            names.update(item.name for item in branch.output)
+            names.update(*(_names_read(inner) for inner in branch.node))
+    return names

@@ -1,0 +1,124 @@
+"""The parity gate: the file, in ONNX Runtime, must answer as the fitted model does in scikit-learn and NumPy.
+
+Real raw inputs are replayed at batch 1, at the worker's size, and all at once. Nothing registers without passing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from db_functions.contract import PARITY_TOLERANCE, Arrays
+from db_functions.golden import Golden, largest_difference
+from training.dataset import Dataset
+from training.errors import ParityFailed
+from training.export import FittedModel
+
+GATE_ROWS: Final = 5_000
+GOLDEN_ROWS: Final = 64
+_EDGE_SHARE: Final = 0.125
+"""Of the rows chosen, for each kind of edge: short histories, missing levels, no rule confidence."""
+WORKER_BATCH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """What the gate compared and the largest difference it found (relative where values exceed 1)."""
+
+    max_abs_diff: float
+    output: str
+    rows: int
+    batch_sizes: tuple[int, ...]
+    tolerance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"batch_sizes": list(self.batch_sizes)}
+
+
+def open_session(data: bytes) -> ort.InferenceSession:
+    """A session as the worker runs it: one thread, so that scores are bit-identical at every batch size."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def golden_rows(model: FittedModel, dataset: Dataset, rows: int = GOLDEN_ROWS) -> Golden:
+    """Choose ``rows`` of ``dataset`` and record the fitted model's answers to them."""
+    inputs = dataset.take(choose_rows(dataset, rows)).inputs
+    return Golden(inputs, model.answer(inputs))
+
+
+def choose_rows(dataset: Dataset, rows: int) -> NDArray[np.intp]:
+    """Indexes, in order, spread over the whole time, with every kind of edge that the data has."""
+    count = len(dataset)
+    if count <= rows:
+        return np.arange(count)
+    inputs = dataset.inputs
+    edges = (
+        np.isnan(inputs["bars"][:, 0, 0]),
+        np.isnan(inputs["levels"]).any(axis=1),
+        np.isnan(inputs["rule_confidence"]),
+    )
+    share = int(rows * _EDGE_SHARE)
+    chosen = [_spread(np.flatnonzero(edge), share) for edge in edges]
+    rest = np.setdiff1d(np.arange(count), np.concatenate(chosen))
+    return np.sort(np.concatenate([*chosen, _spread(rest, rows - len(np.unique(np.concatenate(chosen))))]))
+
+
+def check_parity(
+    data: bytes,
+    golden: Golden,
+    *,
+    batch_sizes: Sequence[int] | None = None,
+    tolerance: float = PARITY_TOLERANCE,
+    progress: bool = False,
+) -> ParityReport:
+    """Replay ``golden`` through the ONNX file ``data``.
+
+    Batch sizes default to 1, the worker's and all rows. Raises ParityFailed naming the worst output and row when any
+    answer is further than ``tolerance`` from the fitted model's.
+    """
+    session = open_session(data)
+    wanted = [item.name for item in session.get_inputs()]
+    names = [item.name for item in session.get_outputs()]
+    sizes = tuple(sorted({min(max(1, size), len(golden)) for size in batch_sizes or (1, WORKER_BATCH, len(golden))}))
+    worst, worst_output = 0.0, ""
+    with tqdm(total=len(golden) * len(sizes), desc="parity", unit="row", disable=not progress) as bar:
+        for size in sizes:
+            for start, inputs, expected in _batches(golden, wanted, size):
+                given = dict(zip(names, session.run(names, inputs), strict=True))
+                found = largest_difference(expected, given)
+                if found.amount > tolerance:
+                    raise ParityFailed(
+                        f"the exported graph differs from the fitted model by {found.amount:.3g} (at most "
+                        f"{tolerance:g} is accepted) in output {found.output!r}, golden row {start + found.row}, batch "
+                        f"of {size}; the conversion is wrong for these inputs, so the model is not registered"
+                    )
+                if found.amount > worst:
+                    worst, worst_output = found.amount, found.output
+                bar.update(len(next(iter(expected.values()))))
+    return ParityReport(worst, worst_output, len(golden), sizes, tolerance)
+
+
+def _batches(golden: Golden, wanted: Sequence[str], size: int) -> Iterator[tuple[int, Arrays, Arrays]]:
+    for start in range(0, len(golden), size):
+        part = slice(start, start + size)
+        yield (
+            start,
+            {name: golden.inputs[name][part] for name in wanted},
+            {name: values[part] for name, values in golden.outputs.items()},
+        )
+
+
+def _spread(index: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """``count`` of ``index``, evenly spaced."""
+    if len(index) <= count:
+        return index
+    return index[np.linspace(0, len(index) - 1, count).astype(np.intp)]
