@@ -35,6 +35,7 @@ OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
 """Columns of :attr:`Series.bars`."""
 
 _NEW_YORK: Final = ZoneInfo("America/New_York")
+_OPENING_BELL: Final = time(9, 30)
 _CLOSING_BELL: Final = time(16, 0)
 _INDEX_BASE: Final = 100.0
 
@@ -74,6 +75,12 @@ def close_of_day(day: date) -> int:
     On the few half days (about three a year) the session ends at 13:00; 16:00 is then late, never early.
     """
     return int(datetime.combine(day, _CLOSING_BELL, _NEW_YORK).timestamp())
+
+
+def open_of_bar(ts: int) -> int:
+    """Unix seconds of 09:30 in New York on the day whose bar is complete at ``ts``, when that bar began."""
+    day = datetime.fromtimestamp(ts, _NEW_YORK).date()
+    return int(datetime.combine(day, _OPENING_BELL, _NEW_YORK).timestamp())
 
 
 def load_series() -> dict[str, Series]:
