@@ -1,0 +1,206 @@
+"""Whether an ONNX file from anywhere may be registered: an untrusted model is read, weighed, and run in a cage.
+
+What can be seen without running anything is checked here; what needs ONNX Runtime happens in ``canary``, another
+process with limits on time and memory, for a model of 85 bytes can ask for 6 GB and a damaged one can kill whoever
+loads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from db_functions.contract import (
+    CONTRACT_VERSION,
+    META_CONTRACT_VERSION,
+    META_FEATURE_NAMES,
+    META_MIN_BARS,
+    META_MODEL_VERSION,
+    WINDOW,
+)
+from db_functions.errors import InvalidModel
+
+MAX_BYTES: Final = 64 * 2**20
+CANARY_SECONDS: Final = 30
+CANARY_MEMORY: Final = 3 * 2**30
+DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
+_MAX_VERSION_CHARACTERS: Final = 100
+
+REFUSED: Final = {
+    **dict.fromkeys(("Loop", "Scan", "SequenceMap"), "it can run for ever"),
+    **dict.fromkeys(
+        (
+            "RandomNormal",
+            "RandomNormalLike",
+            "RandomUniform",
+            "RandomUniformLike",
+            "Multinomial",
+            "Bernoulli",
+        ),
+        "the same row must always get the same answer",
+    ),
+}
+"""Operators of the allowed domains that a model may not use, and why. ``If`` is allowed, its branches checked alike."""
+
+
+def check_file(path: Path, *, max_bytes: int = MAX_BYTES) -> list[str]:
+    """:func:`check_model` for a file, whose size is looked at before it is read."""
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            return [_too_large(size, max_bytes)]
+        return check_model(path.read_bytes(), max_bytes=max_bytes)
+    except OSError as error:
+        return [f"{path} cannot be read: {error.strerror}"]
+
+
+def check_model(
+    data: bytes,
+    *,
+    max_bytes: int = MAX_BYTES,
+    timeout_s: float = CANARY_SECONDS,
+    memory_bytes: int = CANARY_MEMORY,
+) -> list[str]:
+    """What is wrong with a model, each fault a sentence that says what to do; empty when it may be registered."""
+    if len(data) > max_bytes:
+        return [_too_large(len(data), max_bytes)]
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError:
+        return ["the file is not an ONNX model; export one with `python -m training train` or your own converter"]
+    if not model.graph.node:
+        return ["the file holds no graph; an ONNX model with at least one node is needed"]
+    faults = [*dict.fromkeys([*_structure_faults(model), *_metadata_faults(model)])]
+    # A model that breaks these rules is not run at all.
+    return faults or _run_canary(data, timeout_s, memory_bytes)
+
+
+def require_valid(data: bytes) -> None:
+    """Raise InvalidModel listing every fault that :func:`check_model` finds."""
+    faults = check_model(data)
+    if faults:
+        raise InvalidModel("the model does not keep the scoring contract: " + "; ".join(faults))
+
+
+def _structure_faults(model: onnx.ModelProto) -> Iterator[str]:
+    if model.functions:
+        yield f"the model defines functions ({model.functions[0].name}, ...); inline them, for they hide operators"
+    if model.training_info:
+        yield "the model carries training information; export it for inference only"
+    for opset in model.opset_import:
+        if opset.domain not in DOMAINS:
+            yield (
+                f"the model imports the operator domain {opset.domain!r}; only ai.onnx and ai.onnx.ml are served, so "
+                "export without custom or runtime-specific operators"
+            )
+    yield from _graph_faults(model.graph)
+
+
+def _graph_faults(graph: onnx.GraphProto) -> Iterator[str]:
+    for tensor in (*graph.initializer, *(part for s in graph.sparse_initializer for part in (s.values, s.indices))):
+        yield from _tensor_faults(tensor)
+    for node in graph.node:
+        yield from _operator_faults(node)
+        for attribute in node.attribute:
+            tensors = [attribute.t, *attribute.tensors]
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                tensors += [sparse.values, sparse.indices]
+            for tensor in tensors:
+                yield from _tensor_faults(tensor)
+            for branch in (attribute.g, *attribute.graphs):
+                yield from _graph_faults(branch)
+
+
+def _operator_faults(node: onnx.NodeProto) -> Iterator[str]:
+    if node.domain not in DOMAINS:
+        yield f"operator {node.op_type} is of the domain {node.domain!r}; only ai.onnx and ai.onnx.ml are served"
+    elif node.op_type in REFUSED:
+        yield f"operator {node.op_type} is not allowed: {REFUSED[node.op_type]}; rewrite the model without it"
+    elif not onnx.defs.has(node.op_type, "" if node.domain == "ai.onnx" else node.domain):
+        yield f"operator {node.op_type} is not known to ONNX {onnx.__version__}; export for an older operator set"
+
+
+def _tensor_faults(tensor: onnx.TensorProto) -> Iterator[str]:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+        yield f"tensor {tensor.name!r} keeps its data in another file; save the model with all data inside it"
+
+
+def _metadata_faults(model: onnx.ModelProto) -> Iterator[str]:
+    found = {item.key: item.value for item in model.metadata_props}
+    contract = found.get(META_CONTRACT_VERSION)
+    if contract != str(CONTRACT_VERSION):
+        stated = "does not say its contract version" if contract is None else f"is for contract version {contract!r}"
+        yield f"the model {stated}; set metadata {META_CONTRACT_VERSION!r} to '{CONTRACT_VERSION}' if it keeps that one"
+    version = found.get(META_MODEL_VERSION, "")
+    if not version.strip() or len(version) > _MAX_VERSION_CHARACTERS or not version.isprintable():
+        yield (
+            f"metadata {META_MODEL_VERSION!r} must name the model in 1 to {_MAX_VERSION_CHARACTERS} printable "
+            f"characters, not {version[:_MAX_VERSION_CHARACTERS]!r}"
+        )
+    bars = found.get(META_MIN_BARS, "")
+    if not bars.isascii() or not bars.isdigit() or not 1 <= int(bars[:9]) <= WINDOW:
+        yield f"metadata {META_MIN_BARS!r} must be a whole number from 1 to {WINDOW}, not {bars[:20]!r}"
+    yield from _feature_name_faults(model, found.get(META_FEATURE_NAMES))
+
+
+def _feature_name_faults(model: onnx.ModelProto, text: str | None) -> Iterator[str]:
+    output = next((item for item in model.graph.output if item.name == "features"), None)
+    if output is None:
+        return
+    if text is None:
+        yield f"the model answers features but metadata {META_FEATURE_NAMES!r} does not name them; set a JSON array"
+        return
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        yield f"metadata {META_FEATURE_NAMES!r} must be a JSON array of names"
+        return
+    if len(set(names)) < len(names):
+        yield f"metadata {META_FEATURE_NAMES!r} names a feature twice"
+    axes = output.type.tensor_type.shape.dim
+    # Any other number of axes is the signature's fault, found there.
+    if len(axes) == 2 and axes[1].dim_value != len(names):
+        yield (
+            f"metadata {META_FEATURE_NAMES!r} names {len(names)} features but the output 'features' has "
+            f"{axes[1].dim_value or 'no fixed number of'} columns; they must be as many"
+        )
+
+
+def _run_canary(data: bytes, timeout_s: float, memory_bytes: int) -> list[str]:
+    root = str(Path(__file__).resolve().parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    command = [sys.executable, "-m", "training.canary", str(memory_bytes), str(max(1, round(timeout_s)))]
+    # An empty working directory: nothing that the model could name lies there.
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            done = subprocess.run(  # noqa: S603 - our own interpreter and module
+                command, input=data, capture_output=True, cwd=empty, env=environment, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return [f"the model did not answer a few rows within {timeout_s:g} s; make it smaller or simpler"]
+    limits = f"it may use {memory_bytes / 2**30:.1f} GB and {timeout_s:g} s"
+    try:
+        faults = json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        return [f"the model killed the process that tried it ({ended}; {limits}){': ' + last[0] if last else ''}"]
+    return [str(fault) for fault in faults]
+
+
+def _too_large(size: int, max_bytes: int) -> str:
+    return (
+        f"the model has {size / 2**20:.1f} MB; at most {max_bytes / 2**20:g} MB are accepted, so use fewer or "
+        "shallower trees"
+    )
