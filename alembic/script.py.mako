@@ -1,0 +1,25 @@
+"""${message}.
+
+Why: ...
+A running worker of the previous release sees: ...  (it must go on working; drop nothing it uses in the same release)
+Downgrade loses: ...
+
+Revision: ${up_revision}, after ${down_revision}
+"""
+
+from alembic import op
+
+from db_functions.ddl import sql
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "op.execute(sql('functions/NAME/v2'))"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "op.execute(sql('functions/NAME/v1'))"}

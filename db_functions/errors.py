@@ -1,0 +1,77 @@
+"""Every error this project raises on purpose, and the SQLSTATEs its SQL raises.
+
+A class's docstring is what it means, and its first line the message when none is given. SQL raises the conditions
+below with ``ERRCODE``; :func:`translated` turns them into these classes once, at the database border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import psycopg
+
+
+class ScoringError(Exception):
+    """Pattern scoring could not go on."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+
+class DatabaseUnavailable(ScoringError):
+    """The database cannot be reached; check DATABASE_URL and that the server accepts connections."""
+
+
+class SchemaMissing(ScoringError):
+    """The database has no `ml` schema; run `alembic upgrade head` first."""
+
+
+class ChampionChanged(ScoringError):
+    """The champion changed between the claim and the write; nothing was written, score again with the new one."""
+
+    sqlstate: ClassVar[str] = "ML001"
+
+
+class PromotionRefused(ScoringError):
+    """The model was not promoted because a gate failed."""
+
+    sqlstate: ClassVar[str] = "ML002"
+
+
+class UnknownModel(ScoringError):
+    """No model of that version is registered; `python -m training list` names them."""
+
+    sqlstate: ClassVar[str] = "ML003"
+
+
+class InvalidSetting(ScoringError):
+    """The setting does not exist or the value is out of its range."""
+
+    sqlstate: ClassVar[str] = "ML004"
+
+
+class InvalidModel(ScoringError):
+    """The model does not keep the scoring contract."""
+
+    sqlstate: ClassVar[str] = "ML005"
+
+
+_BY_SQLSTATE: dict[str, type[ScoringError]] = {
+    kind.sqlstate: kind for kind in (ChampionChanged, PromotionRefused, UnknownModel, InvalidSetting, InvalidModel)
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise this project's own class for a condition its SQL raised; the cause stays chained."""
+    try:
+        yield
+    except psycopg.Error as error:
+        kind = _BY_SQLSTATE.get(error.sqlstate or "")
+        if kind is not None:
+            raise kind(error.diag.message_primary) from error
+        if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable):
+            raise SchemaMissing(f"{SchemaMissing.__doc__} ({error.diag.message_primary})") from error
+        raise

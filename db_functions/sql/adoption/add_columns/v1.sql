@@ -1,0 +1,62 @@
+-- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting type is kept.
+do $$
+declare
+    wanted  record;
+    found   text;
+begin
+    for wanted in
+        select * from (values
+            ('detected_at',           'time',    'timestamptz', ''),
+            ('started_at',            'time',    'timestamptz', ''),
+            ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))'),
+            ('rule_confidence',       'number',  'double precision', 'check (rule_confidence >= 0 and rule_confidence <= 1)'),
+            ('blended_confidence',    'number',  'double precision', 'check (blended_confidence >= 0 and blended_confidence <= 1)'),
+            ('ml_confidence',         'number',  'double precision', 'check (ml_confidence >= 0 and ml_confidence <= 1)'),
+            ('prediction_class',      'text',    'text', 'check (prediction_class in (''negative'', ''neutral'', ''positive''))'),
+            ('model_version',         'text',    'text', ''),
+            ('scored_at',             'time',    'timestamptz', ''),
+            ('prediction_latency_ms', 'number',  'double precision', ''),
+            ('ml_metadata',           'jsonb',   'jsonb', 'not null default ''{"source": "rule", "reason": "pending"}'''),
+            ('outcome_label',         'text',    'text', 'check (outcome_label in (''positive'', ''negative'', ''neutral''))'),
+            ('outcome_at',            'time',    'timestamptz', ''),
+            ('realized_pnl',          'number',  'double precision', ''),
+            ('max_favorable_move',    'number',  'double precision', ''),
+            ('max_adverse_move',      'number',  'double precision', ''),
+            ('bars_to_outcome',       'number',  'integer', ''),
+            ('labeled_at',            'time',    'timestamptz', ''),
+            ('labeling_method',       'text',    'text', 'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))')
+        ) w (name, kind, type, rest)
+    loop
+        found := null;
+        select format_type(a.atttypid, null) into found
+        from pg_catalog.pg_attribute a
+        where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name and not a.attisdropped;
+
+        if found is null then
+            if wanted.rest like 'check %' and not (select born from ml.adoption where relation = 'pattern_events') then
+                execute format('alter table public.pattern_events add column %I %s', wanted.name, wanted.type);
+                execute format('alter table public.pattern_events add constraint %I %s not valid',
+                               'pattern_events_' || wanted.name || '_check', wanted.rest);
+            else
+                execute format('alter table public.pattern_events add column %I %s %s', wanted.name, wanted.type, wanted.rest);
+            end if;
+            update ml.adoption set added = added || wanted.name where relation = 'pattern_events';
+        elsif not (case wanted.kind
+                when 'number' then found in ('double precision', 'real', 'numeric', 'smallint', 'integer', 'bigint')
+                when 'text' then found in ('text', 'character varying')
+                when 'time' then found = 'timestamp with time zone'
+                else found = wanted.kind
+            end)
+        then
+            raise exception 'public.pattern_events.% has type %, expected a % type such as %',
+                wanted.name, found, wanted.kind, wanted.type
+                using errcode = 'datatype_mismatch',
+                      hint = 'Rename the column or change its type, then run the upgrade again; nothing has been changed.';
+        end if;
+    end loop;
+
+    alter table public.pattern_events alter column detected_at set default now();
+    -- Room on the page for the score: the update then touches no index.
+    alter table public.pattern_events set (fillfactor = 50);
+end
+$$;

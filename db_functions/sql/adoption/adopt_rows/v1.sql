@@ -1,0 +1,1 @@
+call ml.adopt_rows();

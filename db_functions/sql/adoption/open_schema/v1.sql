@@ -1,0 +1,2 @@
+create schema ml;
+comment on schema ml is 'Pattern scoring: settings, models, queue, predictions, monitoring';

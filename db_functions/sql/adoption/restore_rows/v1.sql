@@ -1,0 +1,1 @@
+call ml.restore_rows();

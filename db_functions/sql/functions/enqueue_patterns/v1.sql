@@ -1,0 +1,13 @@
+create function ml.enqueue_patterns() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into ml.queue (pattern_id) select id from inserted;
+    -- A transaction that notifies commits alone, so ring only when no worker has said that it is awake.
+    if found and (select last_value from ml.doorbell_muted_until) < extract(epoch from clock_timestamp()) * 1000 then
+        perform pg_notify('ml_queue', '');
+    end if;
+    return null;
+end
+$$;
+comment on function ml.enqueue_patterns() is 'Queues the rows of one INSERT and rings the doorbell when a worker sleeps';

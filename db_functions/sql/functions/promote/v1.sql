@@ -1,0 +1,38 @@
+create function ml.promote(version text, reason text, force boolean default false) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    model   record;
+    parity  record;
+    faults  text[] := '{}';
+begin
+    if coalesce(btrim(reason), '') = '' then
+        raise exception 'promoting % needs a reason', version using errcode = 'ML002';
+    end if;
+    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    select m.* into model from ml.models m where m.version = promote.version;
+    if not found then
+        raise exception 'no model of version % is registered', version using errcode = 'ML003';
+    end if;
+    if exists (select from ml.aliases a where a.alias = 'champion' and a.valid_to is null and a.model_id = model.id) then
+        return version;
+    end if;
+    if model.retired_at is not null then
+        faults := faults || format('it was retired at %s by %s: %s', model.retired_at, model.retired_by, model.retired_reason);
+    end if;
+    select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
+    if not found then
+        faults := faults || 'no parity check is recorded for it'::text;
+    elsif not parity.passed then
+        faults := faults || format('its newest parity check failed: off by %s over %s rows, %s allowed',
+                                   parity.max_abs_diff, parity.rows, parity.tolerance);
+    end if;
+    if cardinality(faults) > 0 and not force then
+        raise exception 'model % was not promoted: %', version, array_to_string(faults, '; ')
+            using errcode = 'ML002', hint = 'Mend the cause, or promote with force => true; that is recorded.';
+    end if;
+    perform ml.set_champion(model.id, 'promote', cardinality(faults) > 0, reason);
+    return version;
+end
+$$;
+comment on function ml.promote(text, text, boolean) is 'Makes a registered model the champion, if it passes its gates; workers swap at once';

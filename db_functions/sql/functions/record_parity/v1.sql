@@ -1,0 +1,19 @@
+create function ml.record_parity(version text, max_abs_diff double precision, tolerance double precision, rows integer, runtime text)
+returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    result boolean;
+begin
+    insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by)
+    select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows, record_parity.runtime, session_user
+    from ml.models m where m.version = record_parity.version
+    returning passed into result;
+    if not found then
+        raise exception 'no model of version % is registered', version using errcode = 'ML003';
+    end if;
+    return result;
+end
+$$;
+comment on function ml.record_parity(text, double precision, double precision, integer, text) is
+    'Records a replay of golden rows; ml.promote reads the newest';

@@ -1,0 +1,29 @@
+create function ml.register_model(
+    version text, algorithm text, onnx bytea, contract_version integer, inputs text[], outputs text[],
+    feature_names text[], min_bars integer, metrics jsonb, model_card text, toolchain jsonb, drift_baseline jsonb,
+    golden bytea) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    new_id  integer;
+    taken   record;
+begin
+    select m.id, m.sha256, m.created_at into taken from ml.models m where m.version = register_model.version;
+    if found then
+        -- The same file again is no error: a training job may be repeated.
+        if taken.sha256 = encode(sha256(onnx), 'hex') then
+            return taken.id;
+        end if;
+        raise exception 'version % was registered at % with another file', version, taken.created_at
+            using errcode = 'ML005', hint = 'Give the new file a version of its own.';
+    end if;
+    insert into ml.models (version, algorithm, onnx, sha256, contract_version, inputs, outputs, feature_names, min_bars,
+                           metrics, model_card, toolchain, drift_baseline, golden, created_by)
+    values (version, algorithm, onnx, encode(sha256(onnx), 'hex'), contract_version, inputs, outputs, feature_names,
+            min_bars, metrics, model_card, toolchain, drift_baseline, golden, session_user)
+    returning id into new_id;
+    return new_id;
+end
+$$;
+comment on function ml.register_model(text, text, bytea, integer, text[], text[], text[], integer, jsonb, text, jsonb, jsonb, bytea) is
+    'Adds a model to the registry; training checks it against the contract first';
