@@ -1,0 +1,196 @@
+"""Technical indicators: TA-Lib's where it has them, on the row's own window and with TA-Lib's seeds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from training.features import weights
+from training.features.registry import Family
+from training.features.window import Array, Window, shared
+
+TECHNICAL = Family("technical")
+feature = TECHNICAL.feature
+
+RSI_LAG = 5
+LAG = 10
+NO_ATR = "NaN if ATR is 0"
+
+
+def _relative_strength(w: Window, lag: int = 0) -> Array:
+    xp = w.xp
+    gains = w.weighted(weights.WILDER, xp.maximum(w.change, w.constant(np.array(0.0))), lag)
+    moves = w.weighted(weights.WILDER, xp.abs(w.change), lag)
+    return w.ratio(100.0 * gains, moves, 0.0)
+
+
+@feature("RSI(14)", source="TA-Lib RSI; Wilder 1978", range="[0, 100]", bars=15, missing="0 where no close ever moved")
+def rsi_14(w: Window) -> Array:
+    return _relative_strength(w)
+
+
+@feature("1 where RSI >= 70, -1 where RSI <= 30, else 0", source="Wilder 1978", range="[-1, 1]", bars=15)
+def rsi_zone(w: Window) -> Array:
+    return w.as_float(rsi_14(w) >= 70.0) - w.as_float(rsi_14(w) <= 30.0)
+
+
+@feature(f"RSI now - RSI {RSI_LAG} bars ago", range="[-100, 100]", bars=15 + RSI_LAG)
+def rsi_change(w: Window) -> Array:
+    return rsi_14(w) - _relative_strength(w, RSI_LAG)
+
+
+class _Averages(NamedTuple):
+    """Averages of close - C, each [N, 1]."""
+
+    ema20: Array
+    ema50: Array
+    macd: Array
+    signal: Array
+
+
+def _bank(w: Window, lag: int) -> _Averages:
+    bank = w.weighted(weights.CLOSES, w.offset, lag)
+    return _Averages(*(bank[:, i : i + 1] for i in range(4)))
+
+
+@shared
+def _averages(w: Window) -> _Averages:
+    return _bank(w, 0)
+
+
+@shared
+def _averages_before(w: Window) -> _Averages:
+    return _bank(w, LAG)
+
+
+@feature("MACD line(12, 26) / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, missing=NO_ATR)
+def macd_line(w: Window) -> Array:
+    return _averages(w).macd / w.atr
+
+
+@feature("MACD signal(9) / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, missing=NO_ATR)
+def macd_signal(w: Window) -> Array:
+    return _averages(w).signal / w.atr
+
+
+@feature("(MACD line - MACD signal) / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, missing=NO_ATR)
+def macd_histogram(w: Window) -> Array:
+    return (_averages(w).macd - _averages(w).signal) / w.atr
+
+
+@feature(
+    f"(sign(C - C[{LAG}]) - sign(MACD line - MACD line[{LAG}])) / 2: 1 where price rose and MACD fell, "
+    "-1 where price fell and MACD rose, 0 where they agree",
+    source="Murphy 1999, ch. 10",
+    range="[-1, 1]",
+    bars=34 + LAG,
+)
+def macd_divergence(w: Window) -> Array:
+    turn = _averages(w).macd - _averages_before(w).macd
+    return (w.xp.sign(w.rise(LAG)) - w.xp.sign(turn)) / 2.0
+
+
+@feature("(C - EMA(20)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=20, missing=NO_ATR)
+def ema20_distance(w: Window) -> Array:
+    return -_averages(w).ema20 / w.atr
+
+
+@feature("(C - EMA(50)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=50, missing=NO_ATR)
+def ema50_distance(w: Window) -> Array:
+    return -_averages(w).ema50 / w.atr
+
+
+@feature("(EMA(20) - EMA(50)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=50, missing=NO_ATR)
+def ema_spread(w: Window) -> Array:
+    return (_averages(w).ema20 - _averages(w).ema50) / w.atr
+
+
+@feature(
+    f"(sign(EMA(20) - EMA(50)) - sign of the same {LAG} bars ago) / 2: 1 after a cross up, -1 after a cross down",
+    source="TA-Lib EMA",
+    range="[-1, 1]",
+    bars=50 + LAG,
+)
+def ema_cross(w: Window) -> Array:
+    now, before = _averages(w), _averages_before(w)
+    return (w.xp.sign(now.ema20 - now.ema50) - w.xp.sign(before.ema20 - before.ema50)) / 2.0
+
+
+@feature("(C - SMA(20)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=20, missing=NO_ATR)
+def sma20_distance(w: Window) -> Array:
+    return -w.mean(w.offset, 20) / w.atr
+
+
+@feature("C / SMA(50) - 1", source="TA-Lib SMA", range="[-1, inf]", bars=50)
+def sma50_distance(w: Window) -> Array:
+    mean = w.mean(w.offset, 50)
+    return -mean / (w.last_close + mean)
+
+
+@feature("(SMA(10) - SMA(50)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=50, missing=NO_ATR)
+def sma_spread(w: Window) -> Array:
+    return (w.mean(w.offset, 10) - w.mean(w.offset, 50)) / w.atr
+
+
+@feature("100 (C / C[10] - 1)", source="TA-Lib ROC", range="[-100, inf]", bars=11)
+def roc_10(w: Window) -> Array:
+    return 100.0 * w.rise(10) / w.close_before(10)
+
+
+@feature("100 (C / C[20] - 1)", source="TA-Lib ROC", range="[-100, inf]", bars=21)
+def roc_20(w: Window) -> Array:
+    return 100.0 * w.rise(20) / w.close_before(20)
+
+
+@feature(
+    "least-squares slope of 14 closes, per bar / ATR",
+    source="TA-Lib LINEARREG_SLOPE",
+    range="[-inf, inf]",
+    bars=15,
+    missing=NO_ATR,
+)
+def linear_slope_14(w: Window) -> Array:
+    return w.dot(w.offset, weights.slope(14)) / w.atr
+
+
+@shared
+def _band(w: Window) -> Array:
+    return w.deviation(w.close, 20)
+
+
+@feature(
+    "(C - lower) / (upper - lower) of Bollinger bands (20, 2)",
+    source="TA-Lib BBANDS; Bollinger 2001",
+    range="[-0.59, 1.59]",
+    bars=20,
+    missing="0.5 where 20 closes are equal",
+)
+def bollinger_position(w: Window) -> Array:
+    return w.ratio(2.0 * _band(w) - w.mean(w.offset, 20), 4.0 * _band(w), 0.5)
+
+
+@feature(
+    "(upper - lower) / middle of Bollinger bands (20, 2)",
+    source="TA-Lib BBANDS; Bollinger 2001",
+    range="[0, inf]",
+    bars=20,
+)
+def bollinger_width(w: Window) -> Array:
+    return 4.0 * _band(w) / (w.last_close + w.mean(w.offset, 20))
+
+
+@feature(
+    "2 STDDEV(20) / (1.5 ATR): Bollinger half-width over Keltner half-width; under 1 the bands are squeezed",
+    source="TA-Lib STDDEV, ATR; Carter 2005",
+    range="[0, inf]",
+    bars=20,
+    missing=NO_ATR,
+)
+def bollinger_squeeze(w: Window) -> Array:
+    return 2.0 * _band(w) / (1.5 * w.atr)
+
+
+@feature("ATR(14) / C", source="TA-Lib ATR, NATR / 100; Wilder 1978", range="[0, inf]", bars=15, missing=NO_ATR)
+def atr_fraction(w: Window) -> Array:
+    return w.atr / w.last_close
