@@ -12,14 +12,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from training.features import oscillators as _oscillators  # noqa: F401 - registers with the technical family
+from training.features.geometry import GEOMETRY
+from training.features.history import HISTORY
+from training.features.market import MARKET
+from training.features.oscillators import OSCILLATORS
+from training.features.price_action import PRICE_ACTION
 from training.features.registry import Feature, evaluate
 from training.features.technical import TECHNICAL
 from training.features.window import Array, Window
 
 __all__ = ["FEATURES", "FEATURE_NAMES", "INPUT_NAMES", "MIN_BARS", "Array", "Feature", "compute"]
 
-_FAMILIES: Final = (TECHNICAL,)
+_FAMILIES: Final = (GEOMETRY, TECHNICAL, OSCILLATORS, PRICE_ACTION, MARKET, HISTORY)
 _REGISTERED: Final = tuple(entry for family in _FAMILIES for entry in family.registered)
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for feature, _ in _REGISTERED)

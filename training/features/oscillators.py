@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from training.features import weights
-from training.features.technical import TECHNICAL
+from training.features.registry import Family
 from training.features.window import Array, Window, shared
 
-feature = TECHNICAL.feature
+OSCILLATORS = Family("technical")
+feature = OSCILLATORS.feature
 
 FLAT_RANGE = "0 where highest = lowest"
 NO_VOLUME = "NaN where a volume used is"
@@ -124,7 +125,7 @@ def minus_di(w: Window) -> Array:
 
 
 @feature(
-    "(+DI - -DI) / (+DI + -DI), times direction; unsigned where direction is 0",
+    "(+DI - -DI) / (+DI + -DI), times direction; absolute where direction is 0",
     source="TA-Lib DX / 100, with a sign",
     range="[-1, 1]",
     bars=15,
@@ -133,8 +134,7 @@ def minus_di(w: Window) -> Array:
 def di_agreement(w: Window) -> Array:
     sums = _directional(w)
     plus, minus = sums.plus[:, -1:], sums.minus[:, -1:]
-    balance = w.ratio(plus - minus, plus + minus, 0.0)
-    return w.xp.where(w.direction == 0.0, w.xp.abs(balance), balance * w.direction)
+    return w.directed(w.ratio(plus - minus, plus + minus, 0.0))
 
 
 @feature(

@@ -226,6 +226,16 @@ class Window:
         found: Extremes = self.memory[key]
         return found
 
+    def span(self, length: int) -> Array:
+        """Highest high less lowest low of the newest ``length`` bars, [N, 1]."""
+        extremes = self.extremes(length)
+        return extremes.high - extremes.low
+
+    @property
+    def swing(self) -> Extremes:
+        """The extremes of all valid bars."""
+        return self.extremes(WINDOW)
+
     # -- what the row says ---------------------------------------------------------------------------------------
 
     @cached_property
@@ -233,6 +243,10 @@ class Window:
         """1, -1 or 0, [N, 1]; an absent one is 0, unknown."""
         given = self.column("direction")
         return self.xp.where(given == given, given, 0.0)
+
+    def directed(self, values: Array) -> Array:
+        """Values times direction: above 0 they favour the pattern. Absolute where no direction is known."""
+        return self.xp.where(self.direction == 0.0, self.xp.abs(values), values * self.direction)
 
     def level(self, name: str) -> Array:
         return self.column("levels", LEVEL_COLUMNS.index(name))

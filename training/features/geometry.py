@@ -1,0 +1,256 @@
+"""The pattern's own geometry: its levels, what they have held so far, and the shape of the window."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.features import weights
+from training.features.registry import Family
+from training.features.window import Array, Window, shared
+
+GEOMETRY = Family("geometry")
+feature = GEOMETRY.feature
+
+NO_ATR = "NaN if ATR is 0"
+NO_LEVEL = "NaN where a level named is absent"
+NO_LEVEL_OR_ATR = NO_LEVEL + " or ATR is 0"
+
+TOUCH_TOLERANCE = 0.25
+"""How far from a level, in ATRs, a bar's extreme still touches it."""
+
+FIBONACCI = (0.236, 0.382, 0.5, 0.618, 0.786)
+
+
+@feature("(C - support) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+def support_distance(w: Window) -> Array:
+    return (w.last_close - w.level("support")) / w.atr
+
+
+@feature("(resistance - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+def resistance_distance(w: Window) -> Array:
+    return (w.level("resistance") - w.last_close) / w.atr
+
+
+@feature("(target - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+def target_distance(w: Window) -> Array:
+    return (w.level("target") - w.last_close) / w.atr
+
+
+@feature("(stoploss - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+def stop_distance(w: Window) -> Array:
+    return (w.level("stoploss") - w.last_close) / w.atr
+
+
+@feature(
+    "(C - entry) / ATR, times direction; absolute where direction is 0",
+    range="[-inf, inf]",
+    bars=15,
+    missing=NO_LEVEL_OR_ATR,
+)
+def entry_progress(w: Window) -> Array:
+    return w.directed((w.last_close - w.level("entry")) / w.atr)
+
+
+@feature(
+    "|target - entry| / |entry - stoploss|", range="[0, inf]", bars=0, missing=NO_LEVEL + "; NaN where the risk is 0"
+)
+def risk_reward(w: Window) -> Array:
+    return w.xp.abs(w.level("target") - w.level("entry")) / _risk(w)
+
+
+@feature("|entry - stoploss| / ATR", range="[0, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+def entry_risk(w: Window) -> Array:
+    return _risk(w) / w.atr
+
+
+@feature("|entry - stoploss| / entry", range="[0, inf]", bars=0, missing=NO_LEVEL + "; NaN where entry is 0")
+def entry_risk_fraction(w: Window) -> Array:
+    return _risk(w) / w.xp.abs(w.level("entry"))
+
+
+@shared
+def _risk(w: Window) -> Array:
+    return w.xp.abs(w.level("entry") - w.level("stoploss"))
+
+
+@shared
+def _height(w: Window) -> Array:
+    return w.level("resistance") - w.level("support")
+
+
+@feature("(resistance - support) / C", range="[-inf, inf]", bars=1, missing=NO_LEVEL)
+def pattern_height(w: Window) -> Array:
+    return _height(w) / w.last_close
+
+
+@feature("(resistance - support) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+def pattern_height_atr(w: Window) -> Array:
+    return _height(w) / w.atr
+
+
+@feature(
+    "(C - support) / (resistance - support)",
+    range="[-inf, inf]",
+    bars=1,
+    missing=NO_LEVEL + "; NaN where they are equal",
+)
+def place_in_pattern(w: Window) -> Array:
+    return (w.last_close - w.level("support")) / _height(w)
+
+
+@shared
+def _touches(w: Window) -> Array:
+    """Visits of lows to support and of highs to resistance, [N, 2]."""
+    xp = w.xp
+    extremes = xp.concat([-w.reach[:, 1:, :], w.reach[:, :1, :]], axis=1)[:, :, ::-1]
+    levels = xp.expand_dims(w.inputs["levels"][:, :2], axis=2)
+    tolerance = xp.expand_dims(TOUCH_TOLERANCE * w.atr, axis=2)
+    near = (xp.abs(extremes - levels) <= tolerance) & xp.expand_dims(w.valid, axis=1)
+    visits = xp.sum(w.as_float(near), axis=2) - xp.sum(w.as_float(near[:, :, 1:] & near[:, :, :-1]), axis=2)
+    # Nothing is near an absent level, which must not read as a level that was never touched.
+    return visits + 0.0 * (w.inputs["levels"][:, :2] + w.atr)
+
+
+@feature(
+    f"visits to support: runs of bars whose low is within {TOUCH_TOLERANCE} ATR of it, over the whole window",
+    range="[0, 64]",
+    bars=15,
+    missing=NO_LEVEL_OR_ATR,
+)
+def support_touches(w: Window) -> Array:
+    return _touches(w)[:, :1]
+
+
+@feature(
+    f"visits to resistance: runs of bars whose high is within {TOUCH_TOLERANCE} ATR of it, over the whole window",
+    range="[0, 64]",
+    bars=15,
+    missing=NO_LEVEL_OR_ATR,
+)
+def resistance_touches(w: Window) -> Array:
+    return _touches(w)[:, 1:]
+
+
+@feature(
+    "(C - resistance) / ATR where direction is 1, (support - C) / ATR where it is -1, the larger where it is 0",
+    range="[-inf, inf]",
+    bars=15,
+    missing="NaN where a level used is absent or ATR is 0",
+)
+def breakout_strength(w: Window) -> Array:
+    up, down = -resistance_distance(w), -support_distance(w)
+    either = w.xp.where(up > down, up, down) + 0.0 * up
+    return w.xp.where(w.direction > 0.0, up, w.xp.where(w.direction < 0.0, down, either))
+
+
+@feature(
+    "max(breakout_strength, 0) * V / SMA(V, 20): ATRs beyond the level, weighed by volume",
+    range="[0, inf]",
+    bars=20,
+    missing="as breakout_strength; NaN where a volume used is or nothing traded",
+)
+def breakout_conviction(w: Window) -> Array:
+    beyond = breakout_strength(w)
+    return beyond * w.as_float(beyond > 0.0) * w.volume[:, -1:] / w.mean(w.volume, 20)
+
+
+def _symmetry(w: Window, half: int) -> Array:
+    return w.correlation(w.close[:, -2 * half : -half], w.close[:, : -half - 1 : -1])
+
+
+@feature(
+    "Pearson's r of the older 15 of 30 closes with the newer 15 reversed",
+    range="[-1, 1]",
+    bars=30,
+    missing="0 where a half is constant",
+)
+def symmetry_30(w: Window) -> Array:
+    return _symmetry(w, 15)
+
+
+@feature(
+    "Pearson's r of the older 30 of 60 closes with the newer 30 reversed",
+    range="[-1, 1]",
+    bars=60,
+    missing="0 where a half is constant",
+)
+def symmetry_60(w: Window) -> Array:
+    return _symmetry(w, 30)
+
+
+@feature(
+    "(slope of 30 lows - slope of 30 highs), least squares, per bar / ATR: above 0 the two lines converge",
+    range="[-inf, inf]",
+    bars=30,
+    missing=NO_ATR,
+)
+def level_convergence(w: Window) -> Array:
+    return w.dot((w.low - w.last_close) - (w.high - w.last_close), weights.slope(30)) / w.atr
+
+
+@feature(
+    "range of the newest 15 bars / range of the 15 before",
+    range="[0, inf]",
+    bars=30,
+    missing="NaN where the latter is 0",
+)
+def range_contraction(w: Window) -> Array:
+    newer, older = w.extremes(15), w.extremes(15, skip=15)
+    return (newer.high - newer.low) / (older.high - older.low)
+
+
+@feature(
+    "(HH - C) / (HH - LL) where the window's HH is newer than its LL, else (C - LL) / (HH - LL)",
+    source="Fibonacci retracement of the window's swing",
+    range="[0, 1]",
+    bars=20,
+    missing="NaN where HH = LL",
+)
+def fibonacci_retracement(w: Window) -> Array:
+    swing = w.swing
+    given_back = w.xp.where(swing.high_age < swing.low_age, swing.high - w.last_close, w.last_close - swing.low)
+    return given_back / (swing.high - swing.low)
+
+
+def _from_fibonacci(w: Window, level: float) -> Array:
+    return w.xp.abs(fibonacci_retracement(w) - level)
+
+
+@feature("|fibonacci_retracement - 0.382|", range="[0, 0.618]", bars=20, missing="NaN where HH = LL")
+def fibonacci_382_distance(w: Window) -> Array:
+    return _from_fibonacci(w, 0.382)
+
+
+@feature("|fibonacci_retracement - 0.5|", range="[0, 0.5]", bars=20, missing="NaN where HH = LL")
+def fibonacci_500_distance(w: Window) -> Array:
+    return _from_fibonacci(w, 0.5)
+
+
+@feature("|fibonacci_retracement - 0.618|", range="[0, 0.618]", bars=20, missing="NaN where HH = LL")
+def fibonacci_618_distance(w: Window) -> Array:
+    return _from_fibonacci(w, 0.618)
+
+
+@feature(
+    "distance of fibonacci_retracement to the nearest of 0.236, 0.382, 0.5, 0.618, 0.786",
+    range="[0, 0.236]",
+    bars=20,
+    missing="NaN where HH = LL",
+)
+def fibonacci_nearest(w: Window) -> Array:
+    distances = [_from_fibonacci(w, level) for level in FIBONACCI]
+    nearest = distances[0]
+    for distance in distances[1:]:
+        nearest = w.xp.minimum(nearest, distance)
+    return nearest
+
+
+@feature(
+    "(target - LL) / (HH - LL) of the window",
+    source="Fibonacci extension",
+    range="[-inf, inf]",
+    bars=20,
+    missing=NO_LEVEL + "; NaN where HH = LL",
+)
+def target_extension(w: Window) -> Array:
+    return (w.level("target") - w.swing.low) / (w.swing.high - w.swing.low)
