@@ -1,0 +1,213 @@
+"""The model card: what a person should know before letting a model decide, in Markdown, from the training facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+
+from db_functions.contract import CLASSES
+from training.calibrate import FLOOR, Calibration
+from training.dataset import Dataset
+from training.evaluate import BLEND, LOG_CLIP
+from training.export import Exported
+from training.split import Split
+from training.verify import ParityReport
+
+_METRICS: Final = {
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "roc_auc": "ROC AUC",
+    "ece": "Expected calibration error",
+}
+_SYMBOLS_SHOWN: Final = 12
+_FEATURES_SHOWN: Final = 15
+
+
+def render(
+    exported: Exported,
+    dataset: Dataset,
+    split: Split,
+    calibration: Calibration,
+    metrics: Mapping[str, Any],
+    importances: Mapping[str, float],
+    parity: ParityReport,
+    toolchain: Mapping[str, str],
+    *,
+    models: Sequence[str],
+    seed: int,
+) -> str:
+    """The whole card; ``importances`` is the rise of the Brier score when a feature is shuffled."""
+    sections = [
+        f"# Model `{exported.version}`",
+        _what(exported, models, seed),
+        _data(dataset),
+        _split(dataset, split),
+        _metrics(metrics),
+        _by_type(metrics["by_pattern_type"]),
+        _calibration(calibration, metrics["reliability"]),
+        _importances(importances),
+        _use(metrics),
+        _parity(parity),
+        "## Toolchain\n\n" + _table(["package", "version"], [[k, v] for k, v in toolchain.items()]),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _what(exported: Exported, models: Sequence[str], seed: int) -> str:
+    members = f"soft vote of {', '.join(models)}" if len(models) > 1 else models[0]
+    return (
+        f"Calibrated probability that a chart pattern reaches its target before its stop: {members}, then temperature "
+        f"scaling with class biases. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
+        f"probability, reading {', '.join(f'`{name}`' for name in exported.inputs)}. Seed {seed}. SHA-256 "
+        f"`{exported.sha256}`."
+    )
+
+
+def _data(dataset: Dataset) -> str:
+    symbols, counts = np.unique(dataset.symbol.astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_SYMBOLS_SHOWN]
+    shown = ", ".join(f"{symbols[i]} {counts[i]:,}" for i in order)
+    more = f" and {len(symbols) - len(order)} more" if len(symbols) > len(order) else ""
+    classes = ", ".join(
+        f"{name} {number:,} ({number / len(dataset):.1%})" for name, number in dataset.class_counts().items()
+    )
+    return (
+        f"## Data\n\n- {len(dataset):,} labelled patterns, {_day(dataset.detected_at[0])} to "
+        f"{_day(dataset.detected_at[-1])}\n- Classes: {classes}\n- Symbols ({len(symbols)}): {shown}{more}"
+    )
+
+
+def _split(dataset: Dataset, split: Split) -> str:
+    rows = []
+    for name, index in split.parts().items():
+        part = dataset.take(index)
+        dates = [_day(part.detected_at[0]), _day(part.detected_at[-1])] if len(part) else ["", ""]
+        rows.append([name, f"{len(part):,}", *dates, *(f"{n:,}" for n in part.class_counts().values())])
+    return (
+        "## Split\n\nBy time. "
+        f"{split.purged:,} rows were purged because their label window reached into the next part, and "
+        f"{split.embargoed:,} lay in the embargo of {split.embargo_s / 86_400:.1f} days after a boundary.\n\n"
+        + _table(["part", "rows", "from", "to", *CLASSES], rows)
+    )
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    method, paired = metrics["method"], metrics["with_rule"]
+    text = (
+        f"## Metrics on the last part\n\nThe event is a positive outcome (base rate {_percent(metrics['base_rate'])} "
+        f"of {metrics['rows']:,} rows). Nothing was fitted, chosen or calibrated on these rows. In brackets 95 % "
+        f"intervals from {method['resamples']:,} resamples of {method['blocks']} blocks of "
+        f"{method['block_s'] / 86_400:.1f} days. "
+        f"Log loss takes probabilities within [{LOG_CLIP}, {1 - LOG_CLIP}]; calibration error has {method['ece_bins']} "
+        "bins of equal mass.\n\n"
+    )
+    if "rule" not in paired:
+        return text + _table(
+            ["metric", "model"], [[title, _interval(metrics["ml"][key])] for key, title in _METRICS.items()]
+        )
+    columns = ("ml", "rule", "blend", "ml_minus_rule", "blend_minus_rule")
+    rows = [[title, *(_interval(paired[c][key]) for c in columns)] for key, title in _METRICS.items()]
+    header = ["metric", "model", "rule", f"blend {BLEND[0]:g}/{BLEND[1]:g}", "model - rule", "blend - rule"]
+    note = "" if paired["rows"] == metrics["rows"] else f"\n\nOver the {paired['rows']:,} rows with a rule confidence."
+    return text + _table(header, rows) + note + "\n\n" + _verdict(paired["ml_minus_rule"]["brier"])
+
+
+def _verdict(difference: Mapping[str, float | None]) -> str:
+    low, high = difference["low"], difference["high"]
+    if low is None or high is None:
+        return "**Too few rows to say whether the model beats the rule.**"
+    if high < 0:
+        return "**The model's Brier score is better than the rule's, beyond chance.**"
+    if low > 0:
+        return "**The model's Brier score is worse than the rule's, beyond chance: do not promote it.**"
+    return "**The difference between the model's Brier score and the rule's is within chance.**"
+
+
+def _by_type(types: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = []
+    for kind, entry in types.items():
+        ml, rule = entry.get("ml", {}), entry.get("rule", {})
+        figures = [_figure(side.get(key)) for key in ("brier", "roc_auc") for side in (ml, rule)]
+        rows.append([_cell(kind), f"{entry['rows']:,}", _percent(entry["base_rate"]), *figures])
+    header = ["pattern type", "rows", "base rate", "Brier model", "Brier rule", "AUC model", "AUC rule"]
+    return "## By pattern type\n\n" + _table(header, rows)
+
+
+def _calibration(calibration: Calibration, bins: Sequence[Mapping[str, float]]) -> str:
+    biases = ", ".join(f"{name} {bias:+.3f}" for name, bias in zip(CLASSES, calibration.bias, strict=True))
+    rows = [
+        [
+            f"{b['from']:.3f} to {b['to']:.3f}",
+            f"{b['rows']:,}",
+            f"{b['predicted']:.3f}",
+            f"{b['observed']:.3f} [{b['observed_low']:.3f}, {b['observed_high']:.3f}]",
+        ]
+        for b in bins
+    ]
+    return (
+        f"## Calibration\n\nLog-probabilities times {calibration.temperature:.3f}, plus biases: {biases}; {FLOOR:g} is "
+        "mixed into each class first.\n\n" + _table(["predicted P(positive)", "rows", "mean", "observed"], rows)
+    )
+
+
+def _importances(importances: Mapping[str, float]) -> str:
+    best = sorted(importances.items(), key=lambda item: -item[1])[:_FEATURES_SHOWN]
+    rows = [[f"`{name}`", f"{value:+.5f}"] for name, value in best]
+    return (
+        f"## Feature importances\n\nRise of the model's Brier score on test rows when one feature is shuffled; the "
+        f"{len(best)} largest of {len(importances)}. Features that say the same share their importance.\n\n"
+        + _table(["feature", "rise"], rows)
+    )
+
+
+def _use(metrics: Mapping[str, Any]) -> str:
+    return (
+        "## Intended use and limits\n\n"
+        "- For ranking and weighing detected patterns beside the application's rule confidence; not a forecast of "
+        "returns, and no advice to trade. Costs and slippage are not in the labels.\n"
+        "- Trained on the symbols, timeframes and years above; other markets are extrapolation. Watch "
+        "`ml.feature_drift` and `ml.performance_realised`.\n"
+        "- An outcome counts as negative when target and stop fall in the same bar, for the order within a bar is "
+        "unknown.\n"
+        f"- A probability far above the base rate of {_percent(metrics['base_rate'])} is rare by nature; see the "
+        "reliability table for how high the model goes."
+    )
+
+
+def _parity(parity: ParityReport) -> str:
+    sizes = ", ".join(f"{size:,}" for size in parity.batch_sizes)
+    return (
+        f"## Parity\n\nThe file's answers differ from scikit-learn's by at most {parity.max_abs_diff:.2g} (accepted: "
+        f"{parity.tolerance:g}) over {parity.rows:,} real rows in batches of {sizes}."
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _interval(entry: Mapping[str, float | None]) -> str:
+    if entry["value"] is None:
+        return "undefined"
+    return f"{_figure(entry['value'])} [{_figure(entry['low'])}, {_figure(entry['high'])}]"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"
+
+
+def _cell(text: str) -> str:
+    # Pattern types are whatever an application wrote; a bar or a line end would break the table.
+    return " ".join(text.replace("|", "\\|").split()) or "(empty)"
+
+
+def _day(seconds: int | np.int64) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).date().isoformat()

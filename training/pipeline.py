@@ -1,0 +1,210 @@
+"""The stages joined: a dataset in, a verified artifact out. Nothing here touches the database."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from db_functions.contract import CONTRACT_VERSION
+from training import card, learners
+from training import features as feature_code
+from training.baseline import drift_baseline
+from training.calibrate import fit_calibration
+from training.check import require_valid
+from training.dataset import Dataset
+from training.errors import TooFewRows
+from training.evaluate import evaluate
+from training.export import FittedModel, export
+from training.split import Split, split_by_time
+from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows
+
+FEWEST: Final = {"fit": (200, 20), "calibrate": (50, 10), "test": (50, 10)}
+"""Rows that each part needs in all, and of positive and of other outcomes."""
+IMPORTANCE_ROWS: Final = 1_000
+_FEATURE_CHUNK: Final = 2_000
+_PACKAGES: Final = ("numpy", "scikit-learn", "scipy", "skl2onnx", "onnx", "onnxruntime", "spox", "ndonnx", "protobuf")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A trained, verified model with all that the registry keeps of it."""
+
+    version: str
+    algorithm: str
+    onnx: bytes
+    sha256: str
+    contract_version: int
+    inputs: list[str]
+    outputs: list[str]
+    feature_names: list[str]
+    min_bars: int
+    metrics: dict[str, Any]
+    card: str
+    toolchain: dict[str, str]
+    drift_baseline: dict[str, Any]
+    golden: bytes
+    parity: ParityReport
+
+
+def train(
+    dataset: Dataset,
+    models: Sequence[str] = tuple(learners.LEARNERS),
+    *,
+    seed: int = 0,
+    version: str | None = None,
+    progress: bool = False,
+    size: float = 1.0,
+    embargo_s: int | None = None,
+) -> Artifact:
+    """Split, compute features, fit, calibrate, evaluate, export, check and verify.
+
+    Equal datasets, models and seeds give equal bytes. ``size`` scales the number of trees, for tests. Raises
+    TooFewRows, UnknownLearner, InvalidModel, and ParityFailed when the file does not answer as the fitted model does.
+    """
+    learners.check_names(models)
+    split = split_by_time(dataset, embargo_s=embargo_s)
+    require_enough(dataset, split)
+    with _Stages(progress) as stage:
+        stage("features")
+        features = compute_features(dataset, progress=progress)
+        stage("fit")
+        model = _fit(dataset, features, split, models, seed, size)
+        stage("evaluate")
+        test = split.test
+        metrics = evaluate(model.answer_from(features[test])["ml_confidence"], dataset.take(test), seed=seed)
+        importances = permutation_importances(
+            model, features[test], dataset.positive[test], seed=seed, progress=progress
+        )
+        stage("export")
+        exported = export(model, version=version)
+        require_valid(exported.onnx)
+        stage("verify")
+        parity = check_parity(exported.onnx, golden_rows(model, dataset, GATE_ROWS), progress=progress)
+    toolchain = toolchain_versions()
+    return Artifact(
+        version=exported.version,
+        algorithm=model.ensemble.algorithm,
+        onnx=exported.onnx,
+        sha256=exported.sha256,
+        contract_version=CONTRACT_VERSION,
+        inputs=list(exported.inputs),
+        outputs=list(exported.outputs),
+        feature_names=list(feature_code.FEATURE_NAMES),
+        min_bars=feature_code.MIN_BARS,
+        metrics=metrics,
+        card=card.render(
+            exported,
+            dataset,
+            split,
+            model.calibration,
+            metrics,
+            importances,
+            parity,
+            toolchain,
+            models=models,
+            seed=seed,
+        ),
+        toolchain=toolchain,
+        drift_baseline=_baseline(model, features, split),
+        golden=golden_rows(model, dataset).to_bytes(),
+        parity=parity,
+    )
+
+
+class _Stages:
+    """A progress bar that is told the name of each stage as it begins."""
+
+    def __init__(self, shown: bool) -> None:
+        self._bar = tqdm(total=5, desc="train", unit="stage", disable=not shown)
+        self._begun = False
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def __call__(self, name: str) -> None:
+        self._bar.update(int(self._begun))
+        self._bar.set_postfix_str(name)
+        self._begun = True
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._bar.update(int(kind is None))
+        self._bar.close()
+
+
+def _fit(
+    dataset: Dataset, features: NDArray[np.float64], split: Split, models: Sequence[str], seed: int, size: float
+) -> FittedModel:
+    fit, calibrate = split.fit, split.calibrate
+    ensemble = learners.fit_ensemble(features[fit], dataset.outcome[fit], models, seed=seed, size=size)
+    uncalibrated = ensemble.probabilities(features[calibrate])
+    return FittedModel(ensemble, fit_calibration(uncalibrated, dataset.outcome[calibrate]))
+
+
+def _baseline(model: FittedModel, features: NDArray[np.float64], split: Split) -> dict[str, Any]:
+    unseen = model.answer_from(features[np.concatenate([split.calibrate, split.test])])["ml_confidence"]
+    return drift_baseline(learners.to_float32(features[split.fit]), feature_code.FEATURE_NAMES, unseen)
+
+
+def compute_features(dataset: Dataset, *, progress: bool = False) -> NDArray[np.float64]:
+    """Features [N, F], computed in chunks that bound memory."""
+    starts = range(0, len(dataset), _FEATURE_CHUNK)
+    chunks = tqdm(starts, desc="features", unit="chunk", leave=False, disable=not progress)
+    return np.concatenate(
+        [feature_code.compute(dataset.take(slice(start, start + _FEATURE_CHUNK)).inputs, np) for start in chunks]
+    )
+
+
+def require_enough(dataset: Dataset, split: Split) -> None:
+    """Raise TooFewRows, saying what each part needs and has, unless every part has enough."""
+    lacking = [
+        f"{part} has {len(index)} rows of at least {rows}, {positives} positive and {len(index) - positives} other of "
+        f"at least {each} each"
+        for part, index in split.parts().items()
+        for rows, each in [FEWEST[part]]
+        for positives in [int(dataset.positive[index].sum())]
+        if len(index) < rows or min(positives, len(index) - positives) < each
+    ]
+    if lacking:
+        classes = ", ".join(f"{count} {name}" for name, count in dataset.class_counts().items())
+        raise TooFewRows(
+            f"{len(dataset)} labelled rows ({classes}) are too few to train on: {'; '.join(lacking)} (after "
+            f"{split.purged} purged and {split.embargoed} embargoed); label more outcomes or widen --since and --until"
+        )
+
+
+def permutation_importances(
+    model: FittedModel,
+    features: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    *,
+    seed: int,
+    progress: bool = False,
+) -> dict[str, float]:
+    """How much the Brier score rises when a feature's column is shuffled, over at most IMPORTANCE_ROWS rows."""
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(features))[:IMPORTANCE_ROWS])
+    matrix, hit = features[rows], positive[rows]
+
+    def brier(values: NDArray[np.float64]) -> float:
+        return float(np.mean((model.answer_from(values)["ml_confidence"] - hit) ** 2))
+
+    base = brier(matrix)
+    names = feature_code.FEATURE_NAMES
+    rises = {}
+    for column, name in enumerate(tqdm(names, desc="importances", unit="feature", leave=False, disable=not progress)):
+        shuffled = matrix.copy()
+        shuffled[:, column] = rng.permutation(shuffled[:, column])
+        rises[name] = brier(shuffled) - base
+    return rises
+
+
+def toolchain_versions() -> dict[str, str]:
+    """Python and the packages that had a part in the file."""
+    return {"python": platform.python_version(), **{name: installed(name) for name in _PACKAGES}}
