@@ -68,6 +68,11 @@ class Series:
         stop = int(np.searchsorted(self.ts, ts, side="right"))
         return Series(self.symbol, self.ts[:stop], self.bars[:stop])
 
+    def after(self, ts: int) -> Series:
+        """The bars that are not yet complete at ``ts``."""
+        start = int(np.searchsorted(self.ts, ts, side="right"))
+        return Series(self.symbol, self.ts[start:], self.bars[start:])
+
 
 def close_of_day(day: date) -> int:
     """Unix seconds of 16:00 in New York on ``day``, when its bar is complete.

@@ -110,10 +110,12 @@ def test_bars_are_complete_at_the_new_york_close(day: str, utc_hour: int) -> Non
     assert close - market.open_of_bar(close) == timedelta(hours=6, minutes=30).total_seconds()
 
 
-def test_until_keeps_what_is_complete(series: dict[str, Series]) -> None:
+@pytest.mark.parametrize(("offset", "complete"), [(-1, 9), (0, 10), (1, 10)])
+def test_a_series_is_parted_at_an_instant(series: dict[str, Series], offset: int, complete: int) -> None:
     own = series["IBM"]
-    assert len(own.until(int(own.ts[9]))) == 10
-    assert len(own.until(int(own.ts[9]) - 1)) == 9
+    cut = int(own.ts[9]) + offset
+    np.testing.assert_array_equal(own.until(cut).bars, own.bars[:complete])
+    np.testing.assert_array_equal(own.after(cut).bars, own.bars[complete:])
 
 
 # The index

@@ -1,0 +1,230 @@
+"""``make demo``: an application inserts real chart patterns and gets calibrated confidences back within milliseconds.
+
+Runs in a database of its own, ``pattern_demo``, made anew every time, on the embedded server (or the one that
+``DATABASE_URL`` names). ``python -m bench.demo psql`` opens that database afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+from bench.application import Pattern, find_all_patterns, insert_bars, insert_patterns
+from bench.demo_database import DemoError, fresh_database, open_psql
+from bench.demo_live import Display, stream
+from bench.demo_report import report
+from bench.market import BENCHMARK, SYMBOLS, Series, load_series
+from db_functions.database import Connection, connect
+from db_functions.errors import ScoringError
+
+LIVE_YEARS: Final = 2
+ALGORITHMS: Final = ("random_forest", "logistic", "gradient_boosting")
+WORKER_LOG: Final = Path(".cache/demo-worker.log")
+_STOP_TIMEOUT_S: Final = 20
+_DRAIN_TIMEOUT_S: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Every series and pattern of the demo, parted at ``cutoff`` into history and what will arrive live."""
+
+    series: dict[str, Series]
+    history: list[Pattern]
+    live: list[Pattern]
+    cutoff: datetime
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parse(arguments)
+    # One width for terminals, pipes and logs, so that no table breaks.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 118)
+    started = time.monotonic()
+    try:
+        if options.command == "psql":
+            return open_psql()
+        run(console, options.rate)
+    except (DemoError, ScoringError) as error:
+        console.print(f"\n[bold red]The demo stopped:[/] {error}", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nInterrupted.")
+        return 130
+    console.print(f"\nThe demo took {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+def run(console: Console, rate_per_s: float) -> None:
+    """All stages in order; raises DemoError or ScoringError when one of them fails."""
+    with fresh_database() as url:
+        with stage(console, "1. A database of its own, and the schema"):
+            run_program(url, "alembic", "upgrade", "head")
+        with connect(url, application_name="demo application", autocommit=True) as conn:
+            with stage(console, "2. History: real bars, and the patterns an application found in them"):
+                market = load_market()
+                insert_history(console, conn, market)
+            with stage(console, "3. Label the history, train, export, verify, promote"):
+                train(url)
+            with running_worker(console, url) as worker:
+                with stage(console, "4. A worker starts, and finds the history waiting for scores"):
+                    drain(console, conn, worker)
+                with stage(console, f"5. Live: the last {LIVE_YEARS} years, {rate_per_s:g} patterns a second"):
+                    go_live(console, conn, worker, market, rate_per_s)
+            with stage(console, "6. What came of it"):
+                run_program(url, "worker", "label")
+                report(console, conn, market.cutoff)
+
+
+@contextmanager
+def stage(console: Console, title: str) -> Iterator[None]:
+    """A heading before, the time it took after."""
+    console.print()
+    console.rule(f"[bold]{title}", align="left")
+    started = time.monotonic()
+    yield
+    console.print(f"[dim]({time.monotonic() - started:.1f} s)")
+
+
+def run_program(url: str, module: str, *arguments: str) -> None:
+    """Run ``python -m module`` on the demo's database, its output as it is; raises DemoError when it fails."""
+    print(f"$ python -m {' '.join([module, *arguments])}", flush=True)
+    done = subprocess.run([sys.executable, "-m", module, *arguments], env=_environment(url), check=False)
+    if done.returncode != 0:
+        raise DemoError(f"`python -m {module} {' '.join(arguments)}` ended with exit code {done.returncode}")
+
+
+def load_market() -> Market:
+    """Bars, and the patterns that the application finds in them, parted ``LIVE_YEARS`` before the last bar."""
+    series = load_series()
+    last = datetime.fromtimestamp(max(int(one.ts[-1]) for one in series.values()), UTC)
+    cutoff = last.replace(year=last.year - LIVE_YEARS)
+    patterns = find_all_patterns(series[symbol] for symbol in SYMBOLS)
+    return Market(
+        series,
+        history=[pattern for pattern in patterns if pattern.detected_at <= cutoff],
+        live=[pattern for pattern in patterns if pattern.detected_at > cutoff],
+        cutoff=cutoff,
+    )
+
+
+def insert_history(console: Console, conn: Connection, market: Market) -> None:
+    """Bars and patterns up to the cutoff, and which symbol is the market."""
+    with conn.transaction():
+        bars = sum(insert_bars(conn, one.until(int(market.cutoff.timestamp()))) for one in market.series.values())
+        patterns = insert_patterns(conn, market.history)
+        conn.execute("SELECT ml.set('benchmark_symbol', %s, 'demo: an equal-weight index of the stocks')", [BENCHMARK])
+    types = len({pattern.pattern_type for pattern in market.history})
+    console.print(
+        f"{bars:,} daily bars of {', '.join(market.series)}, {market.history[0].detected_at:%Y-%m-%d} to "
+        f"{market.cutoff:%Y-%m-%d}, and {patterns:,} candlestick patterns of {types} types, each with levels and a "
+        f"rule confidence. The {len(market.live):,} patterns of the {LIVE_YEARS} years after that are kept for later."
+    )
+
+
+def train(url: str) -> None:
+    run_program(url, "worker", "label")
+    run_program(url, "training", "train", "--models", *ALGORITHMS, "--promote")
+
+
+@contextmanager
+def running_worker(console: Console, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``python -m worker run`` in the background, its log in a file; stopped by SIGTERM, and killed if it will not."""
+    WORKER_LOG.parent.mkdir(exist_ok=True)
+    with WORKER_LOG.open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "worker", "run"], env=_environment(url), stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            yield worker
+        finally:
+            started = time.monotonic()
+            worker.send_signal(signal.SIGTERM)
+            try:
+                worker.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+            console.print(
+                f"\nThe worker was sent SIGTERM and left with exit code {worker.returncode} "
+                f"after {(time.monotonic() - started) * 1000:.0f} ms."
+            )
+
+
+def drain(console: Console, conn: Connection, worker: subprocess.Popen[bytes]) -> None:
+    """Wait until nothing is queued any more; raises DemoError when the worker dies or takes too long."""
+    print(f"$ python -m worker run    (its log: {WORKER_LOG})", flush=True)
+    total = _queued(conn)
+    started = time.monotonic()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("scoring", total=total)
+        while waiting := _queued(conn):
+            progress.update(task, completed=total - waiting)
+            _check(worker)
+            if time.monotonic() - started > _DRAIN_TIMEOUT_S:
+                raise DemoError(f"{waiting} rows still wait for a score after {_DRAIN_TIMEOUT_S} s; see {WORKER_LOG}")
+            time.sleep(0.05)
+    elapsed = time.monotonic() - started
+    console.print(f"{total:,} rows scored in {elapsed:.1f} s, the start of the worker included.")
+
+
+def go_live(
+    console: Console, conn: Connection, worker: subprocess.Popen[bytes], market: Market, rate_per_s: float
+) -> None:
+    """Stream the live patterns; ends when every one of them has left the queue."""
+    with Display(console, conn, market.cutoff, len(market.live)) as display:
+
+        def inserted(pattern: Pattern) -> None:
+            _check(worker)
+            display.inserted(pattern)
+
+        reached = stream(conn, market.series, market.live, market.cutoff, rate_per_s, inserted)
+        deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+        while _queued(conn) and time.monotonic() < deadline:
+            _check(worker)
+            time.sleep(0.02)
+    console.print(
+        f"{len(market.live):,} patterns inserted, each in a transaction of its own, at {reached:.1f} a second."
+    )
+
+
+def _queued(conn: Connection) -> int:
+    row = conn.execute("SELECT depth FROM ml.queue_status").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _check(worker: subprocess.Popen[bytes]) -> None:
+    if worker.poll() is not None:
+        end = WORKER_LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        raise DemoError("\n".join([f"the worker ended with exit code {worker.returncode}; the end of its log:", *end]))
+
+
+def _environment(url: str) -> dict[str, str]:
+    """This process's environment with the demo's database, and none of the settings that a worker takes at start."""
+    ours = {"ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT"}
+    return {**{name: value for name, value in os.environ.items() if name not in ours}, "DATABASE_URL": url}
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.demo", description="The main job on real market data.")
+    parser.add_argument("command", nargs="?", choices=["run", "psql"], default="run", help="psql: look into the result")
+    parser.add_argument("--rate", type=float, default=50.0, help="live patterns a second (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if not options.rate > 0:
+        parser.error("--rate must be above 0")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""How good rule, ML and blended confidence are on the live rows, against the base rate, with intervals.
+
+The event is a positive outcome: the target touched before the stop within the label horizon. The metrics are
+training's own, on rows that no model was fitted on. Intervals come from resampling whole blocks of 30 days, because
+patterns close in time share bars; a difference is taken within each resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from training.evaluate import mass_bins, metrics_of
+
+Floats = NDArray[np.float64]
+
+METRICS: Final = {"brier": "Brier", "log_loss": "log loss", "roc_auc": "ROC AUC", "ece": "ECE"}
+RULE: Final = "rule confidence"
+ML: Final = "ML confidence"
+BLEND: Final = "blend, threshold 0"
+EFFECTIVE: Final = "confidence as stored"
+BASE: Final = "base rate of the history"
+_BLOCK_S: Final = 30 * 86_400
+_RESAMPLES: Final = 2_000
+_SEED: Final = 7
+_BINS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric, or a difference of two, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} [dim]{self.low:.3f}..{self.high:.3f}[/]"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every answer's metrics: on the rows as they are, and on each resample of them (the same for all answers)."""
+
+    values: Mapping[str, Mapping[str, float]]
+    draws: Mapping[str, Mapping[str, Floats]]
+
+    def figure(self, name: str, metric: str, minus: str | None = None) -> Figure:
+        """The metric of one answer, or by how much it exceeds that of another."""
+        value, draws = self.values[name][metric], self.draws[name][metric]
+        if minus is not None:
+            value, draws = value - self.values[minus][metric], draws - self.draws[minus][metric]
+        known = draws[np.isfinite(draws)]
+        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+        return Figure(value, float(low), float(high))
+
+
+def compare(answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> Comparison:
+    """Judge each answer [N] (a probability of ``hit`` [N], which is 0 or 1); at least one row is needed."""
+    weights = _block_weights(detected_at)
+    once = np.ones((1, len(hit)))
+    values, draws = {}, {}
+    for name, answer in answers.items():
+        metrics = metrics_of(answer, hit)
+        values[name] = {metric: float(function(once)[0]) for metric, function in metrics.items()}
+        draws[name] = {metric: function(weights) for metric, function in metrics.items()}
+    return Comparison(values, draws)
+
+
+def print_quality(
+    console: Console, answers: Mapping[str, Floats], hit: Floats, detected_at: Floats, base_rate: float
+) -> None:
+    """The tables and, in plain sentences, what they allow to be said. ``answers`` are keyed by RULE, ML and so on."""
+    comparison = compare({**answers, BASE: np.full(len(hit), base_rate)}, hit, detected_at)
+    console.print(
+        f"\n[bold]How good[/], on the {len(hit):,} live rows with an outcome (the newest still wait for theirs), "
+        f"{hit.mean():.1%} of them positive; the history had {base_rate:.1%}. Lower is better, but for AUC."
+    )
+    console.print(_quality_table(comparison))
+    console.print(_reliability_table({name: answers[name] for name in (RULE, ML, BLEND)}, hit))
+    console.print(
+        f"Some calibration error is chance: an ML confidence that was exactly right would show about "
+        f"{chance_ece(answers[ML]):.3f} on so few rows."
+    )
+    for line in verdicts(comparison):
+        console.print(line)
+
+
+def _block_weights(detected_at: Floats) -> Floats:
+    """How often each row counts in each resample of whole 30-day blocks [resamples, N]."""
+    _, member = np.unique((detected_at - detected_at.min()) // _BLOCK_S, return_inverse=True)
+    blocks = int(member.max()) + 1
+    drawn = np.random.default_rng(_SEED).multinomial(blocks, np.full(blocks, 1 / blocks), size=_RESAMPLES)
+    return drawn[:, member].astype(np.float64)
+
+
+def _quality_table(comparison: Comparison) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold", caption="value, 95 % interval", caption_justify="left")
+    table.add_column("")
+    for title in METRICS.values():
+        table.add_column(title)
+    for name in comparison.values:
+        table.add_row(name, *(str(comparison.figure(name, metric)) for metric in METRICS))
+    return table
+
+
+def _reliability_table(answers: Mapping[str, Floats], hit: Floats) -> Table:
+    """For each answer five bins of equal mass: what was said on average, and how often it came true."""
+    table = Table(box=None, padding=(0, 1), header_style="bold", title="Said, and came true", title_justify="left")
+    table.add_column("fifth")
+    for name in answers:
+        table.add_column(name, justify="right")
+    bins = {name: mass_bins(p, _BINS) for name, p in answers.items()}
+    for index in range(_BINS):
+        cells = []
+        for name, p in answers.items():
+            rows = bins[name] == index
+            cells.append(f"{p[rows].mean():.3f} -> {hit[rows].mean():.3f}" if rows.any() else "")
+        table.add_row(("lowest", "2nd", "3rd", "4th", "highest")[index], *cells)
+    return table
+
+
+def chance_ece(answer: Floats) -> float:
+    """The calibration error that a perfectly calibrated answer [N] would show, by chance alone, on so few rows."""
+    rng = np.random.default_rng(_SEED)
+    once = np.ones((1, len(answer)))
+    draws = [metrics_of(answer, (rng.random(len(answer)) < answer).astype(np.float64))["ece"](once) for _ in range(200)]
+    return float(np.mean(draws))
+
+
+def verdicts(comparison: Comparison) -> Iterator[str]:
+    """Who beat whom, whichever way it went; a claim is made only where the interval of the difference says so."""
+    yield "By Brier score, with the difference and its 95 % interval:"
+    for one, other in ((ML, RULE), (ML, BASE), (EFFECTIVE, RULE), (EFFECTIVE, BASE)):
+        difference = comparison.figure(one, "brier", minus=other)
+        if difference.high < 0:
+            said = "is [bold green]better[/] than"
+        elif difference.low > 0:
+            said = "is [bold red]worse[/] than"
+        else:
+            said = "[bold]cannot be told apart[/] from"
+        yield (
+            f"  {one} {said} {other} [dim]({difference.value:+.4f}, {difference.low:+.4f} to {difference.high:+.4f})[/]"
+        )
+    if comparison.figure(ML, "roc_auc").low <= 0.5:
+        yield (
+            "By AUC the ML confidence [bold]does not order these patterns better than chance[/], as far as these rows "
+            "can show. Daily candlesticks of large stocks are close to a fair coin, and a calibrated model says so."
+        )
