@@ -36,7 +36,7 @@ from db_functions.contract import (
 from training import features as feature_code
 from training.calibrate import Calibration
 from training.features.graph import trace
-from training.learners import FittedEnsemble, limit, to_float32
+from training.learners import FittedEnsemble
 
 OPSETS: Final = {"": 21, "ai.onnx.ml": 3}
 """Operator sets asked of the converter; the joined graph may carry the newer one that ndonnx writes."""
@@ -58,6 +58,12 @@ class FittedModel:
         """The contract's outputs for features [N, F] already computed."""
         calibrated = self.calibration.apply(self.ensemble.probabilities(features), np).astype(np.float32)
         return {"ml_confidence": calibrated[:, 2], "probabilities": calibrated, "features": to_float32(features)}
+
+
+def to_float32(features: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The cast that the graph makes; what is too large for float32 becomes infinite without a warning."""
+    with np.errstate(over="ignore"):
+        return features.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +108,16 @@ def _serialise(proto: onnx.ModelProto, properties: Mapping[str, str]) -> bytes:
 
 def _join(model: FittedModel) -> onnx.ModelProto:
     inputs, features = trace()
-    cast = ndx.astype(features, ndx.float32)
     ensemble = model.ensemble
-    limited = limit(cast, ndx.asarray(ensemble.low[None, :]), ndx.asarray(ensemble.high[None, :]), ndx)
-    vote = spox.inline(_convert(ensemble))(features=limited.unwrap_spox())["probabilities"]
+    placed = ensemble.grid.place(features, ndx)
+    vote = spox.inline(_convert(ensemble))(features=placed.unwrap_spox())["probabilities"]
     uncalibrated = _three_columns(ndx.astype(ndx.asarray(vote), ndx.float64), ensemble.classes)
     calibrated = ndx.astype(model.calibration.apply(uncalibrated, ndx), ndx.float32)
-    outputs = {"ml_confidence": calibrated[:, 2], "probabilities": calibrated, "features": cast}
+    outputs = {
+        "ml_confidence": calibrated[:, 2],
+        "probabilities": calibrated,
+        "features": ndx.astype(features, ndx.float32),
+    }
     proto = spox.build(
         {name: array.unwrap_spox() for name, array in inputs.items()},
         {name: array.unwrap_spox() for name, array in outputs.items()},
@@ -123,7 +132,7 @@ def _join(model: FittedModel) -> onnx.ModelProto:
 
 def _convert(ensemble: FittedEnsemble) -> Any:
     """The fitted pipeline alone, float32 ``features`` [N, F] to ``probabilities`` [N, classes seen]."""
-    width = len(ensemble.low)
+    width = ensemble.grid.low.shape[1]
     return convert_sklearn(
         ensemble.estimator,
         name="ensemble",

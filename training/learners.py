@@ -1,8 +1,8 @@
 """The learners, the ensemble they form, and fitting it so that it survives conversion to ONNX.
 
 What converts exactly is narrower than what scikit-learn fits (measured; see the parity gate in ``verify``): trees must
-be fitted on float32, on imputed values, with no scaler before them. So features are cast to float32 and limited here,
-by code that also runs inside the graph, and imputed first; the one scaler stands inside the logistic member.
+be fitted on float32, on imputed values, with no scaler before them. So features are put on a float32 grid here, by code
+that also runs inside the graph, and imputed first; the one scaler stands inside the logistic member.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ TREES: Final = 300
 ROUNDS: Final = 120
 LIMIT_SHARE: Final = 0.001
 """Features are held within the quantiles [LIMIT_SHARE, 1 - LIMIT_SHARE] of the rows fitted on."""
+GRID_BITS: Final = 20
+"""A feature is rounded to its largest limit (as a power of two) divided by two to this power."""
+LEAST_STEP_EXPONENT: Final = -40
+"""The finest step, 2**-40 or about 1e-12: anything smaller in a feature is rounding."""
 
 
 def _random_forest(seed: int, size: float) -> Any:
@@ -61,38 +65,44 @@ LEARNERS: Final[Mapping[str, Callable[[int, float], Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """What features are put on before anything is fitted: limits and a step for each, float64 [1, F].
+
+    Limits, because one wild value (a volume ratio over an empty month) would carry the logistic member away, and
+    float32 arithmetic with it. A step, because NumPy and ONNX Runtime round the last bits of some features differently,
+    and trees split on anything: a value lying exactly on a threshold, or a feature that is nothing but rounding (the
+    strength of a symbol relative to itself), would put the same row on different sides (measured: 0.005 and 0.016 of
+    probability). Steps are powers of two and at most 2**20 reach a limit, so the float32 cast and every threshold
+    between two steps are exact, and differences far below a step vanish.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    step: NDArray[np.float64]
+
+    def place(self, features: Any, xp: Any) -> Any:
+        """Float64 features [N, F] on the grid, as float32; NaN stays NaN. For NumPy and for the graph alike."""
+        low, high, step = (xp.asarray(values) for values in (self.low, self.high, self.step))
+        limited = xp.where(features < low, low, features)
+        limited = xp.where(limited > high, high, limited)
+        return xp.astype(xp.round(limited / step) * step, xp.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class FittedEnsemble:
-    """A fitted soft vote, with the limits its features are held to and the classes it has seen."""
+    """A fitted soft vote, with the grid its features are put on and the classes it has seen."""
 
     algorithm: str
     estimator: Pipeline
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    grid: Grid
     classes: tuple[int, ...]
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """scikit-learn's P(negative, neutral, positive), [N, 3], of features [N, F]; 0 for a class never seen."""
-        limited = limit(to_float32(features), self.low, self.high, np)
         answer = np.zeros((len(features), len(CLASSES)))
         if len(features):
-            answer[:, list(self.classes)] = self.estimator.predict_proba(limited)
+            answer[:, list(self.classes)] = self.estimator.predict_proba(self.grid.place(features, np))
         return answer
-
-
-def to_float32(features: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The cast that the graph makes; what is too large for float32 becomes infinite without a warning."""
-    with np.errstate(over="ignore"):
-        return features.astype(np.float32)
-
-
-def limit(features: Any, low: Any, high: Any, xp: Any) -> Any:
-    """Hold float32 features [N, F] within [low, high]; NaN stays NaN. For NumPy and for the graph alike.
-
-    One wild value (a volume ratio over an empty month, an infinity) would otherwise carry the logistic member away,
-    and float32 arithmetic with it.
-    """
-    features = xp.where(features < low, low, features)
-    return xp.where(features > high, high, features)
 
 
 def fit_ensemble(
@@ -112,13 +122,10 @@ def fit_ensemble(
         [(name, LEARNERS[name](seed, size)) for name in names], voting="soft", flatten_transform=False
     )
     estimator = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), vote)
-    matrix = to_float32(features)
-    low, high = _limits(matrix)
-    limited = limit(matrix, low, high, np)
-    estimator.fit(limited, outcome)
+    grid = fit_grid(features)
+    estimator.fit(grid.place(features, np), outcome)
     _use_one_thread(vote)
-    _centre_thresholds(vote, estimator[0].transform(limited))
-    return FittedEnsemble(_algorithm(names), estimator, low, high, tuple(int(c) for c in vote.classes_))
+    return FittedEnsemble(_algorithm(names), estimator, grid, tuple(int(c) for c in vote.classes_))
 
 
 def check_names(models: Sequence[str]) -> list[str]:
@@ -136,14 +143,15 @@ def _algorithm(names: Sequence[str]) -> str:
     return "ensemble" if set(names) == set(LEARNERS) else "+".join(names)
 
 
-def _limits(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Per feature, the limits; a feature never finite gets none, so it stays NaN until imputed."""
-    finite = np.where(np.isfinite(matrix), matrix, np.float32(np.nan))
+def fit_grid(features: NDArray[np.float64]) -> Grid:
+    """The grid of the rows [N, F] to be fitted on; a feature never finite in them is held at 0, that is, ignored."""
+    finite = np.where(np.isfinite(features), features, np.nan)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        low, high = np.nanquantile(finite, [LIMIT_SHARE, 1 - LIMIT_SHARE], axis=0).astype(np.float32)
-    widest = np.finfo(np.float32)
-    return np.where(np.isnan(low), widest.min, low), np.where(np.isnan(high), widest.max, high)
+        limits = np.nan_to_num(np.nanquantile(finite, [LIMIT_SHARE, 1 - LIMIT_SHARE], axis=0, keepdims=True))
+    largest = np.abs(limits).max(axis=0)
+    exponent = np.ceil(np.log2(largest, where=largest > 0, out=np.zeros_like(largest)))
+    return Grid(limits[0], limits[1], np.exp2(np.maximum(exponent - GRID_BITS, LEAST_STEP_EXPONENT)))
 
 
 def _use_one_thread(vote: VotingClassifier) -> None:
@@ -151,30 +159,3 @@ def _use_one_thread(vote: VotingClassifier) -> None:
     for member in vote.estimators_:
         if hasattr(member, "n_jobs"):
             member.n_jobs = 1
-
-
-def _centre_thresholds(vote: VotingClassifier, matrix: NDArray[np.float32]) -> None:
-    """Move each boosting threshold to the middle of the gap between the values fitted on, and onto a float32.
-
-    Histogram boosting puts many thresholds exactly on a value of the training rows. Where the graph's arithmetic
-    rounds that value's last bit the other way, the row falls on the other side and its probability jumps (measured:
-    0.004). Forests split in the middle of gaps already. Conversion rounds thresholds to float32, at times upwards, past
-    the value to keep apart; for float32 features x <= t exactly when x <= the float32 at or below t. The rows fitted on
-    fall as they did before.
-    """
-    values = [np.unique(column).astype(np.float64) for column in matrix.T]
-    for member in vote.estimators_:
-        for trees in getattr(member, "_predictors", ()):
-            for tree in trees:
-                for node in np.flatnonzero(tree.nodes["is_leaf"] == 0):
-                    seen = values[tree.nodes["feature_idx"][node]]
-                    tree.nodes["num_threshold"][node] = _centred(tree.nodes["num_threshold"][node], seen)
-
-
-def _centred(threshold: float, seen: NDArray[np.float64]) -> float:
-    """The float32 at or below the middle of the gap that ``threshold`` lies in, among ``seen``, sorted and distinct."""
-    above = int(np.searchsorted(seen, threshold, side="right"))
-    if 0 < above < len(seen):
-        threshold = seen[above - 1] / 2 + seen[above] / 2
-    nearest = np.float32(threshold)
-    return float(nearest if nearest <= threshold else np.nextafter(nearest, np.float32(-np.inf)))

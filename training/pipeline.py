@@ -21,7 +21,7 @@ from training.check import require_valid
 from training.dataset import Dataset
 from training.errors import TooFewRows
 from training.evaluate import evaluate
-from training.export import FittedModel, export
+from training.export import FittedModel, export, to_float32
 from training.split import Split, split_by_time
 from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows
 
@@ -149,7 +149,7 @@ def _fit(
 
 def _baseline(model: FittedModel, features: NDArray[np.float64], split: Split) -> dict[str, Any]:
     unseen = model.answer_from(features[np.concatenate([split.calibrate, split.test])])["ml_confidence"]
-    return drift_baseline(learners.to_float32(features[split.fit]), feature_code.FEATURE_NAMES, unseen)
+    return drift_baseline(to_float32(features[split.fit]), feature_code.FEATURE_NAMES, unseen)
 
 
 def compute_features(dataset: Dataset, *, progress: bool = False) -> NDArray[np.float64]:
