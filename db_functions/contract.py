@@ -190,4 +190,5 @@ def check_outputs(outputs: Arrays, batch: int) -> NDArray[np.bool_]:
         good = np.isfinite(p).all(axis=1) & (p >= 0).all(axis=1) & (p <= 1 + SUM_TOLERANCE).all(axis=1)
         good &= np.abs(p.sum(axis=1) - 1) <= SUM_TOLERANCE
         good &= np.abs(p[:, 2] - confidence.astype(np.float64)) <= SUM_TOLERANCE
-    return good
+    mask: NDArray[np.bool_] = good
+    return mask

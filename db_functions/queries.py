@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString
 
 
 @cache
@@ -12,7 +12,6 @@ def query(name: str) -> LiteralString:
     """The text of ``queries/<name>.sql``; raises KeyError when there is none."""
     file = resources.files("db_functions") / "queries" / f"{name}.sql"
     try:
-        # These files are part of the program, as trusted as its source.
-        return cast("LiteralString", file.read_text(encoding="utf-8"))
+        return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise KeyError(f"no named query {name!r}") from None

@@ -18,6 +18,9 @@ begin
     new.confidence := new.rule_confidence;
     if new.detected_at is null then
         new.detected_at := pg_catalog.now();
+    elsif not pg_catalog.isfinite(new.detected_at) then
+        raise exception 'pattern_events.detected_at is %; allowed: a moment in time', new.detected_at
+            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'detected_at';
     end if;
     if new.direction is null then
         new.direction := case

@@ -1,0 +1,1 @@
+select ml.apply_environment(%(name)s, %(value)s)

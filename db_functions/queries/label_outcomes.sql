@@ -1,0 +1,1 @@
+select ml.label_outcomes(%(max_rows)s)

@@ -1,0 +1,1 @@
+select ml.promote(%(version)s, %(reason)s, %(force)s)

@@ -1,0 +1,156 @@
+"""The command line: ``python -m worker run | backfill | label | status``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import psycopg
+
+from db_functions.database import connect
+from db_functions.errors import ScoringError, translated
+from db_functions.queries import query
+from worker.backfill import START, Selection, backfill, preview
+from worker.listener import Signals
+from worker.loop import Options, run
+from worker.supervisor import supervise
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0 done, 1 an error that the last line on stderr explains, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    try:
+        with translated():
+            code: int = options.command(options)
+    except (ScoringError, psycopg.Error) as error:
+        print(f"worker: {str(error).strip()}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    signals = Signals()
+    with signals.installed():
+        if options.processes > 1:
+            arguments = ["--poll-interval", str(options.poll_interval)] + (["--verbose"] if options.verbose else [])
+            return supervise(options.processes, arguments, signals, dict(os.environ))
+        run(Options(poll_interval_s=options.poll_interval), signals)
+    return 0
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    selection = Selection(options.limit, options.symbol, options.since, options.rescore, str(options.after))
+    with connect(application_name="pattern-scoring backfill", autocommit=True) as connection:
+        if options.dry_run:
+            found = preview(connection, selection)
+            print(f"{found.rows:,} rows would be scored with {found.champion or 'no champion: all would fall back'}")
+            for reason, count in found.reasons.items():
+                print(f"  {count:>10,}  {reason}")
+            if not found.enabled:
+                print("ML is disabled: rows would be scored, but keep their rule confidence")
+            return 0
+        signals = Signals()
+        with signals.installed():
+            done, after = backfill(connection, selection, signals)
+    print(f"{done:,} rows done")
+    if signals.stopping:
+        print(f"stopped; go on with --after {after}")
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    with connect(application_name="pattern-scoring label", autocommit=True) as connection:
+        row = connection.execute(query("label_outcomes"), {"max_rows": options.limit or None}).fetchone()
+    print(f"{row[0] if row else 0:,} outcomes labelled")
+    return 0
+
+
+def _status(_options: argparse.Namespace) -> int:
+    with connect(application_name="pattern-scoring status", autocommit=True) as connection:
+        row = connection.execute(query("status")).fetchone()
+    assert row is not None
+    enabled, threshold, benchmark, champion, depth, oldest_ms, dead, workers = row
+    print(
+        f"ML         {'enabled' if enabled else 'disabled'}, threshold {threshold:g}, benchmark {benchmark or 'none'}"
+    )
+    print(f"champion   {champion or 'none: every row keeps its rule confidence'}")
+    print(
+        f"queue      {depth:,} waiting"
+        + (f", the oldest for {oldest_ms / 1000:,.1f} s" if oldest_ms is not None else "")
+    )
+    print(f"failures   {dead:,} dead letters")
+    print(f"workers    {len(workers or [])} alive")
+    for worker in workers or []:
+        print(
+            f"  {worker['kind']} {worker['id']} on {worker['host']} (pid {worker['pid']}), seen {worker['seen_s']:g} s ago: "
+            f"{worker['model'] or 'no model'}, {worker['scored']:,} scored, {worker['fallbacks']:,} fallbacks, "
+            f"{worker['failed']:,} failed" + (f"; {worker['error']}" if worker["error"] else "")
+        )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m worker",
+        description="Scores patterns in the database that DATABASE_URL names (an embedded one when it is not set).",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--verbose", action="store_true", help="log each step")
+
+    command = commands.add_parser("run", parents=[common], help="score new rows until stopped")
+    command.add_argument("--processes", type=_positive, default=1, metavar="N", help="worker processes (default 1)")
+    command.add_argument(
+        "--poll-interval",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="look at the queue at least this often (default 1)",
+    )
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser("backfill", parents=[common], help="score rows that have no score yet")
+    command.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+    command.add_argument("--limit", type=_not_negative, default=0, metavar="N", help="at most N rows (default 0: all)")
+    command.add_argument("--symbol", metavar="S", help="only this symbol")
+    command.add_argument("--since", type=_moment, metavar="T", help="only rows detected at or after this ISO time")
+    command.add_argument("--rescore", action="store_true", help="also rows that have a score")
+    command.add_argument("--after", type=UUID, default=UUID(START), metavar="ID", help="go on after this id")
+    command.set_defaults(command=_backfill)
+
+    command = commands.add_parser("label", parents=[common], help="label patterns whose horizon is complete")
+    command.add_argument("--limit", type=_not_negative, default=0, metavar="N", help="at most N rows (default 0: all)")
+    command.set_defaults(command=_label)
+
+    command = commands.add_parser("status", parents=[common], help="show what runs, serves and waits")
+    command.set_defaults(command=_status)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    if (value := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO date or time, such as 2026-01-31") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,239 @@
+"""The way of a batch: claim, gather, infer, write, all in one transaction."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from psycopg.types.json import Jsonb
+
+from db_functions.contract import CONTEXT_COLUMNS, LEVEL_COLUMNS
+from db_functions.database import Connection
+from db_functions.errors import ChampionChanged, InvalidModel, translated
+from db_functions.gather import Gathered, Gatherer, Pattern
+from db_functions.queries import query
+from worker import arrays, scoring
+from worker.model import Model, load, verify
+
+logger = logging.getLogger(__name__)
+
+BATCH = 256
+_SWAPS = 3
+"""How often a batch is tried again because the champion changed under it, before the caller's next turn."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a worker has done since its start."""
+
+    batches: int = 0
+    scored: int = 0
+    fallbacks: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Rows to score. ``queue_id`` and ``enqueued_at`` are None for rows that no queue holds."""
+
+    queue_ids: list[int]
+    enqueued_at: list[Any]
+    patterns: list[Pattern]
+    orphans: list[int]
+    """Queue rows whose pattern is gone."""
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Work:
+        kept = [row for row in rows if row[2] is not None]
+        return cls(
+            queue_ids=[row[0] for row in kept if row[0] is not None],
+            enqueued_at=[row[1] for row in kept],
+            patterns=[Pattern.from_row(row[2:]) for row in kept],
+            orphans=[row[0] for row in rows if row[2] is None],
+        )
+
+
+class Engine:
+    """Scores batches over one connection, with whatever model is champion when it writes."""
+
+    def __init__(self, connection: Connection, worker_id: int | None = None) -> None:
+        self.connection = connection
+        self.worker_id = worker_id
+        self.counters = Counters()
+        self.model: Model | None = None
+        self.model_error: str | None = None
+        self.gatherer = Gatherer()
+        self._tried: int | None = None
+        """The champion that was last loaded, or that would not load."""
+        prepare(connection)
+
+    def reconnected(self, connection: Connection) -> None:
+        """Go on over a new connection; what was kept of the database may be stale."""
+        self.connection = connection
+        self.gatherer.forget()
+        prepare(connection)
+
+    def score_queue(self, limit: int = BATCH) -> int:
+        """Score up to ``limit`` waiting rows; returns how many were taken off the queue."""
+
+        def claim() -> Work:
+            rows = self.connection.execute(query("claim"), {"after": 0, "limit": limit}).fetchall()
+            return Work.from_rows(rows)
+
+        return self._score(claim, rescore=False)
+
+    def score_rows(self, rows: Sequence[Sequence[Any]], *, rescore: bool) -> int:
+        """Score rows of the named query ``backfill_page``; returns how many there were."""
+        return self._score(lambda: Work.from_rows(rows), rescore=rescore)
+
+    def refresh_model(self) -> None:
+        """Load the champion if it has changed; commits."""
+        with self.connection.transaction():
+            _, _, _, champion = self._batch_state()
+        self._follow(champion)
+
+    def _score(self, claim: Callable[[], Work], *, rescore: bool) -> int:
+        for _ in range(_SWAPS):
+            try:
+                with translated(), self.connection.transaction():
+                    state = self._batch_state()
+                    if state[3] == self._tried:
+                        return self._score_batch(claim(), state, rescore=rescore)
+            except ChampionChanged:
+                logger.info("champion changed under a batch; scoring it again")
+            # Outside the transaction, so that no row stays locked while a model loads.
+            self.refresh_model()
+        return 0
+
+    def _batch_state(self) -> tuple[Any, ...]:
+        state = self.connection.execute(query("batch_state")).fetchone()
+        assert state is not None
+        return state
+
+    def _score_batch(self, work: Work, state: tuple[Any, ...], *, rescore: bool) -> int:
+        min_quality, benchmark, lag_us, champion = state
+        count = len(work.patterns) + len(work.orphans)
+        if count == 0:
+            return 0
+        gathered: Gathered | None = None
+        if self.model is None or not work.patterns:
+            scores = scoring.without_model(len(work.patterns))
+        else:
+            gathered = self.gatherer.gather(self.connection, work.patterns, benchmark=benchmark, history_lag_us=lag_us)
+            scores = scoring.score(self.model, gathered, min_quality)
+        self._write(work, gathered, scores, champion, rescore=rescore)
+        return count
+
+    def _write(
+        self, work: Work, gathered: Gathered | None, scores: scoring.Scores, champion: int | None, *, rescore: bool
+    ) -> None:
+        failed = set(scores.failed)
+        good = [i for i in range(len(work.patterns)) if i not in failed]
+        queued = bool(work.queue_ids)
+        hashes = gathered.hashes() if gathered else [b""] * len(work.patterns)
+        history = gathered.inputs["history"] if gathered else np.full((len(work.patterns), 2), np.nan)
+        scored = np.isfinite(scores.confidence)
+        parameters = {
+            "champion": champion,
+            "model": self.model.id if self.model else None,
+            "queue_ids": [work.queue_ids[i] for i in good] + work.orphans if queued else work.orphans,
+            "enqueued_at": [work.enqueued_at[i] for i in good],
+            "pattern_ids": [work.patterns[i].id for i in good],
+            "reasons": [scores.reason[i] for i in good],
+            "confidence": [float(scores.confidence[i]) if scored[i] else None for i in good],
+            "probabilities": arrays.Reals(scores.probabilities[good]),
+            "quality": arrays.Reals(scores.quality[good]),
+            "bars": [int(gathered.bars_seen[i]) if gathered else 0 for i in good],
+            "features": None if scores.features is None else arrays.Reals(scores.features[good]),
+            "history": arrays.Doubles(history[good].astype(np.float64)),
+            "input_hashes": [hashes[i] for i in good],
+            "inference_ms": scores.inference_ms,
+            "rescore": rescore,
+            "worker": self.worker_id,
+        }
+        self.connection.execute(query("write_scores"), parameters)
+        if failed:
+            self._write_failures(work, scores, sorted(failed))
+        self.counters.batches += 1
+        self.counters.scored += int(scored[good].sum())
+        self.counters.fallbacks += sum(scores.reason[i] is not None for i in good) + len(failed)
+        self.counters.failed += len(failed)
+
+    def _write_failures(self, work: Work, scores: scoring.Scores, rows: list[int]) -> None:
+        for i in rows:
+            logger.error("pattern %s cannot be scored: %s", work.patterns[i].id, scores.error[i])
+        self.connection.execute(
+            query("write_failures"),
+            {
+                "model": self.model.id if self.model else None,
+                "queue_ids": [work.queue_ids[i] for i in rows] if work.queue_ids else [],
+                "pattern_ids": [work.patterns[i].id for i in rows],
+                "errors": [scores.error[i] for i in rows],
+                "attempts": [1] * len(rows),
+                "snapshots": [Jsonb(snapshot(work.patterns[i])) for i in rows],
+            },
+        )
+
+    def _follow(self, champion: int | None) -> None:
+        """Make ``champion`` the model that scores; keep the one before when it will not load."""
+        if champion == self._tried and champion is not None:
+            return
+        self._tried = champion
+        self.model_error = None
+        if champion is None:
+            self.model = None
+            return
+        with self.connection.transaction():
+            row = self.connection.execute(query("model_file"), {"id": champion}).fetchone()
+        if row is None:
+            self.model_error = f"model {champion} is not in the registry"
+            return
+        version, data, sha256, golden = row
+        try:
+            model = load(champion, version, bytes(data), sha256)
+            parity = verify(model, bytes(golden) if golden is not None else None)
+        except InvalidModel as error:
+            kept = self.model.version if self.model else "the rules"
+            self.model_error = str(error)
+            logger.error("%s; going on with %s", error, kept)  # noqa: TRY400  # the message says it all
+            return
+        logger.info(
+            "model %s loaded: %d features, golden rows off by %.3g",
+            version,
+            model.feature_count,
+            parity.max_abs_diff if parity else math.nan,
+        )
+        self.model = model
+
+
+def prepare(connection: Connection) -> None:
+    """Give a scoring connection its session settings and array types; it must be in autocommit mode."""
+    arrays.register(connection)
+    # A plan cached while a table was small must not turn into a scan when it grows; jit costs more than any statement.
+    connection.execute("set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off")
+    connection.execute(
+        "set lock_timeout = '5s'; set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '60s'"
+    )
+
+
+def snapshot(pattern: Pattern) -> dict[str, Any]:
+    """The row as it was read, as JSON: what a person needs to see why scoring failed."""
+    levels = dict(zip(LEVEL_COLUMNS, pattern.levels, strict=True))
+    market = pattern.market if isinstance(pattern.market, dict) else {}
+    return {
+        "symbol": pattern.symbol,
+        "timeframe": pattern.timeframe,
+        "pattern_type": pattern.pattern_type,
+        "detected_at_us": pattern.detected_at_us,
+        "direction": pattern.direction,
+        "rule_confidence": pattern.rule_confidence,
+        **{
+            name: str(value) if value is not None and not math.isfinite(value) else value
+            for name, value in levels.items()
+        },
+        **{name: market[name] for name in CONTEXT_COLUMNS if name in market},
+    }

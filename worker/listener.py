@@ -1,0 +1,82 @@
+"""Waiting: for the doorbell, for a signal, or for the poll interval to pass, whichever comes first."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from db_functions.database import Connection
+
+CHANNELS = ("ml_queue", "ml_model", "ml_settings")
+
+
+class Listener:
+    """Listens on a connection of its own, so that waiting holds nobody up. Notifications only wake; they carry no work."""
+
+    def __init__(self, connection: Connection, signals: Signals) -> None:
+        self.connection = connection
+        self._signals = signals
+        for channel in CHANNELS:
+            connection.execute(f"listen {channel}")
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until woken; True when the doorbell rang. Raises OperationalError when the connection is lost."""
+        # What arrived while other work was done is already read off the socket: look before sleeping.
+        if self._drain(0):
+            return True
+        ready, _, _ = select.select([self.connection.fileno(), self._signals.fileno()], [], [], timeout_s)
+        if self.connection.fileno() in ready:
+            return self._drain(0) or self._check()
+        return False
+
+    def _drain(self, timeout_s: float) -> bool:
+        return len(list(self.connection.notifies(timeout=timeout_s))) > 0
+
+    def _check(self) -> bool:
+        if self.connection.closed or self.connection.pgconn.status != psycopg.pq.ConnStatus.OK:
+            raise psycopg.OperationalError("the listening connection is lost")
+        return False
+
+
+class Signals:
+    """SIGTERM and SIGINT as something to select on; the second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def stop(self) -> None:
+        """As a first signal would."""
+        self.stopping = True
+        self._writer.send(b"\0")
+
+    def pause(self, timeout_s: float) -> None:
+        """Sleep, but not through a signal."""
+        if not self.stopping:
+            select.select([self._reader], [], [], timeout_s)
+
+    @contextmanager
+    def installed(self) -> Iterator[Signals]:
+        """Handle the signals in the main thread while inside."""
+
+        def handle(number: int, _frame: object) -> None:
+            if self.stopping:
+                os._exit(128 + number)
+            self.stop()
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,160 @@
+"""The worker's life: listen first, drain until empty, wait for a ring or the poll interval, drain."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from db_functions.database import Connection, connect
+from db_functions.errors import DatabaseUnavailable, translated
+from db_functions.queries import query
+from worker import __version__
+from worker.engine import BATCH, Engine
+from worker.listener import Listener, Signals
+
+logger = logging.getLogger(__name__)
+
+ENVIRONMENT = ("ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT")
+_BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 10.0
+_UPKEEP_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker runs. ``poll_interval_s`` bounds the wait for a row whose ring was never heard."""
+
+    poll_interval_s: float = 1.0
+    heartbeat_s: float = 5.0
+    batch: int = BATCH
+    give_up_after_s: float | None = None
+    """End with the error after this long without a database; None: try for ever."""
+
+
+def run(options: Options, signals: Signals, *, url: str | None = None, ready: Callable[[], None] | None = None) -> None:
+    """Score until ``signals`` says stop. Every lost connection is made again, with jittered backoff."""
+    worker: _Worker | None = None
+    delay, lost_at = _BACKOFF_FIRST_S, time.monotonic()
+    while not signals.stopping:
+        try:
+            if worker is None:
+                worker = _Worker(options, signals, url)
+            else:
+                worker.reconnect()
+            delay = _BACKOFF_FIRST_S
+            if ready is not None:
+                ready()
+            worker.work()
+        except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable) as error:
+            if delay == _BACKOFF_FIRST_S:
+                lost_at = time.monotonic()
+            if options.give_up_after_s is not None and time.monotonic() - lost_at > options.give_up_after_s:
+                raise
+            wait_s = delay * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+            logger.warning("database lost, trying again in %.1f s: %s", wait_s, str(error).strip())
+            delay = min(delay * 2, _BACKOFF_MOST_S)
+            signals.pause(wait_s)
+    if worker is not None:
+        worker.close()
+
+
+class _Worker:
+    def __init__(self, options: Options, signals: Signals, url: str | None) -> None:
+        self._options = options
+        self._signals = signals
+        self._url = url
+        self._listener, work = self._connections()
+        with translated():
+            apply_environment(work)
+            row = work.execute(
+                query("start_worker"),
+                {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, "kind": "worker"},
+            ).fetchone()
+        assert row is not None
+        self._engine = Engine(work, row[0])
+        self._beat_at = -float("inf")
+        self._upkeep_at = -float("inf")
+        logger.info("worker %d started", row[0])
+
+    def reconnect(self) -> None:
+        """Whatever went wrong, two fresh connections are in a known state."""
+        self._close_connections()
+        self._listener, work = self._connections()
+        self._engine.reconnected(work)
+        logger.info("database found again")
+
+    def work(self) -> None:
+        self._engine.refresh_model()
+        while not self._signals.stopping:
+            self._beat()
+            self._drain()
+            if not self._signals.stopping:
+                self._listener.wait(min(self._options.poll_interval_s, self._options.heartbeat_s))
+
+    def close(self) -> None:
+        """Say goodbye, if the database still listens."""
+        try:
+            self._heartbeat(stopping=True)
+        except psycopg.Error as error:
+            logger.warning("no goodbye: %s", str(error).strip())
+        self._close_connections()
+        logger.info("worker stopped after %d scores", self._engine.counters.scored)
+
+    def _drain(self) -> None:
+        while not self._signals.stopping and self._engine.score_queue(self._options.batch) > 0:
+            self._beat()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._beat_at >= self._options.heartbeat_s:
+            self._beat_at = now
+            self._engine.refresh_model()
+            self._heartbeat(stopping=False)
+        if now - self._upkeep_at >= _UPKEEP_S:
+            self._upkeep_at = now
+            self._engine.connection.execute(query("make_partitions"))
+
+    def _heartbeat(self, *, stopping: bool) -> None:
+        engine, counters, bars = self._engine, self._engine.counters, self._engine.gatherer.bars
+        engine.connection.execute(
+            query("heartbeat"),
+            {
+                "worker": engine.worker_id,
+                "model_version": engine.model.version if engine.model else None,
+                "model_error": engine.model_error,
+                "batches": counters.batches,
+                "scored": counters.scored,
+                "fallbacks": counters.fallbacks,
+                "failed": counters.failed,
+                "cache_hits": bars.hits,
+                "cache_misses": bars.misses,
+                "stopping": stopping,
+            },
+        )
+
+    def _connections(self) -> tuple[Listener, Connection]:
+        # Listen before the first drain: a row that comes in between rings, and is drained twice at worst.
+        listening = connect(self._url, application_name="pattern-scoring listener", autocommit=True)
+        listener = Listener(listening, self._signals)
+        return listener, connect(self._url, application_name="pattern-scoring worker", autocommit=True)
+
+    def _close_connections(self) -> None:
+        for connection in (self._engine.connection, self._listener.connection):
+            connection.close()
+
+
+def apply_environment(connection: Connection) -> None:
+    """Take the four variables that operators of the earlier system set; one that has not changed is left alone."""
+    for name in ENVIRONMENT:
+        value = os.environ.get(name, "").strip()
+        if not value:
+            continue
+        row = connection.execute(query("apply_environment"), {"name": name, "value": value}).fetchone()
+        if row is not None and row[0]:
+            logger.warning("setting taken from the environment: %s=%s", name, value)

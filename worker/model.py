@@ -1,0 +1,134 @@
+"""A model, loaded: what the worker may feed it, and its answers checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from db_functions.contract import (
+    CONTRACT_VERSION,
+    META_CONTRACT_VERSION,
+    META_FEATURE_NAMES,
+    META_MIN_BARS,
+    PARITY_TOLERANCE,
+    Arrays,
+    check_signature,
+)
+from db_functions.errors import InvalidModel
+from db_functions.golden import Golden, largest_difference
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The outcome of replaying a model's golden rows here."""
+
+    max_abs_diff: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An ONNX model ready to score."""
+
+    id: int
+    version: str
+    min_bars: int
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    feature_count: int
+    session: Any
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Its outputs by name, for inputs with the batch as their first axis."""
+        return dict(zip(self.output_names, self.session.run(self.output_names, dict(inputs)), strict=True))
+
+    def replay(self, golden: bytes) -> Parity:
+        """How far its answers to the golden rows are from the recorded ones, one row at a time and all at once."""
+        rows = Golden.from_bytes(golden)
+        worst = 0.0
+        for size in {1, len(rows)}:
+            for start in range(0, len(rows), size):
+                part = slice(start, start + size)
+                given = self.run({name: rows.inputs[name][part] for name in self.input_names})
+                expected = {name: values[part] for name, values in rows.outputs.items() if name in given}
+                worst = max(worst, largest_difference(expected, given).amount)
+        return Parity(worst, len(rows))
+
+
+def load(model_id: int, version: str, data: bytes, sha256: str) -> Model:
+    """Open the file. Raises InvalidModel when it is not what was registered or does not keep the contract."""
+    if len(data) > MAX_BYTES:
+        raise InvalidModel(f"model {version} has {len(data):,} bytes; at most {MAX_BYTES:,} are loaded")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
+        raise InvalidModel(f"model {version} is not the file that was registered: sha256 {digest}, not {sha256}")
+    session = _open(version, data)
+    faults = check_signature(
+        [(item.name, item.type, item.shape) for item in session.get_inputs()],
+        [(item.name, item.type, item.shape) for item in session.get_outputs()],
+    )
+    metadata = session.get_modelmeta().custom_metadata_map
+    if metadata.get(META_CONTRACT_VERSION) != str(CONTRACT_VERSION):
+        faults.append(
+            f"contract version {metadata.get(META_CONTRACT_VERSION)!r}; this worker serves {CONTRACT_VERSION}"
+        )
+    if faults:
+        raise InvalidModel(f"model {version} does not keep the scoring contract: " + "; ".join(faults))
+    return Model(
+        id=model_id,
+        version=version,
+        min_bars=int(metadata.get(META_MIN_BARS, 1)),
+        input_names=tuple(item.name for item in session.get_inputs()),
+        output_names=tuple(item.name for item in session.get_outputs()),
+        feature_count=len(json.loads(metadata.get(META_FEATURE_NAMES, "[]"))),
+        session=session,
+    )
+
+
+def _open(version: str, data: bytes) -> Any:
+    options = ort.SessionOptions()
+    # One thread: scores are bit-identical at every batch size. Scale by processes.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    here = os.getcwd()
+    # A file given as bytes may name external data, which the runtime reads relative to the working directory.
+    with tempfile.TemporaryDirectory() as empty:
+        os.chdir(empty)
+        try:
+            return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise InvalidModel(f"model {version} does not load: {str(error).splitlines()[0]}") from error
+        finally:
+            os.chdir(here)
+
+
+def verify(model: Model, golden: bytes | None) -> Parity | None:
+    """Replay the golden rows, if there are any. Raises InvalidModel when the answers differ too much."""
+    if golden is None:
+        return None
+    parity = model.replay(golden)
+    if not parity.max_abs_diff <= PARITY_TOLERANCE:
+        raise InvalidModel(
+            f"model {model.version} answers its golden rows differently here: off by {parity.max_abs_diff:g}, "
+            f"{PARITY_TOLERANCE:g} allowed"
+        )
+    return parity
+
+
+def quality(outputs: Arrays, inputs: Arrays) -> NDArray[np.float32]:
+    """[N]: the share of features that are present; of bars, for a model that shows no features."""
+    seen = outputs.get("features")
+    if seen is None:
+        seen = np.asarray(inputs["bars"])[:, :, 3] if "bars" in inputs else np.ones((len(outputs["ml_confidence"]), 1))
+    share: NDArray[np.float32] = np.isfinite(seen.astype(np.float64)).mean(axis=1).astype(np.float32)
+    return share

@@ -1,0 +1,104 @@
+"""The pure core: patterns and their inputs in, scores or reasons out. No database, no clock but for timing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db_functions.contract import check_outputs
+from db_functions.gather import Gathered
+from worker.model import Model, quality
+
+NO_MODEL = "no_model"
+INSUFFICIENT_BARS = "insufficient_bars"
+LOW_QUALITY = "low_quality"
+
+
+@dataclass(slots=True)
+class Scores:
+    """What became of N rows, in their order.
+
+    ``reason`` None: offered to the blend. ``confidence`` NaN: no score. ``error``: why the row failed, None if it did
+    not; failed rows are to be dead-lettered, not written as scores.
+    """
+
+    reason: list[str | None]
+    confidence: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    features: NDArray[np.float32] | None
+    error: list[str | None]
+    inference_ms: float = 0.0
+    failed: list[int] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, count: int, feature_count: int = 0) -> Scores:
+        return cls(
+            reason=[None] * count,
+            confidence=np.full(count, np.nan, dtype=np.float32),
+            probabilities=np.full((count, 3), np.nan, dtype=np.float32),
+            quality=np.zeros(count, dtype=np.float32),
+            features=np.full((count, feature_count), np.nan, dtype=np.float32) if feature_count else None,
+            error=[None] * count,
+        )
+
+
+def without_model(count: int) -> Scores:
+    """Every row falls back: there is no model to ask."""
+    scores = Scores.empty(count)
+    scores.reason = [NO_MODEL] * count
+    return scores
+
+
+def score(model: Model, gathered: Gathered, min_quality: float) -> Scores:
+    """Score rows in one graph call; a row that makes the call fail is found by halving and marked with its error."""
+    count = len(gathered)
+    scores = Scores.empty(count, model.feature_count)
+    enough = gathered.bars_seen >= model.min_bars
+    for i in np.flatnonzero(~enough):
+        scores.reason[i] = INSUFFICIENT_BARS
+    started = time.perf_counter()
+    _score_some(model, gathered, np.flatnonzero(enough), scores)
+    scores.inference_ms = (time.perf_counter() - started) * 1000
+    for i in np.flatnonzero(np.isfinite(scores.confidence) & (scores.quality < min_quality)):
+        scores.reason[i] = LOW_QUALITY
+    scores.failed = [i for i, error in enumerate(scores.error) if error is not None]
+    return scores
+
+
+def _score_some(model: Model, gathered: Gathered, rows: NDArray[np.intp], scores: Scores) -> None:
+    if len(rows) == 0:
+        return
+    inputs = gathered.feed(model.input_names, rows)
+    try:
+        outputs = model.run(inputs)
+        good = check_outputs(outputs, len(rows))
+    except Exception as error:  # noqa: BLE001  # whatever a model raises is that row's, or the model's, fault
+        if len(rows) == 1:
+            scores.error[rows[0]] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            return
+        middle = len(rows) // 2
+        _score_some(model, gathered, rows[:middle], scores)
+        _score_some(model, gathered, rows[middle:], scores)
+        return
+    for i in np.flatnonzero(~good):
+        scores.error[rows[i]] = (
+            f"the model answered {_plain(outputs['probabilities'][i])} with confidence "
+            f"{float(outputs['ml_confidence'][i]):g}; probabilities must be within 0..1, add to 1, and end in the confidence"
+        )
+    kept = rows[good]
+    scores.probabilities[kept] = np.clip(outputs["probabilities"][good], 0, 1)
+    # The contract says that they are equal; taking one from the other makes it exact.
+    scores.confidence[kept] = scores.probabilities[kept, 2]
+    scores.quality[kept] = quality(outputs, inputs)[good]
+    if scores.features is not None:
+        scores.features[kept] = outputs["features"][good]
+
+
+def _plain(values: Sequence[Any] | NDArray[Any]) -> str:
+    return "[" + ", ".join(f"{float(value):g}" for value in values) + "]"

@@ -1,0 +1,47 @@
+"""``--processes N``: one worker a process, started anew when it dies, stopped together."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+
+from db_functions.database import database_url
+from worker.listener import Signals
+
+logger = logging.getLogger(__name__)
+
+_STOP_TIMEOUT_S = 30.0
+_RESTART_S = 1.0
+_LOOK_S = 0.5
+
+
+def supervise(processes: int, arguments: list[str], signals: Signals, environment: dict[str, str]) -> int:
+    """Run ``python -m worker run ARGUMENTS`` ``processes`` times until a signal; returns the exit code."""
+    environment = {**environment, "DATABASE_URL": database_url()}
+    command = [sys.executable, "-m", "worker", "run", *arguments]
+    children: list[subprocess.Popen[bytes] | None] = [None] * processes
+    not_before = [0.0] * processes
+    while not signals.stopping:
+        for place, child in enumerate(children):
+            if child is not None and child.poll() is not None:
+                logger.error("worker process %d ended with exit code %d; starting another", child.pid, child.returncode)
+                children[place], not_before[place] = None, time.monotonic() + _RESTART_S
+            if children[place] is None and time.monotonic() >= not_before[place]:
+                children[place] = subprocess.Popen(command, env=environment)  # noqa: S603  # our own program
+        signals.pause(_LOOK_S)
+    running = [child for child in children if child is not None and child.poll() is None]
+    for child in running:
+        child.terminate()
+    return max((_wait(child) for child in running), default=0)
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    try:
+        return child.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        logger.error("worker process %d does not stop; killing it (its batch goes back to the queue)", child.pid)
+        child.kill()
+        child.wait()
+        return 1
