@@ -1,0 +1,211 @@
+"""The command line of training: everything that joins the pure stages to the database, files and a person."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db_functions.errors import ScoringError
+
+if TYPE_CHECKING:
+    from training.pipeline import Artifact
+
+# The training stack takes seconds to import, so each command imports what it needs.
+LEARNER_NAMES = ("random_forest", "logistic", "gradient_boosting")
+APPLICATION_NAME = "pattern-scoring training"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it succeeded, 1 after an error that one line explains."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ScoringError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing was registered", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m training", description="Train, verify, register and promote models.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train on the labelled patterns and register the model")
+    train.set_defaults(run=_train)
+    train.add_argument(
+        "--models",
+        nargs="+",
+        choices=LEARNER_NAMES,
+        default=list(LEARNER_NAMES),
+        metavar="NAME",
+        help=f"learners joined by soft vote: {', '.join(LEARNER_NAMES)} (default: all)",
+    )
+    train.add_argument("--promote", action="store_true", help="make it the champion at once")
+    train.add_argument("--version", help="name of the model (default: algorithm and hash)")
+    train.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    train.add_argument("--since", type=_instant, metavar="TIME", help="only patterns detected from then on (ISO 8601)")
+    train.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then (ISO 8601)")
+    train.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the ONNX file here")
+    train.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+
+    register = commands.add_parser("register", help="register an ONNX file made anywhere")
+    register.set_defaults(run=_register)
+    register.add_argument("file", type=Path)
+
+    check = commands.add_parser("check", help="say what is wrong with an ONNX file; needs no database")
+    check.set_defaults(run=_check)
+    check.add_argument("file", type=Path)
+
+    promote = commands.add_parser("promote", help="make a registered model the champion")
+    promote.set_defaults(run=_promote)
+    promote.add_argument("version")
+    promote.add_argument("--reason", required=True, help="kept in the history of the alias")
+    promote.add_argument("--force", action="store_true", help="promote although a gate failed")
+
+    listing = commands.add_parser("list", help="list the registered models")
+    listing.set_defaults(run=_list)
+
+    show = commands.add_parser("show", help="print a model's card, or all that is known of it")
+    show.set_defaults(run=_show)
+    show.add_argument("version")
+    show.add_argument("--json", action="store_true", help="everything but the file, as JSON")
+    return top
+
+
+def _train(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.load import load_labelled
+    from training.pipeline import train
+    from training.registry import promote, register
+
+    progress = not options.quiet
+    with connect(application_name=APPLICATION_NAME) as connection:
+        dataset = load_labelled(connection, since=options.since, until=options.until, progress=progress)
+    # Not held open meanwhile: fitting may take minutes.
+    artifact = train(dataset, options.models, seed=options.seed, version=options.version, progress=progress)
+    if options.output is not None:
+        _write(options.output, artifact.onnx)
+    with connect(application_name=APPLICATION_NAME) as connection:
+        register(connection, artifact)
+        print(_summary(artifact))
+        if options.promote:
+            promote(connection, artifact.version, "trained with --promote")
+            print(f"promoted {artifact.version}: it is the champion now")
+        else:
+            print(f"to serve it: python -m training promote {artifact.version} --reason '...'")
+    return 0
+
+
+def _register(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.registry import register_file
+
+    with connect(application_name=APPLICATION_NAME) as connection:
+        version = register_file(connection, options.file)
+    print(f"registered {version}; to serve it: python -m training promote {version} --reason '...'")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from training.check import check_file
+
+    faults = check_file(options.file)
+    for fault in faults:
+        print(f"{options.file}: {fault}")
+    if not faults:
+        print(f"{options.file}: keeps the scoring contract")
+    return 1 if faults else 0
+
+
+def _promote(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.registry import promote
+
+    with connect(application_name=APPLICATION_NAME) as connection:
+        promote(connection, options.version, options.reason, force=options.force)
+    print(f"promoted {options.version}: it is the champion now")
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.registry import list_models
+
+    with connect(application_name=APPLICATION_NAME) as connection:
+        models = list_models(connection)
+    if not models:
+        print("no model is registered yet; `python -m training train` makes one", file=sys.stderr)
+        return 0
+    rows = [[_text(value) for value in model.values()] for model in models]
+    header = list(models[0])
+    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+    for line in (header, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.registry import show
+
+    with connect(application_name=APPLICATION_NAME) as connection:
+        model = show(connection, options.version)
+    if options.json:
+        print(json.dumps(model, default=str, indent=2))
+    else:
+        print(model.get("model_card") or f"{options.version} has no model card; see --json")
+    return 0
+
+
+def _summary(artifact: Artifact) -> str:
+    """What a person wants to know when training ends."""
+    first = (
+        f"registered {artifact.version}: {len(artifact.onnx) / 2**20:.1f} MB, {len(artifact.feature_names)} features, "
+        f"differs from scikit-learn by at most {artifact.parity.max_abs_diff:.1e} over {artifact.parity.rows:,} rows"
+    )
+    metrics = artifact.metrics["with_rule"] if "rule" in artifact.metrics["with_rule"] else artifact.metrics
+    shown = [name for name in ("ml", "rule", "blend", "ml_minus_rule") if name in metrics]
+    which = " with a rule confidence" if "rule" in shown else ""
+    lines = [first, f"on the last {metrics['rows']:,} rows{which}:"]
+    for name in shown:
+        figures = ", ".join(f"{key} {_figure(entry)}" for key, entry in metrics[name].items())
+        lines.append(f"  {name.replace('_minus_', ' - '):<10}  {figures}")
+    return "\n".join(lines)
+
+
+def _figure(entry: dict[str, float | None]) -> str:
+    if entry["value"] is None or entry["low"] is None:
+        return "undefined"
+    return f"{entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return f"{value:.5f}" if isinstance(value, float) else str(value)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ScoringError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _instant(text: str) -> datetime:
+    """An ISO 8601 date or time; without an offset it is taken as UTC."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time, such as 2012-01-31") from None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
