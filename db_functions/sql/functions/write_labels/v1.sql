@@ -26,11 +26,11 @@ begin
         where p.id = g.id
         returning p.pattern_type, p.outcome_label, p.outcome_at
     ), change as (
-        select pattern_type, (outcome_at at time zone 'UTC')::date as day,
-               sum(sign * (outcome_label = 'positive')::integer)::integer as positives, sum(sign)::integer as total
-        from (select pattern_type, outcome_label, outcome_at, 1 as sign from written
-              union all select pattern_type, outcome_label, outcome_at, -1 from before) c
-        where outcome_label is not null and outcome_at is not null
+        select c.pattern_type, (c.outcome_at at time zone 'UTC')::date as day,
+               sum(c.sign * (c.outcome_label = 'positive')::integer)::integer as positives, sum(c.sign)::integer as total
+        from (select w.pattern_type, w.outcome_label, w.outcome_at, 1 as sign from written w
+              union all select b.pattern_type, b.outcome_label, b.outcome_at, -1 from before b) c
+        where c.outcome_label is not null and c.outcome_at is not null
         group by 1, 2
         order by 1, 2
     ), counted as (
