@@ -26,7 +26,7 @@ __all__ = ["FEATURES", "FEATURE_NAMES", "INPUT_NAMES", "MIN_BARS", "Array", "Fea
 _FAMILIES: Final = (GEOMETRY, TECHNICAL, OSCILLATORS, PRICE_ACTION, MARKET, HISTORY)
 _REGISTERED: Final = tuple(entry for family in _FAMILIES for entry in family.registered)
 
-FEATURES: Final[tuple[Feature, ...]] = tuple(feature for feature, _ in _REGISTERED)
+FEATURES: Final[tuple[Feature, ...]] = tuple(entry.feature for entry in _REGISTERED)
 FEATURE_NAMES: Final[tuple[str, ...]] = tuple(feature.name for feature in FEATURES)
 
 INPUT_NAMES: Final = (

@@ -21,34 +21,35 @@ TOUCH_TOLERANCE = 0.25
 FIBONACCI = (0.236, 0.382, 0.5, 0.618, 0.786)
 
 
-@feature("(C - support) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+@feature("(C - support) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL, per_atr=True)
 def support_distance(w: Window) -> Array:
-    return (w.last_close - w.level("support")) / w.atr
+    return w.last_close - w.level("support")
 
 
-@feature("(resistance - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+@feature("(resistance - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL, per_atr=True)
 def resistance_distance(w: Window) -> Array:
-    return (w.level("resistance") - w.last_close) / w.atr
+    return w.level("resistance") - w.last_close
 
 
-@feature("(target - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+@feature("(target - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL, per_atr=True)
 def target_distance(w: Window) -> Array:
-    return (w.level("target") - w.last_close) / w.atr
+    return w.level("target") - w.last_close
 
 
-@feature("(stoploss - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+@feature("(stoploss - C) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL, per_atr=True)
 def stop_distance(w: Window) -> Array:
-    return (w.level("stoploss") - w.last_close) / w.atr
+    return w.level("stoploss") - w.last_close
 
 
 @feature(
     "(C - entry) / ATR, times direction; absolute where direction is 0",
     range="[-inf, inf]",
     bars=15,
-    missing=NO_LEVEL_OR_ATR,
+    missing=NO_LEVEL,
+    per_atr=True,
 )
 def entry_progress(w: Window) -> Array:
-    return w.directed((w.last_close - w.level("entry")) / w.atr)
+    return w.directed(w.last_close - w.level("entry"))
 
 
 @feature(
@@ -58,9 +59,9 @@ def risk_reward(w: Window) -> Array:
     return w.xp.abs(w.level("target") - w.level("entry")) / _risk(w)
 
 
-@feature("|entry - stoploss| / ATR", range="[0, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+@feature("|entry - stoploss| / ATR", range="[0, inf]", bars=15, missing=NO_LEVEL, per_atr=True)
 def entry_risk(w: Window) -> Array:
-    return _risk(w) / w.atr
+    return _risk(w)
 
 
 @feature("|entry - stoploss| / entry", range="[0, inf]", bars=0, missing=NO_LEVEL + "; NaN where entry is 0")
@@ -83,9 +84,9 @@ def pattern_height(w: Window) -> Array:
     return _height(w) / w.last_close
 
 
-@feature("(resistance - support) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL_OR_ATR)
+@feature("(resistance - support) / ATR", range="[-inf, inf]", bars=15, missing=NO_LEVEL, per_atr=True)
 def pattern_height_atr(w: Window) -> Array:
-    return _height(w) / w.atr
+    return _height(w)
 
 
 @feature(
@@ -135,10 +136,11 @@ def resistance_touches(w: Window) -> Array:
     "(C - resistance) / ATR where direction is 1, (support - C) / ATR where it is -1, the larger where it is 0",
     range="[-inf, inf]",
     bars=15,
-    missing="NaN where a level used is absent or ATR is 0",
+    missing="NaN where a level used is absent",
+    per_atr=True,
 )
 def breakout_strength(w: Window) -> Array:
-    up, down = -resistance_distance(w), -support_distance(w)
+    up, down = w.last_close - w.level("resistance"), w.level("support") - w.last_close
     either = w.xp.where(up > down, up, down) + 0.0 * up
     return w.xp.where(w.direction > 0.0, up, w.xp.where(w.direction < 0.0, down, either))
 
@@ -148,6 +150,7 @@ def breakout_strength(w: Window) -> Array:
     range="[0, inf]",
     bars=20,
     missing="as breakout_strength; NaN where a volume used is or nothing traded",
+    per_atr=True,
 )
 def breakout_conviction(w: Window) -> Array:
     beyond = breakout_strength(w)
@@ -182,10 +185,10 @@ def symmetry_60(w: Window) -> Array:
     "(slope of 30 lows - slope of 30 highs), least squares, per bar / ATR: above 0 the two lines converge",
     range="[-inf, inf]",
     bars=30,
-    missing=NO_ATR,
+    per_atr=True,
 )
 def level_convergence(w: Window) -> Array:
-    return w.dot((w.low - w.last_close) - (w.high - w.last_close), weights.slope(30)) / w.atr
+    return w.dot((w.low - w.last_close) - (w.high - w.last_close), weights.slope(30))
 
 
 @feature(
@@ -212,23 +215,25 @@ def fibonacci_retracement(w: Window) -> Array:
     return given_back / (swing.high - swing.low)
 
 
-def _from_fibonacci(w: Window, level: float) -> Array:
-    return w.xp.abs(fibonacci_retracement(w) - level)
+@shared
+def _from_fibonacci(w: Window) -> Array:
+    """[N, 5], one for each level."""
+    return w.xp.abs(fibonacci_retracement(w) - w.constant(np.array([FIBONACCI])))
 
 
 @feature("|fibonacci_retracement - 0.382|", range="[0, 0.618]", bars=20, missing="NaN where HH = LL")
 def fibonacci_382_distance(w: Window) -> Array:
-    return _from_fibonacci(w, 0.382)
+    return _from_fibonacci(w)[:, 1:2]
 
 
 @feature("|fibonacci_retracement - 0.5|", range="[0, 0.5]", bars=20, missing="NaN where HH = LL")
 def fibonacci_500_distance(w: Window) -> Array:
-    return _from_fibonacci(w, 0.5)
+    return _from_fibonacci(w)[:, 2:3]
 
 
 @feature("|fibonacci_retracement - 0.618|", range="[0, 0.618]", bars=20, missing="NaN where HH = LL")
 def fibonacci_618_distance(w: Window) -> Array:
-    return _from_fibonacci(w, 0.618)
+    return _from_fibonacci(w)[:, 3:4]
 
 
 @feature(
@@ -238,11 +243,9 @@ def fibonacci_618_distance(w: Window) -> Array:
     missing="NaN where HH = LL",
 )
 def fibonacci_nearest(w: Window) -> Array:
-    distances = [_from_fibonacci(w, level) for level in FIBONACCI]
-    nearest = distances[0]
-    for distance in distances[1:]:
-        nearest = w.xp.minimum(nearest, distance)
-    return nearest
+    distances = _from_fibonacci(w)
+    place = w.xp.argmin(distances, axis=1, keepdims=True)
+    return w.xp.take_along_axis(distances, place, axis=1)
 
 
 @feature(

@@ -100,14 +100,14 @@ def analyst_confirmations(w: Window) -> Array:
 
 @shared
 def _benchmark(w: Window) -> Array:
-    """Logarithms of the benchmark's closes, [N, 128], NaN where it has none."""
-    return w.xp.log(w.inputs["market_bars"][:, :, 3])
+    """The benchmark's closes, [N, 128], NaN where it has none."""
+    return w.inputs["market_bars"][:, :, 3]
 
 
 @shared
 def _benchmark_return(w: Window) -> Array:
-    """[N, 127]."""
-    return _benchmark(w)[:, 1:] - _benchmark(w)[:, :-1]
+    """Log returns of the benchmark, [N, 127]."""
+    return w.xp.log(_benchmark(w)[:, 1:] / _benchmark(w)[:, :-1])
 
 
 class _Moments(NamedTuple):
@@ -189,7 +189,7 @@ def market_beta_60(w: Window) -> Array:
 
 
 def _market_rise(w: Window, bars: int) -> Array:
-    return _benchmark(w)[:, -1:] - _benchmark(w)[:, -1 - bars : -bars]
+    return w.xp.log(_benchmark(w)[:, -1:] / _benchmark(w)[:, -1 - bars : -bars])
 
 
 def _relative_strength(w: Window, bars: int) -> Array:

@@ -16,6 +16,9 @@ feature = OSCILLATORS.feature
 FLAT_RANGE = "0 where highest = lowest"
 NO_VOLUME = "NaN where a volume used is"
 
+TYPICAL_TIE = 1e-14
+"""Typical prices closer than this times their sum are equal: adjusting for splits makes near ties of real ones."""
+
 
 class _Channel(NamedTuple):
     """Place of the close in the range of 14 bars as of each of the newest five bars, newest first, [N, 5]."""
@@ -41,12 +44,18 @@ def _stochastic(w: Window, row: list[float]) -> Array:
     return w.xp.sum(fast * w.constant(np.array([row])), axis=1, keepdims=True)
 
 
-@feature("slow %K of STOCH(14, 3, 3)", source="TA-Lib STOCH; Lane", range="[0, 100]", bars=18, missing=FLAT_RANGE)
+@feature(
+    "SMA(3) of 100 (C - LL(14)) / (HH(14) - LL(14))",
+    source="TA-Lib STOCH; Lane",
+    range="[0, 100]",
+    bars=18,
+    missing=FLAT_RANGE,
+)
 def stochastic_k(w: Window) -> Array:
     return _stochastic(w, [1 / 3, 1 / 3, 1 / 3, 0, 0])
 
 
-@feature("slow %D of STOCH(14, 3, 3)", source="TA-Lib STOCH; Lane", range="[0, 100]", bars=18, missing=FLAT_RANGE)
+@feature("SMA(3) of stochastic_k", source="TA-Lib STOCH; Lane", range="[0, 100]", bars=18, missing=FLAT_RANGE)
 def stochastic_d(w: Window) -> Array:
     return _stochastic(w, [1 / 9, 2 / 9, 3 / 9, 2 / 9, 1 / 9])
 
@@ -109,7 +118,11 @@ def _directional(w: Window) -> _Directional:
 
 
 @feature(
-    "+DI(14)", source="TA-Lib PLUS_DI; Wilder 1978", range="[0, 100]", bars=15, missing="0 where no bar had a range"
+    "100 Wilder(14) of +DM / ATR; +DM = rise of H where above 0 and above the fall of L, else 0",
+    source="TA-Lib PLUS_DI; Wilder 1978",
+    range="[0, 100]",
+    bars=15,
+    missing="0 where no bar had a range",
 )
 def plus_di(w: Window) -> Array:
     sums = _directional(w)
@@ -117,7 +130,11 @@ def plus_di(w: Window) -> Array:
 
 
 @feature(
-    "-DI(14)", source="TA-Lib MINUS_DI; Wilder 1978", range="[0, 100]", bars=15, missing="0 where no bar had a range"
+    "100 Wilder(14) of -DM / ATR; -DM = fall of L where above 0 and above the rise of H, else 0",
+    source="TA-Lib MINUS_DI; Wilder 1978",
+    range="[0, 100]",
+    bars=15,
+    missing="0 where no bar had a range",
 )
 def minus_di(w: Window) -> Array:
     sums = _directional(w)
@@ -138,7 +155,7 @@ def di_agreement(w: Window) -> Array:
 
 
 @feature(
-    "ADX(14)",
+    "Wilder(14) of 100 |+DI - -DI| / (+DI + -DI)",
     source="TA-Lib ADX; Wilder 1978",
     range="[0, 100]",
     bars=28,
@@ -160,10 +177,11 @@ def adx_14(w: Window) -> Array:
 def mfi_14(w: Window) -> Array:
     typical = _typical(w)[:, -15:]
     step = typical[:, 1:] - typical[:, :-1]
+    tie = TYPICAL_TIE * (typical[:, 1:] + typical[:, :-1])
     # A product, not a choice, so that an absent volume shows.
     flow = typical[:, 1:] * w.volume[:, -14:]
-    rising = w.total(flow * w.as_float(step > 0.0), 14)
-    falling = w.total(flow * w.as_float(step < 0.0), 14)
+    rising = w.total(flow * w.as_float(step > tie), 14)
+    falling = w.total(flow * w.as_float(step < -tie), 14)
     return w.ratio(100.0 * rising, rising + falling, 0.0)
 
 

@@ -48,14 +48,14 @@ def true_range_ratio(w: Window) -> Array:
     return w.mean(w.true_range, 5) / w.mean(w.true_range, 20)
 
 
-@feature("(C - C[5]) / ATR", source="TA-Lib MOM", range="[-inf, inf]", bars=15, missing=NO_ATR)
+@feature("(C - C[5]) / ATR", source="TA-Lib MOM", range="[-inf, inf]", bars=15, per_atr=True)
 def momentum_5(w: Window) -> Array:
-    return w.rise(5) / w.atr
+    return w.rise(5)
 
 
-@feature("(C - C[20]) / ATR", source="TA-Lib MOM", range="[-inf, inf]", bars=21, missing=NO_ATR)
+@feature("(C - C[20]) / ATR", source="TA-Lib MOM", range="[-inf, inf]", bars=21, per_atr=True)
 def momentum_20(w: Window) -> Array:
-    return w.rise(20) / w.atr
+    return w.rise(20)
 
 
 @feature(
@@ -63,10 +63,10 @@ def momentum_20(w: Window) -> Array:
     source="TA-Lib MOM",
     range="[-inf, inf]",
     bars=15,
-    missing=NO_ATR,
+    per_atr=True,
 )
 def directed_momentum(w: Window) -> Array:
-    return w.directed(w.rise(10) / w.atr)
+    return w.directed(w.rise(10))
 
 
 @feature(
@@ -117,9 +117,9 @@ def consolidation(w: Window) -> Array:
     return w.span(10) / w.span(30)
 
 
-@feature("range of 20 bars / ATR", range="[0, inf]", bars=20, missing=NO_ATR)
+@feature("range of 20 bars / ATR", range="[0, inf]", bars=20, per_atr=True)
 def range_20_atr(w: Window) -> Array:
-    return w.span(20) / w.atr
+    return w.span(20)
 
 
 @feature("(C - LL(20)) / (HH(20) - LL(20))", range="[0, 1]", bars=20, missing="0.5 where they are equal")
@@ -148,17 +148,15 @@ def low_age(w: Window) -> Array:
 
 
 @feature(
-    "(C - highest high of the 20 bars before) / ATR", source="Donchian", range="[-inf, inf]", bars=21, missing=NO_ATR
+    "(C - highest high of the 20 bars before) / ATR", source="Donchian", range="[-inf, inf]", bars=21, per_atr=True
 )
 def channel_high_distance(w: Window) -> Array:
-    return (w.last_close - w.extremes(20, skip=1).high) / w.atr
+    return w.last_close - w.extremes(20, skip=1).high
 
 
-@feature(
-    "(C - lowest low of the 20 bars before) / ATR", source="Donchian", range="[-inf, inf]", bars=21, missing=NO_ATR
-)
+@feature("(C - lowest low of the 20 bars before) / ATR", source="Donchian", range="[-inf, inf]", bars=21, per_atr=True)
 def channel_low_distance(w: Window) -> Array:
-    return (w.last_close - w.extremes(20, skip=1).low) / w.atr
+    return w.last_close - w.extremes(20, skip=1).low
 
 
 @feature(
@@ -174,9 +172,9 @@ def breakout_volume(w: Window) -> Array:
     return side * w.volume[:, -1:] / w.mean(w.volume[:, :-1], 20)
 
 
-@feature("(O - C[1]) / ATR", range="[-inf, inf]", bars=15, missing=NO_ATR)
+@feature("(O - C[1]) / ATR", range="[-inf, inf]", bars=15, per_atr=True)
 def gap(w: Window) -> Array:
-    return (w.open[:, -1:] - w.close_before(1)) / w.atr
+    return w.open[:, -1:] - w.close_before(1)
 
 
 @feature(f"of 20 bars, those with |O - C[1]| above {GAP} ATR", range="[0, 20]", bars=21, missing=NO_ATR)
@@ -223,6 +221,6 @@ def lower_shadow(w: Window) -> Array:
     return w.ratio(shadow, _candle_range(w)[:, -1:], 0.0)
 
 
-@feature("(H - L) / ATR", range="[0, inf]", bars=15, missing=NO_ATR)
+@feature("(H - L) / ATR", range="[0, inf]", bars=15, per_atr=True)
 def candle_range_atr(w: Window) -> Array:
-    return _candle_range(w)[:, -1:] / w.atr
+    return _candle_range(w)[:, -1:]

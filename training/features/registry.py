@@ -1,8 +1,8 @@
 """The list of features: each one's documentation and its computation, declared together.
 
-A family module adds a feature with one decorated function. The function sees a :class:`~training.features.window.Window`
-and answers a column of shape [N, 1]; the number of bars it needs is declared, not coded, and :func:`evaluate` puts NaN
-in the rows that have fewer, and in place of anything that is not finite.
+A family module adds a feature with one decorated function. The function sees a
+:class:`~training.features.window.Window` and answers a column of shape [N, 1]; the number of bars it needs is declared,
+not coded, and :func:`evaluate` puts NaN in the rows that have fewer, and in place of anything that is not finite.
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ class Feature:
 
 
 Compute = Callable[[Window], Array]
-Registered = tuple[Feature, Compute]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A feature, the function that computes it, and whether that answers in prices, still to be divided by ATR."""
+
+    feature: Feature
+    compute: Compute
+    per_atr: bool
 
 
 class Family:
@@ -59,19 +67,22 @@ class Family:
         bars: int,
         missing: str = "",
         source: str = "own",
+        per_atr: bool = False,
     ) -> Callable[[Compute], Compute]:
         """Declare the decorated function as a feature; its name is the feature's name.
 
         ``bars`` is the fewest bars that it is defined for; ``missing`` is what else makes it NaN, or what it is when
-        its denominator is zero.
+        its denominator is zero. The value of a feature that is ``per_atr`` is divided by ATR for it.
         """
 
         def register(function: Compute) -> Compute:
-            too_few = [f"NaN under {bars} bars"] if bars else []
-            words = "; ".join([*too_few, missing] if missing else too_few) or "never missing"
+            too_few = [f"NaN under {bars} bars" if bars > 1 else "NaN without a bar"] if bars else []
+            no_atr = ["NaN if ATR is 0"] if per_atr else []
+            words = "; ".join([*too_few, *([missing] if missing else []), *no_atr]) or "never missing"
             name = function.__name__
             once = shared(function)
-            self.registered.append((Feature(name, self.name, formula, source, range, words, bars), once))
+            described = Feature(name, self.name, formula, source, range, words, bars)
+            self.registered.append(Registered(described, once, per_atr))
             return once
 
         return register
@@ -80,7 +91,10 @@ class Family:
 def evaluate(registered: Iterable[Registered], window: Window) -> Array:
     """All columns side by side, float64 [N, F]; NaN where a row has too few bars or a value is not finite."""
     xp = window.xp
-    pairs = list(registered)
-    values = xp.concat([function(window) for _, function in pairs], axis=1)
-    needed = window.constant(np.array([[feature.min_bars for feature, _ in pairs]], dtype=np.float64))
+    entries = list(registered)
+    values = xp.concat([entry.compute(window) for entry in entries], axis=1)
+    # One division for all the columns: in a graph, every node costs as much as its arithmetic.
+    per_atr = window.constant(np.array([[entry.per_atr for entry in entries]]))
+    values = values / xp.where(per_atr, window.atr, 1.0)
+    needed = window.constant(np.array([[float(entry.feature.min_bars) for entry in entries]]))
     return xp.where((window.count >= needed) & (xp.abs(values) < math.inf), values, math.nan)

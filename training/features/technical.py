@@ -25,7 +25,13 @@ def _relative_strength(w: Window, lag: int = 0) -> Array:
     return w.ratio(100.0 * gains, moves, 0.0)
 
 
-@feature("RSI(14)", source="TA-Lib RSI; Wilder 1978", range="[0, 100]", bars=15, missing="0 where no close ever moved")
+@feature(
+    "100 Wilder(14) of gains / Wilder(14) of |changes|",
+    source="TA-Lib RSI; Wilder 1978",
+    range="[0, 100]",
+    bars=15,
+    missing="0 where no close ever moved",
+)
 def rsi_14(w: Window) -> Array:
     return _relative_strength(w)
 
@@ -35,7 +41,7 @@ def rsi_zone(w: Window) -> Array:
     return w.as_float(rsi_14(w) >= 70.0) - w.as_float(rsi_14(w) <= 30.0)
 
 
-@feature(f"RSI now - RSI {RSI_LAG} bars ago", range="[-100, 100]", bars=15 + RSI_LAG)
+@feature(f"RSI(14) - RSI(14)[{RSI_LAG}]", range="[-100, 100]", bars=15 + RSI_LAG)
 def rsi_change(w: Window) -> Array:
     return rsi_14(w) - _relative_strength(w, RSI_LAG)
 
@@ -64,19 +70,21 @@ def _averages_before(w: Window) -> _Averages:
     return _bank(w, LAG)
 
 
-@feature("MACD line(12, 26) / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, missing=NO_ATR)
+@feature(
+    "(EMA(12) - EMA(26)) / ATR, both begun at bar 26", source="TA-Lib MACD", range="[-inf, inf]", bars=34, per_atr=True
+)
 def macd_line(w: Window) -> Array:
-    return _averages(w).macd / w.atr
+    return _averages(w).macd
 
 
-@feature("MACD signal(9) / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, missing=NO_ATR)
+@feature("EMA(9) of the MACD line / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, per_atr=True)
 def macd_signal(w: Window) -> Array:
-    return _averages(w).signal / w.atr
+    return _averages(w).signal
 
 
-@feature("(MACD line - MACD signal) / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, missing=NO_ATR)
+@feature("(MACD line - MACD signal) / ATR", source="TA-Lib MACD", range="[-inf, inf]", bars=34, per_atr=True)
 def macd_histogram(w: Window) -> Array:
-    return (_averages(w).macd - _averages(w).signal) / w.atr
+    return _averages(w).macd - _averages(w).signal
 
 
 @feature(
@@ -91,19 +99,19 @@ def macd_divergence(w: Window) -> Array:
     return (w.xp.sign(w.rise(LAG)) - w.xp.sign(turn)) / 2.0
 
 
-@feature("(C - EMA(20)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=20, missing=NO_ATR)
+@feature("(C - EMA(20)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=20, per_atr=True)
 def ema20_distance(w: Window) -> Array:
-    return -_averages(w).ema20 / w.atr
+    return -_averages(w).ema20
 
 
-@feature("(C - EMA(50)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=50, missing=NO_ATR)
+@feature("(C - EMA(50)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=50, per_atr=True)
 def ema50_distance(w: Window) -> Array:
-    return -_averages(w).ema50 / w.atr
+    return -_averages(w).ema50
 
 
-@feature("(EMA(20) - EMA(50)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=50, missing=NO_ATR)
+@feature("(EMA(20) - EMA(50)) / ATR", source="TA-Lib EMA", range="[-inf, inf]", bars=50, per_atr=True)
 def ema_spread(w: Window) -> Array:
-    return (_averages(w).ema20 - _averages(w).ema50) / w.atr
+    return _averages(w).ema20 - _averages(w).ema50
 
 
 @feature(
@@ -117,9 +125,9 @@ def ema_cross(w: Window) -> Array:
     return (w.xp.sign(now.ema20 - now.ema50) - w.xp.sign(before.ema20 - before.ema50)) / 2.0
 
 
-@feature("(C - SMA(20)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=20, missing=NO_ATR)
+@feature("(C - SMA(20)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=20, per_atr=True)
 def sma20_distance(w: Window) -> Array:
-    return -w.mean(w.offset, 20) / w.atr
+    return -w.mean(w.offset, 20)
 
 
 @feature("C / SMA(50) - 1", source="TA-Lib SMA", range="[-1, inf]", bars=50)
@@ -128,9 +136,9 @@ def sma50_distance(w: Window) -> Array:
     return -mean / (w.last_close + mean)
 
 
-@feature("(SMA(10) - SMA(50)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=50, missing=NO_ATR)
+@feature("(SMA(10) - SMA(50)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=50, per_atr=True)
 def sma_spread(w: Window) -> Array:
-    return (w.mean(w.offset, 10) - w.mean(w.offset, 50)) / w.atr
+    return w.mean(w.offset, 10) - w.mean(w.offset, 50)
 
 
 @feature("100 (C / C[10] - 1)", source="TA-Lib ROC", range="[-100, inf]", bars=11)
@@ -148,10 +156,10 @@ def roc_20(w: Window) -> Array:
     source="TA-Lib LINEARREG_SLOPE",
     range="[-inf, inf]",
     bars=15,
-    missing=NO_ATR,
+    per_atr=True,
 )
 def linear_slope_14(w: Window) -> Array:
-    return w.dot(w.offset, weights.slope(14)) / w.atr
+    return w.dot(w.offset, weights.slope(14))
 
 
 @shared
@@ -160,7 +168,7 @@ def _band(w: Window) -> Array:
 
 
 @feature(
-    "(C - lower) / (upper - lower) of Bollinger bands (20, 2)",
+    "(C - lower) / (upper - lower) of Bollinger bands, SMA(20) +- 2 STDDEV(20)",
     source="TA-Lib BBANDS; Bollinger 2001",
     range="[-0.59, 1.59]",
     bars=20,
@@ -171,7 +179,7 @@ def bollinger_position(w: Window) -> Array:
 
 
 @feature(
-    "(upper - lower) / middle of Bollinger bands (20, 2)",
+    "(upper - lower) / middle of Bollinger bands, SMA(20) +- 2 STDDEV(20)",
     source="TA-Lib BBANDS; Bollinger 2001",
     range="[0, inf]",
     bars=20,
@@ -185,10 +193,10 @@ def bollinger_width(w: Window) -> Array:
     source="TA-Lib STDDEV, ATR; Carter 2005",
     range="[0, inf]",
     bars=20,
-    missing=NO_ATR,
+    per_atr=True,
 )
 def bollinger_squeeze(w: Window) -> Array:
-    return 2.0 * _band(w) / (1.5 * w.atr)
+    return 2.0 * _band(w) / 1.5
 
 
 @feature("ATR(14) / C", source="TA-Lib ATR, NATR / 100; Wilder 1978", range="[0, inf]", bars=15, missing=NO_ATR)

@@ -19,19 +19,19 @@ from db_functions.contract import WINDOW
 
 Table = NDArray[np.float64]
 
-_COUNT: Final = np.arange(WINDOW + 1)[:, None]
-_BAR: Final = np.arange(WINDOW)[None, :]
+_counts: Final = np.arange(WINDOW + 1)[:, None]
+_bars: Final = np.arange(WINDOW)[None, :]
 """Number of a bar counted from the first valid one."""
 
 
 def _seeded(alpha: float, seed: int, start: int) -> Table:
     """Weights by bar number of ``y = y + alpha (x - y)``, begun at bar ``start`` as the mean of ``seed`` values."""
-    last = _COUNT - 1
-    age = np.maximum(last - _BAR, 0)
+    last = _counts - 1
+    age = np.maximum(last - _bars, 0)
     seed_decay = (1 - alpha) ** np.maximum(last - start, 0)
-    recursive = np.where(_BAR > start, alpha * (1 - alpha) ** age, 0.0)
-    seeding = np.where((_BAR <= start) & (_BAR > start - seed), seed_decay / seed, 0.0)
-    return np.where((_BAR <= last) & (last >= start), recursive + seeding, 0.0)
+    recursive = np.where(_bars > start, alpha * (1 - alpha) ** age, 0.0)
+    seeding = np.where((_bars <= start) & (_bars > start - seed), seed_decay / seed, 0.0)
+    return np.where((_bars <= last) & (last >= start), recursive + seeding, 0.0)
 
 
 def _newest_last(by_bar: Table) -> Table:
@@ -67,7 +67,7 @@ ADX: Final = _newest_last(_seeded(1 / 14, 14, 27))[:, 1:]
 """Wilder average of the directional index, which begins at bar 14."""
 
 _KEEP: Final = 13 / 14
-DM_SEED: Final = _newest_last(np.where((_BAR >= 1) & (_BAR < _COUNT), _KEEP ** np.minimum(_BAR - 13.0, 0.0), 0.0))[
+DM_SEED: Final = _newest_last(np.where((_bars >= 1) & (_bars < _counts), _KEEP ** np.minimum(_bars - 13.0, 0.0), 0.0))[
     :, 1:
 ]
 """Factors on directional movements before :data:`DM_DECAY`: the Wilder *sum* begins as 13 movements, not decayed."""

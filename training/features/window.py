@@ -128,8 +128,7 @@ class Window:
     @cached_property
     def log_return(self) -> Array:
         """[N, 127]."""
-        logs = self.xp.log(self.close)
-        return logs[:, 1:] - logs[:, :-1]
+        return self.xp.log(self.close[:, 1:] / self.close[:, :-1])
 
     @cached_property
     def true_range(self) -> Array:
