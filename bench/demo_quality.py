@@ -25,6 +25,8 @@ RULE: Final = "rule confidence"
 ML: Final = "ML confidence"
 BLEND: Final = "blend, threshold 0"
 EFFECTIVE: Final = "confidence as stored"
+CONTROL: Final = "blend without a model"
+"""The base rate blended with the rule: what the blend would be worth if its model knew nothing but that rate."""
 BASE: Final = "base rate of the history"
 _BLOCK_S: Final = 30 * 86_400
 _RESAMPLES: Final = 2_000
@@ -73,14 +75,12 @@ def compare(answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> 
     return Comparison(values, draws)
 
 
-def print_quality(
-    console: Console, answers: Mapping[str, Floats], hit: Floats, detected_at: Floats, base_rate: float
-) -> None:
-    """The tables and, in plain sentences, what they allow to be said. ``answers`` are keyed by RULE, ML and so on."""
-    comparison = compare({**answers, BASE: np.full(len(hit), base_rate)}, hit, detected_at)
+def print_quality(console: Console, answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> None:
+    """The tables and, in plain sentences, what they allow to be said. ``answers`` has every name above as a key."""
+    comparison = compare(answers, hit, detected_at)
     console.print(
         f"\n[bold]How good[/], on the {len(hit):,} live rows with an outcome (the newest still wait for theirs), "
-        f"{hit.mean():.1%} of them positive; the history had {base_rate:.1%}. Lower is better, but for AUC."
+        f"{hit.mean():.1%} of them positive; the history had {answers[BASE].mean():.1%}. Lower is better, but for AUC."
     )
     console.print(_quality_table(comparison))
     console.print(_reliability_table({name: answers[name] for name in (RULE, ML, BLEND)}, hit))
@@ -137,7 +137,7 @@ def chance_ece(answer: Floats) -> float:
 def verdicts(comparison: Comparison) -> Iterator[str]:
     """Who beat whom, whichever way it went; a claim is made only where the interval of the difference says so."""
     yield "By Brier score, with the difference and its 95 % interval:"
-    for one, other in ((ML, RULE), (ML, BASE), (EFFECTIVE, RULE), (EFFECTIVE, BASE)):
+    for one, other in ((ML, RULE), (ML, BASE), (EFFECTIVE, RULE), (BLEND, CONTROL)):
         difference = comparison.figure(one, "brier", minus=other)
         if difference.high < 0:
             said = "is [bold green]better[/] than"
@@ -148,8 +148,11 @@ def verdicts(comparison: Comparison) -> Iterator[str]:
         yield (
             f"  {one} {said} {other} [dim]({difference.value:+.4f}, {difference.low:+.4f} to {difference.high:+.4f})[/]"
         )
+    yield "A rule that is spread too wide gains by any blending; only the last of these says what the model itself adds."
+    if comparison.figure(ML, "brier", minus=BASE).low > 0:
+        yield "On these rows the model is surer than it has reason to be: always saying the base rate would beat it."
     if comparison.figure(ML, "roc_auc").low <= 0.5:
         yield (
-            "By AUC the ML confidence [bold]does not order these patterns better than chance[/], as far as these rows "
-            "can show. Daily candlesticks of large stocks are close to a fair coin, and a calibrated model says so."
+            "By AUC the ML confidence does not order these patterns better than chance, as far as these rows can show: "
+            "daily candlesticks of large stocks are close to a fair coin."
         )

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from bench.demo_live import rows_table
-from bench.demo_quality import BLEND, EFFECTIVE, ML, RULE, Floats, print_quality
+from bench.demo_quality import BASE, BLEND, CONTROL, EFFECTIVE, ML, RULE, Floats, print_quality
 from db_functions.database import Connection
 
 _LIVE = """
@@ -66,19 +66,24 @@ def _print_quality(console: Console, conn: Connection, live: Live, cutoff: datet
     if base_rate is None or base_rate[0] is None or not known.any():
         console.print("\nNo live row has both a score and an outcome: there is nothing to judge.")
         return
-    answers = {RULE: live.rule, ML: live.ml, BLEND: live.blend, EFFECTIVE: live.confidence}
-    print_quality(
-        console,
-        {name: answer[known] for name, answer in answers.items()},
-        live.hit[known],
-        live.detected_at[known],
-        float(base_rate[0]),
-    )
+    base = np.full(len(live.rule), base_rate[0], dtype=np.float64)
+    _, ml_weight, rule_weight = _blending(conn)
+    answers = {
+        RULE: live.rule,
+        ML: live.ml,
+        BLEND: live.blend,
+        EFFECTIVE: live.confidence,
+        CONTROL: np.clip(ml_weight * base + rule_weight * live.rule, 0, 1),
+        BASE: base,
+    }
+    kept = {name: answer[known] for name, answer in answers.items()}
+    print_quality(console, kept, live.hit[known], live.detected_at[known])
 
 
 def _print_latency(console: Console, conn: Connection, live: Live) -> None:
     row = conn.execute("SELECT sla_ms FROM ml.settings").fetchone()
-    sla_ms = float(row[0]) if row else 75.0
+    assert row is not None
+    sla_ms = row[0]
     measured = live.latency_ms[np.isfinite(live.latency_ms)]
     if not len(measured):
         console.print("No live row was scored.")
@@ -92,8 +97,7 @@ def _print_latency(console: Console, conn: Connection, live: Live) -> None:
 
 
 def _print_blending(console: Console, conn: Connection, live: Live, cutoff: datetime) -> None:
-    row = conn.execute("SELECT threshold, ml_weight, rule_weight FROM ml.settings").fetchone()
-    threshold, ml_weight, rule_weight = row or (0.55, 0.6, 0.4)
+    threshold, ml_weight, rule_weight = _blending(conn)
     reasons = ", ".join(f"{count:,} {source} ({reason})" for source, reason, count in conn.execute(_REASONS, [cutoff]))
     scored = np.isfinite(live.ml)
     above = scored & (live.ml >= threshold)
@@ -108,6 +112,13 @@ def _print_blending(console: Console, conn: Connection, live: Live, cutoff: date
             f"Of the {labelled.sum():,} blended rows whose outcome is known, {live.hit[labelled].mean():.1%} were "
             f"positive; ML had said {live.ml[labelled].mean():.1%} on average.",
         )
+
+
+def _blending(conn: Connection) -> tuple[float, float, float]:
+    """Threshold, weight of ML and weight of the rule, as they are set."""
+    row = conn.execute("SELECT threshold, ml_weight, rule_weight FROM ml.settings").fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
 
 
 def _print_next(console: Console, conn: Connection) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench import application, market
 from bench.application import Pattern, find_all_patterns, find_patterns
-from bench.demo_quality import BASE, EFFECTIVE, ML, RULE, chance_ece, compare, verdicts
+from bench.demo_quality import BASE, BLEND, CONTROL, EFFECTIVE, ML, RULE, chance_ece, compare, verdicts
 from bench.market import BENCHMARK, CLOSE, HIGH, LOW, OPEN, SYMBOLS, VOLUME, Series
 
 CUTS_PER_SYMBOL: Final = 8
@@ -266,7 +266,9 @@ def test_too_short_a_series_has_no_patterns(series: dict[str, Series]) -> None:
 def said_of(ml: NDArray[np.float64], hit: NDArray[np.float64], days: NDArray[np.float64]) -> dict[tuple[str, str], str]:
     """The verdicts on an ML confidence beside a constant rule of 0.6 and a base rate of 0.5, by who and beside whom."""
     rule = np.full(len(hit), 0.6)
-    answers = {RULE: rule, ML: ml, EFFECTIVE: rule, BASE: np.full(len(hit), 0.5)}
+    base = np.full(len(hit), 0.5)
+    blends = {BLEND: 0.6 * ml + 0.4 * rule, CONTROL: 0.6 * base + 0.4 * rule}
+    answers = {RULE: rule, ML: ml, EFFECTIVE: rule, BASE: base, **blends}
     lines = list(verdicts(compare(answers, hit, days * 86_400)))
     return {
         (one, other): word
@@ -285,7 +287,8 @@ def test_the_report_claims_what_the_rows_show_and_no_more() -> None:
     assert said_of(truth, hit, days)[ML, BASE] == "better"
     assert said_of(1 - truth, hit, days)[ML, BASE] == "worse"
     assert said_of(0.5 + rng.normal(0, 0.01, len(days)), hit, days)[ML, BASE] == "cannot be told apart"
-    assert said_of(truth, hit, days)[EFFECTIVE, BASE] == "worse"
+    assert said_of(truth, hit, days)[BLEND, CONTROL] == "better"
+    assert said_of(1 - truth, hit, days)[BLEND, CONTROL] == "worse"
 
 
 def test_rows_that_move_together_count_once() -> None:
