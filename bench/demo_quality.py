@@ -148,7 +148,7 @@ def verdicts(comparison: Comparison) -> Iterator[str]:
         yield (
             f"  {one} {said} {other} [dim]({difference.value:+.4f}, {difference.low:+.4f} to {difference.high:+.4f})[/]"
         )
-    yield "A rule that is spread too wide gains by any blending; only the last of these says what the model itself adds."
+    yield "A rule spread too wide gains by any blending; only the last of these says what the model itself adds."
     if comparison.figure(ML, "brier", minus=BASE).low > 0:
         yield "On these rows the model is surer than it has reason to be: always saying the base rate would beat it."
     if comparison.figure(ML, "roc_auc").low <= 0.5:
