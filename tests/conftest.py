@@ -1,0 +1,102 @@
+"""Fixtures that every theme shares: servers, a migrated template, a database per test, connections.
+
+A test that needs commits takes ``database`` or ``connection`` (a clone of the template, about 50 ms); one that does
+not takes ``transaction``, which is rolled back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from db_functions.database import Connection
+from tests.servers import Server, available, running
+
+ROOT = Path(__file__).parent.parent
+_numbers = itertools.count()
+
+
+def alembic_config(url: str) -> Config:
+    config = Config(ROOT / "alembic.ini")
+    config.attributes["url"] = url
+    return config
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    command.upgrade(alembic_config(url), revision)
+
+
+def downgrade(url: str, revision: str = "base") -> None:
+    command.downgrade(alembic_config(url), revision)
+
+
+@pytest.fixture(scope="session", params=available())
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    try:
+        with running(request.param) as started:
+            yield started
+    except Exception as error:  # one clear line instead of hundreds of failures
+        pytest.exit(f"the {request.param} server cannot be used: {error}", returncode=3)
+
+
+def _janitor(server: Server, name: str, template: str | None = None) -> DatabaseJanitor:
+    return DatabaseJanitor(user=server.user, host=server.host, port=server.port, dbname=name, template_dbname=template)
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """The name of a database at head, for cloning."""
+    with _janitor(server, f"template_{server.name}"):
+        upgrade(server.url(f"template_{server.name}"))
+        yield f"template_{server.name}"
+
+
+@pytest.fixture
+def make_database(server: Server) -> Iterator[Callable[[str | None], str]]:
+    """Makes databases of this test's own, empty or from a template; returns their URLs."""
+    made: list[DatabaseJanitor] = []
+
+    def make(template: str | None = None) -> str:
+        name = f"test_{next(_numbers)}"
+        janitor = _janitor(server, name, template)
+        janitor.init()
+        made.append(janitor)
+        return server.url(name)
+
+    yield make
+    for janitor in made:
+        janitor.drop()
+
+
+@pytest.fixture
+def database(make_database: Callable[[str | None], str], template: str) -> str:
+    """The URL of a database at head that belongs to this test."""
+    return make_database(template)
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    """An autocommit connection to ``database``, as its owner."""
+    with psycopg.connect(database, autocommit=True) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def _shared(server: Server, template: str) -> Iterator[str]:
+    with _janitor(server, f"shared_{server.name}", template):
+        yield server.url(f"shared_{server.name}")
+
+
+@pytest.fixture
+def transaction(_shared: str) -> Iterator[Connection]:
+    """A connection inside a transaction that is rolled back."""
+    with psycopg.connect(_shared) as connected:
+        yield connected
+        connected.rollback()
