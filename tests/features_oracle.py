@@ -71,7 +71,7 @@ class Row:
         return float(upper[-1]), float(middle[-1]), float(lower[-1])
 
     def stochastic(self) -> tuple[float, float]:
-        k, d = talib.STOCH(self.h, self.l, self.c, 14, 3, talib.MA_Type.SMA, 3, talib.MA_Type.SMA)
+        k, d = talib.STOCH(self.h, self.l, self.c, fastk_period=14, slowk_period=3, slowd_period=3)
         return float(k[-1]), float(d[-1])
 
     def hh(self, length: int, skip: int = 0) -> float:

@@ -198,6 +198,7 @@ def test_graph_has_only_standard_operators_and_no_loop(graph: Graph) -> None:
     assert {node.domain for node in nodes} <= {"", "ai.onnx", "ai.onnx.ml"}
     assert not {node.op_type for node in nodes} & {"Loop", "Scan", "SequenceMap"}
     assert not {node.op_type for node in nodes if node.op_type.startswith("Random")}
+    assert "MatMul" in {node.op_type for node in nodes}, "ndonnx puts it in a branch: were the branches looked at?"
 
 
 def test_graph_has_the_contract_inputs_and_a_free_batch(graph: Graph) -> None:
@@ -380,6 +381,20 @@ def test_correlation_needs_its_least_number_of_pairs() -> None:
         thin["market_bars"][:, : WINDOW - kept] = np.nan
         assert (~np.isnan(column(thin, "market_correlation_60"))).tolist() == [known] * 2
         assert (~np.isnan(column(thin, "market_beta_60"))).tolist() == [known] * 2
+
+
+def test_benchmark_bars_before_the_first_bar_are_not_paired() -> None:
+    rows = real_rows(100, seed=57, lengths=range(20, 120))
+    rows["market_bars"] = real_rows(100, seed=58)["market_bars"]
+    got, expected = features_of(rows), oracle(rows)
+    assert np.isfinite(got[:, COLUMN["market_beta_60"]]).any()
+    assert np.isnan(got[:, COLUMN["market_beta_60"]]).any()
+    assert differences(got, expected, RELATIVE, ABSOLUTE) == []
+
+
+def test_a_negative_duration_counts_as_none() -> None:
+    rows = {**real_rows(3, seed=59), "duration_s": np.array([-5.0, 0.0, math.e - 1])}
+    assert column(rows, "duration_log") == pytest.approx([0.0, 0.0, 1.0])
 
 
 def test_absent_direction_is_unknown_direction() -> None:

@@ -219,9 +219,9 @@ class Window:
             xp = self.xp
             part = self.reach[:, :, skip : skip + length]
             place = xp.argmax(part, axis=2, keepdims=True)
-            value = xp.take_along_axis(part, place, axis=2)
-            age = self.as_float(place)
-            self.memory[key] = Extremes(value[:, 0, :], -value[:, 1, :], age[:, 0, :], age[:, 1, :])
+            value = xp.squeeze(xp.take_along_axis(part, place, axis=2), axis=2)
+            age = self.as_float(xp.squeeze(place, axis=2))
+            self.memory[key] = Extremes(value[:, :1], -value[:, 1:], age[:, :1], age[:, 1:])
         found: Extremes = self.memory[key]
         return found
 
