@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import ndonnx as ndx
@@ -106,8 +108,12 @@ def _serialise(proto: onnx.ModelProto, properties: Mapping[str, str]) -> bytes:
     return data
 
 
+_traced = cache(trace)
+"""Tracing takes seconds and is the same for every model."""
+
+
 def _join(model: FittedModel) -> onnx.ModelProto:
-    inputs, features = trace()
+    inputs, features = _traced()
     ensemble = model.ensemble
     placed = ensemble.grid.place(features, ndx)
     vote = spox.inline(_convert(ensemble))(features=placed.unwrap_spox())["probabilities"]
@@ -133,14 +139,17 @@ def _join(model: FittedModel) -> onnx.ModelProto:
 def _convert(ensemble: FittedEnsemble) -> Any:
     """The fitted pipeline alone, float32 ``features`` [N, F] to ``probabilities`` [N, classes seen]."""
     width = ensemble.grid.low.shape[1]
-    return convert_sklearn(
-        ensemble.estimator,
-        name="ensemble",
-        initial_types=[("features", FloatTensorType([None, width]))],
-        final_types=[("label", Int64TensorType([None])), ("probabilities", FloatTensorType([None, None]))],
-        target_opset=OPSETS,
-        options={id(ensemble.estimator): {"zipmap": False}},
-    )
+    with warnings.catch_warnings():
+        # The histogram-boosting converter writes booleans as integers; protobuf 7 refuses them, hence the pin below 7.
+        warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints: Expected an int, got a boolean")
+        return convert_sklearn(
+            ensemble.estimator,
+            name="ensemble",
+            initial_types=[("features", FloatTensorType([None, width]))],
+            final_types=[("label", Int64TensorType([None])), ("probabilities", FloatTensorType([None, None]))],
+            target_opset=OPSETS,
+            options={id(ensemble.estimator): {"zipmap": False}},
+        )
 
 
 def _three_columns(probabilities: ndx.Array, classes: tuple[int, ...]) -> ndx.Array:

@@ -42,7 +42,7 @@ class ParityReport:
 
 
 def open_session(data: bytes) -> ort.InferenceSession:
-    """A session as the worker runs it: one thread, so that scores are bit-identical at every batch size."""
+    """A session as the worker runs it: one thread, so that sums are made in one order."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -67,9 +67,9 @@ def choose_rows(dataset: Dataset, rows: int) -> NDArray[np.intp]:
         np.isnan(inputs["rule_confidence"]),
     )
     share = int(rows * _EDGE_SHARE)
-    chosen = [_spread(np.flatnonzero(edge), share) for edge in edges]
-    rest = np.setdiff1d(np.arange(count), np.concatenate(chosen))
-    return np.sort(np.concatenate([*chosen, _spread(rest, rows - len(np.unique(np.concatenate(chosen))))]))
+    chosen = np.unique(np.concatenate([_spread(np.flatnonzero(edge), share) for edge in edges]))
+    rest = np.setdiff1d(np.arange(count), chosen)
+    return np.sort(np.concatenate([chosen, _spread(rest, rows - len(chosen))]))
 
 
 def check_parity(

@@ -1,0 +1,157 @@
+"""Metrics equal scikit-learn's, intervals behave, and what is undefined says so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from training_support import small_dataset
+
+from training.baseline import count, drift_baseline, histogram
+from training.dataset import Dataset
+from training.evaluate import ECE_BINS, LOG_CLIP, evaluate, mass_bins, metrics_of, point, reliability
+
+Floats = NDArray[np.float64]
+
+
+def _scores(rows: int, seed: int = 0, decimals: int = 2) -> tuple[Floats, Floats]:
+    rng = np.random.default_rng(seed)
+    p = np.round(rng.random(rows), decimals)
+    return p, (rng.random(rows) < 0.3 + 0.4 * p).astype(np.float64)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 12])
+def test_metrics_equal_scikit_learns(decimals: int) -> None:
+    p, hit = _scores(700, decimals=decimals)
+    clipped = np.clip(p, LOG_CLIP, 1 - LOG_CLIP)
+    found = {name: point(metric, 700) for name, metric in metrics_of(p, hit).items()}
+    assert found["brier"] == pytest.approx(brier_score_loss(hit, p), abs=1e-12)
+    assert found["log_loss"] == pytest.approx(log_loss(hit, clipped), abs=1e-12)
+    assert found["roc_auc"] == pytest.approx(roc_auc_score(hit, p), abs=1e-12)
+
+
+def test_resampled_metrics_equal_scikit_learns_on_the_repeated_rows() -> None:
+    p, hit = _scores(300)
+    weights = np.random.default_rng(4).multinomial(300, np.full(300, 1 / 300), size=5).astype(np.float64)
+    metrics = metrics_of(p, hit)
+    for draw, auc, brier in zip(weights, metrics["roc_auc"](weights), metrics["brier"](weights), strict=True):
+        rows = np.repeat(np.arange(300), draw.astype(int))
+        assert auc == pytest.approx(roc_auc_score(hit[rows], p[rows]), abs=1e-12)
+        assert brier == pytest.approx(brier_score_loss(hit[rows], p[rows]), abs=1e-12)
+
+
+def test_calibration_error_by_hand() -> None:
+    p, hit = _scores(1_000, decimals=12)
+    order = np.argsort(p)
+    bins = np.array_split(order, ECE_BINS)
+    expected = sum(len(rows) / 1_000 * abs(p[rows].mean() - hit[rows].mean()) for rows in bins)
+    assert point(metrics_of(p, hit)["ece"], 1_000) == pytest.approx(expected, abs=2e-3)
+    assert point(metrics_of(np.full(10, 0.5), np.array([0.0, 1.0] * 5))["ece"], 10) == 0
+    assert point(metrics_of(np.full(10, 0.9), np.array([0.0, 1.0] * 5))["ece"], 10) == pytest.approx(0.4)
+
+
+def test_equal_predictions_share_a_bin() -> None:
+    p, _ = _scores(500, decimals=1)
+    number = mass_bins(p)
+    assert all(len(np.unique(number[p == value])) == 1 for value in np.unique(p))
+
+
+def test_reliability_bins_cover_every_row() -> None:
+    p, hit = _scores(400)
+    table = reliability(p, hit)
+    assert sum(entry["rows"] for entry in table) == 400
+    for entry in table:
+        assert entry["from"] <= entry["predicted"] <= entry["to"]
+        assert entry["observed_low"] <= entry["observed"] <= entry["observed_high"]
+
+
+def _better_than_rule() -> tuple[Floats, Dataset]:
+    data = small_dataset()
+    return np.where(data.positive, 0.95, 0.05), data
+
+
+def test_a_better_model_shows_in_the_paired_differences() -> None:
+    p, data = _better_than_rule()
+    found = evaluate(p, data, seed=1, resamples=200)
+    paired = found["with_rule"]
+    for metric in ("brier", "log_loss", "ece"):
+        assert paired["ml_minus_rule"][metric]["high"] < 0, metric
+    assert paired["ml_minus_rule"]["roc_auc"]["low"] > 0
+    for name in ("ml", "rule", "blend", "ml_minus_rule", "blend_minus_rule"):
+        for entry in paired[name].values():
+            assert entry["low"] <= entry["high"]
+    difference = paired["ml"]["brier"]["value"] - paired["rule"]["brier"]["value"]
+    assert paired["ml_minus_rule"]["brier"]["value"] == pytest.approx(difference)
+
+
+def test_the_same_answer_differs_by_exactly_nothing() -> None:
+    data = small_dataset()
+    rule = data.inputs["rule_confidence"]
+    found = evaluate(np.nan_to_num(rule, nan=0.5), data, seed=1, resamples=50)["with_rule"]["ml_minus_rule"]
+    assert found["brier"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_rows_without_a_rule_count_for_the_model_alone() -> None:
+    p, data = _better_than_rule()
+    known = np.isfinite(data.inputs["rule_confidence"])
+    assert not known.all()
+    found = evaluate(p, data, seed=1, resamples=20)
+    assert found["rows"] == len(data)
+    assert found["with_rule"]["rows"] == known.sum()
+    rule = data.inputs["rule_confidence"][known]
+    expected = brier_score_loss(data.positive[known], rule)
+    assert found["with_rule"]["rule"]["brier"]["value"] == pytest.approx(expected)
+    nothing = replace(data, inputs={**data.inputs, "rule_confidence": np.full(len(data), np.nan)})
+    assert "rule" not in evaluate(p, nothing, seed=1, resamples=20)["with_rule"]
+
+
+def test_intervals_grow_when_rows_come_in_clusters() -> None:
+    """Copies of a row say nothing new; resampling rows one by one would shrink the interval threefold."""
+    data = small_dataset().take(slice(0, 1_100))
+    p = np.random.default_rng(0).random(len(data))
+    plain = evaluate(p, data, seed=1, resamples=400)["ml"]["brier"]
+    copies = np.repeat(np.arange(len(data)), 9)
+    copied = evaluate(p[copies], data.take(copies), seed=1, resamples=400)["ml"]["brier"]
+    ratio = (copied["high"] - copied["low"]) / (plain["high"] - plain["low"])
+    assert 0.8 < ratio < 1.25
+
+
+def test_metrics_are_json_and_the_same_for_the_same_seed() -> None:
+    p, data = _better_than_rule()
+    first, second = (json.dumps(evaluate(p, data, seed=5, resamples=30), allow_nan=False) for _ in range(2))
+    assert first == second
+    assert first != json.dumps(evaluate(p, data, seed=6, resamples=30), allow_nan=False)
+
+
+def test_auc_of_one_class_is_undefined_not_a_number() -> None:
+    data = small_dataset()
+    negative = data.take(data.outcome == 0)
+    found = evaluate(np.full(len(negative), 0.4), negative, seed=1, resamples=20)
+    assert found["ml"]["roc_auc"] == {"value": None, "low": None, "high": None}
+    json.dumps(found, allow_nan=False)
+
+
+def test_histogram_counts_every_value_once() -> None:
+    values = np.array([*np.linspace(0, 1, 101), np.nan, np.nan, np.inf, -np.inf], dtype=np.float32)
+    found = histogram(values)
+    assert (found["nan"], found["infinite"], found["rows"]) == (2, 2, 105)
+    assert sum(found["counts"]) == 101
+    assert len(found["counts"]) == len(found["edges"]) + 1 == 10
+
+
+def test_bins_are_those_of_width_bucket() -> None:
+    # width_bucket(x, array[1, 2]) is 0 below 1, 1 from 1 on, 2 from 2 on.
+    assert count(np.array([0.5, 1.0, 1.5, 2.0, 9.0]), np.array([1.0, 2.0])).tolist() == [1, 2, 2]
+
+
+def test_a_feature_never_seen_or_constant_has_a_baseline() -> None:
+    features = np.stack([np.full(20, np.nan), np.full(20, 3.0)], axis=1).astype(np.float32)
+    found = drift_baseline(features, ["never", "constant"], np.linspace(0, 1, 20, dtype=np.float32))
+    assert found["features"]["never"] == {"edges": [], "counts": [0], "nan": 20, "infinite": 0, "rows": 20}
+    assert found["features"]["constant"]["edges"] == [3.0]
+    assert found["features"]["constant"]["counts"] == [0, 20]
+    json.dumps(found, allow_nan=False)

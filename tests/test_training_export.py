@@ -1,0 +1,229 @@
+"""One file that answers as the fitted model: parity holds, and fails when the file is touched."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
+
+from db_functions.contract import INPUTS, PARITY_TOLERANCE
+from db_functions.golden import Difference, Golden, largest_difference
+from training.errors import ParityFailed, UnknownLearner
+from training.export import FittedModel, export
+from training.features import FEATURE_NAMES, MIN_BARS
+from training.learners import LEARNERS, fit_ensemble, fit_grid
+from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows, open_session
+
+HERE = Path(__file__).parent
+
+
+def _golden(model: FittedModel, rows: int = 400) -> Golden:
+    return golden_rows(model, small_dataset(), rows)
+
+
+@pytest.mark.parametrize("models", [*((name,) for name in LEARNERS), tuple(LEARNERS)])
+def test_the_file_answers_as_the_fitted_model(models: tuple[str, ...]) -> None:
+    model = small_model(models)
+    report = check_parity(small_export(models).onnx, _golden(model), batch_sizes=(1, 7, 400))
+    assert report.max_abs_diff <= PARITY_TOLERANCE
+    assert (report.rows, report.batch_sizes) == (400, (1, 7, 400))
+
+
+def test_a_row_is_scored_alike_at_every_batch_size() -> None:
+    session = open_session(small_export().onnx)
+    inputs = {item.name: small_dataset().inputs[item.name][:300] for item in session.get_inputs()}
+    (together,) = session.run(["probabilities"], inputs)
+    for size in (1, 64):
+        parts = [
+            session.run(["probabilities"], {name: values[start : start + size] for name, values in inputs.items()})[0]
+            for start in range(0, 300, size)
+        ]
+        # The logistic member's product rounds otherwise in another batch; trees do not.
+        np.testing.assert_allclose(np.concatenate(parts), together, rtol=0, atol=3e-7)
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_a_class_missing_from_training_leaves_three_columns(lacking: int) -> None:
+    outcome = small_dataset().outcome.copy()
+    outcome[outcome == lacking] = (lacking + 1) % 3
+    model = fit_small(outcome)
+    answer = model.answer(small_dataset().inputs)["probabilities"]
+    assert answer.shape == (len(small_dataset()), 3)
+    np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-6)
+    assert answer[:, lacking].max() < 0.05
+    assert answer[:, (lacking + 1) % 3].mean() > 0.3
+    check_parity(export(model).onnx, _golden(model))
+
+
+def test_a_feature_never_seen_is_ignored() -> None:
+    features = small_features().copy()
+    features[:, 4] = np.nan
+    ensemble = fit_ensemble(features, small_dataset().outcome, list(LEARNERS), seed=1, size=SMALL)
+    unseen = ensemble.probabilities(features)
+    assert np.isfinite(unseen).all()
+    features[:, 4] = 1e30
+    np.testing.assert_array_equal(ensemble.probabilities(features), unseen)
+
+
+def test_wild_and_infinite_values_are_held_within_the_limits() -> None:
+    ensemble = small_model().ensemble
+    features = small_features()[:50].copy()
+    features[:, 0], features[:, 1] = np.inf, -1e300
+    held = features.copy()
+    held[:, 0], held[:, 1] = ensemble.grid.high[0, 0], ensemble.grid.low[0, 1]
+    np.testing.assert_array_equal(ensemble.probabilities(features), ensemble.probabilities(held))
+
+
+def test_the_grid_takes_away_rounding_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    features = np.stack([rng.normal(0, 1, 5_000), rng.normal(0, 1e-15, 5_000), np.full(5_000, 1 / 3)], axis=1)
+    grid = fit_grid(features)
+    placed = grid.place(features, np)
+    # Differences as large as those between NumPy and ONNX Runtime.
+    np.testing.assert_array_equal(grid.place(features * (1 + 2e-16) + 1e-16, np), placed)
+    assert (placed[:, 1] == 0).all()
+    np.testing.assert_allclose(placed[:, 0], np.clip(features[:, 0], grid.low[0, 0], grid.high[0, 0]), atol=1e-5)
+    middle = (placed[:, 0].astype(np.float64) + np.sort(placed[:, 0])) / 2
+    np.testing.assert_array_equal(middle.astype(np.float32), middle)
+
+
+def test_an_unknown_learner_is_named() -> None:
+    with pytest.raises(UnknownLearner, match=r"no learner oracle; choose from random_forest"):
+        fit_ensemble(small_features(), small_dataset().outcome, ["logistic", "oracle"], seed=0)
+
+
+def _tampered(data: bytes, what: str) -> bytes:
+    model = onnx.load_model_from_string(data)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == {"votes": "class_weights", "intercept": "intercepts"}.get(what):
+                attribute.floats[0] += 0.2
+                return bytes(model.SerializeToString())
+    for node in model.graph.node if what == "calibration" else ():
+        if node.op_type == "Constant" and node.attribute[0].t.dims == [1, 3]:
+            values = numpy_helper.to_array(node.attribute[0].t) + np.array([0.0, 0.0, 0.001])
+            node.attribute[0].t.CopyFrom(numpy_helper.from_array(values))
+            return bytes(model.SerializeToString())
+    raise AssertionError(f"found no {what} to change")
+
+
+@pytest.mark.parametrize("what", ["votes", "intercept", "calibration"])
+def test_a_file_that_was_touched_fails_the_gate(what: str) -> None:
+    model = small_model()
+    data = small_export().onnx
+    check_parity(data, _golden(model))
+    with pytest.raises(ParityFailed, match=r"output '(ml_confidence|probabilities)', golden row \d+, batch of \d+"):
+        check_parity(_tampered(data, what), _golden(model))
+
+
+def test_the_gate_names_the_worst_row_and_output() -> None:
+    model = small_model()
+    golden = _golden(model, 20)
+    golden.outputs["features"][13, 2] = 5e5
+    with pytest.raises(ParityFailed, match=r"output 'features', golden row 13, batch of 20"):
+        check_parity(small_export().onnx, golden, batch_sizes=(20,))
+
+
+def test_equal_fits_give_equal_bytes() -> None:
+    first, second = export(fit_small()), export(fit_small())
+    assert first.sha256 == second.sha256
+    assert first.version == second.version
+
+
+def test_bytes_do_not_depend_on_the_process() -> None:
+    """Hash seeds order sets, and the graph builder uses sets."""
+    program = (
+        "from training_support import fit_small; from training.export import export; print(export(fit_small()).sha256)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert found.stdout == small_export().sha256 + "\n"
+
+
+def test_another_fit_gets_another_version() -> None:
+    assert small_export(("random_forest",)).version.startswith("random_forest-")
+    assert small_export().version.startswith("ensemble-")
+    named = export(small_model(("logistic",)), version="mine")
+    assert named.version == "mine"
+    assert named.onnx != small_export(("logistic",)).onnx
+
+
+def test_the_file_says_what_it_is() -> None:
+    exported = small_export()
+    model = onnx.load_model_from_string(exported.onnx)
+    assert {item.key: item.value for item in model.metadata_props} == {
+        "contract_version": "1",
+        "model_version": exported.version,
+        "feature_names": json.dumps(list(FEATURE_NAMES)),
+        "min_bars": str(MIN_BARS),
+    }
+    assert {opset.domain for opset in model.opset_import} <= {"", "ai.onnx", "ai.onnx.ml"}
+    assert list(exported.inputs) == [name for name in INPUTS if name in exported.inputs]
+    shapes = {item.name: item.shape for item in open_session(exported.onnx).get_outputs()}
+    assert shapes == {"ml_confidence": ["N"], "probabilities": ["N", 3], "features": ["N", len(FEATURE_NAMES)]}
+
+
+def test_confidence_is_exactly_the_last_probability() -> None:
+    session = open_session(small_export().onnx)
+    inputs = {item.name: small_dataset().inputs[item.name] for item in session.get_inputs()}
+    confidence, probabilities = session.run(["ml_confidence", "probabilities"], inputs)
+    np.testing.assert_array_equal(confidence, probabilities[:, 2])
+
+
+def test_golden_rows_come_back_as_they_were() -> None:
+    golden = _golden(small_model(), 10)
+    again = Golden.from_bytes(golden.to_bytes())
+    assert len(again) == 10
+    for part, other in ((golden.inputs, again.inputs), (golden.outputs, again.outputs)):
+        assert part.keys() == other.keys()
+        for name in part:
+            assert other[name].dtype == part[name].dtype
+            np.testing.assert_array_equal(other[name], part[name])
+
+
+def test_golden_rows_are_read_without_running_code() -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (print, ("a pickle ran",))
+
+    buffer = io.BytesIO()
+    traps: dict[str, Any] = {"input.x": np.array([Trap()], dtype=object), "output.y": np.zeros(1)}
+    np.savez(buffer, **traps)
+    with pytest.raises(ValueError, match="not golden rows"):
+        Golden.from_bytes(buffer.getvalue())
+    with pytest.raises(ValueError, match="not golden rows"):
+        Golden.from_bytes(b"nothing of the kind")
+
+
+def test_golden_rows_have_every_kind_of_edge() -> None:
+    chosen = small_dataset().take(choose_rows(small_dataset(), GOLDEN_ROWS)).inputs
+    assert len(chosen["bars"]) == GOLDEN_ROWS
+    assert np.isnan(chosen["bars"][:, 0, 0]).sum() >= 8
+    assert np.isnan(chosen["levels"]).any(axis=1).sum() >= 8
+    assert np.isnan(chosen["rule_confidence"]).sum() >= 8
+
+
+def test_differences_count_nan_and_infinity() -> None:
+    def between(a: list[float], b: list[float]) -> Difference:
+        return largest_difference({"x": np.array(a)}, {"x": np.array(b)})
+
+    assert between([np.nan, np.inf], [np.nan, np.inf]).amount == 0
+    assert between([1.0, np.nan], [1.0, 2.0]) == Difference(np.inf, "x", 1)
+    assert between([1.0, 2.0], [np.inf, 2.0]) == Difference(np.inf, "x", 0)
+    assert between([1e6], [1e6 + 1]).amount == pytest.approx(1e-6)
+    assert between([0.5], [0.25]).amount == 0.25

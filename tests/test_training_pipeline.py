@@ -1,0 +1,155 @@
+"""From a dataset to an artifact, and what the command line says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_support import SMALL, small_artifact, small_dataset, small_export
+
+from db_functions.contract import CONTRACT_VERSION, PARITY_TOLERANCE
+from db_functions.golden import Golden
+from training import cli, learners
+from training.calibrate import IDENTITY
+from training.errors import TooFewRows, UnknownLearner
+from training.export import FittedModel
+from training.features import FEATURE_NAMES, MIN_BARS
+from training.pipeline import permutation_importances, require_enough, train
+from training.split import split_by_time
+from training.verify import GOLDEN_ROWS, check_parity
+
+
+def test_the_artifact_is_whole() -> None:
+    artifact = small_artifact()
+    assert artifact.version.startswith("ensemble-")
+    assert artifact.algorithm == "ensemble"
+    assert artifact.contract_version == CONTRACT_VERSION
+    assert (artifact.feature_names, artifact.min_bars) == (list(FEATURE_NAMES), MIN_BARS)
+    assert set(artifact.outputs) == {"ml_confidence", "probabilities", "features"}
+    assert artifact.parity.max_abs_diff <= PARITY_TOLERANCE
+    assert artifact.parity.rows == len(small_dataset())
+    assert set(artifact.drift_baseline["features"]) == set(FEATURE_NAMES)
+    for part in (artifact.metrics, artifact.drift_baseline, artifact.toolchain, artifact.parity.to_dict()):
+        json.dumps(part, allow_nan=False)
+
+
+def test_its_golden_rows_replay() -> None:
+    golden = Golden.from_bytes(small_artifact().golden)
+    assert len(golden) == GOLDEN_ROWS
+    assert check_parity(small_artifact().onnx, golden).rows == GOLDEN_ROWS
+
+
+def test_the_metrics_are_those_of_rows_not_fitted_on() -> None:
+    split = split_by_time(small_dataset())
+    assert small_artifact().metrics["rows"] == len(split.test)
+    assert small_artifact().metrics["base_rate"] == pytest.approx(small_dataset().positive[split.test].mean())
+
+
+def test_the_model_finds_what_the_outcomes_were_made_of() -> None:
+    assert small_artifact().metrics["ml"]["roc_auc"]["low"] > 0.55
+
+
+def test_the_card_says_what_a_person_must_know() -> None:
+    card = small_artifact().card
+    for expected in (
+        f"# Model `{small_artifact().version}`",
+        "random_forest, logistic, gradient_boosting",
+        "1,200 labelled patterns, 2011-03-1",
+        "rows were purged",
+        "| Brier score |",
+        "model - rule",
+        "## Calibration",
+        "| double_top |",
+        "Rise of the model's Brier score",
+        "## Intended use and limits",
+        "| scikit-learn |",
+    ):
+        assert expected in card
+
+
+def test_a_pattern_type_cannot_break_the_card() -> None:
+    data = small_dataset().take(slice(0, 900))
+    kinds = np.full(len(data), "a|b\n# c", dtype=object)
+    changed = replace(data, inputs={**data.inputs, "pattern_type": kinds})
+    card = train(changed, ["logistic"], seed=1, size=SMALL).card
+    assert "| a\\|b # c |" in card
+
+
+def test_importances_find_the_feature_that_matters() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(600, len(FEATURE_NAMES)))
+    positive = features[:, 7] + rng.normal(size=600) > 0
+    ensemble = learners.fit_ensemble(features, np.where(positive, 2, 0).astype(np.int8), ["logistic"], seed=0)
+    model = FittedModel(ensemble, IDENTITY)
+    found = permutation_importances(model, features, positive, seed=1)
+    assert max(found, key=lambda name: found[name]) == FEATURE_NAMES[7]
+
+
+def test_too_few_rows_says_how_many_are_needed() -> None:
+    data = small_dataset().take(slice(0, 150))
+    with pytest.raises(TooFewRows, match=r"150 labelled rows \(\d+ negative.*fit has \d+ rows of at least 200"):
+        train(data)
+
+
+def test_no_rows_at_all_are_too_few() -> None:
+    with pytest.raises(TooFewRows, match="0 labelled rows"):
+        train(small_dataset().take(slice(0, 0)))
+
+
+def test_too_few_of_a_class_are_too_few() -> None:
+    data = small_dataset()
+    never = replace(data, outcome=np.zeros(len(data), np.int8))
+    with pytest.raises(TooFewRows, match="0 positive"):
+        require_enough(never, split_by_time(never))
+    require_enough(data, split_by_time(data))
+
+
+def test_an_unknown_learner_is_refused_before_any_work() -> None:
+    with pytest.raises(UnknownLearner, match="oracle"):
+        train(small_dataset().take(slice(0, 0)), ["oracle"])
+
+
+def test_the_command_line_names_every_learner() -> None:
+    assert tuple(learners.LEARNERS) == cli.LEARNER_NAMES
+
+
+def test_check_says_what_is_wrong_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.onnx", tmp_path / "bad.onnx"
+    good.write_bytes(small_export().onnx)
+    bad.write_bytes(b"no model")
+    assert cli.main(["check", str(good)]) == 0
+    assert "keeps the scoring contract" in capsys.readouterr().out
+    assert cli.main(["check", str(bad)]) == 1
+    assert "is not an ONNX model" in capsys.readouterr().out
+
+
+def test_an_unreachable_database_is_one_line_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    assert cli.main(["list"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot connect to the database")
+    assert "Traceback" not in error
+
+
+def test_times_without_an_offset_are_utc() -> None:
+    options = cli.parser().parse_args(["train", "--since", "2012-01-31", "--until", "2013-01-31T12:00+02:00"])
+    assert options.since.isoformat() == "2012-01-31T00:00:00+00:00"
+    assert options.until.isoformat() == "2013-01-31T12:00:00+02:00"
+    assert options.models == list(learners.LEARNERS)
+
+
+def test_help_and_datasets_do_not_load_the_training_stack() -> None:
+    program = (
+        "import sys, training.cli, training.dataset; training.cli.parser(); "
+        "heavy = {'sklearn', 'skl2onnx', 'onnx', 'scipy', 'ndonnx', 'spox'} & set(sys.modules); "
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
