@@ -59,8 +59,8 @@ def render(
 def _what(exported: Exported, models: Sequence[str], seed: int) -> str:
     members = f"soft vote of {', '.join(models)}" if len(models) > 1 else models[0]
     return (
-        f"Calibrated probability that a chart pattern reaches its target before its stop: {members}, then temperature "
-        f"scaling with class biases. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
+        f"Calibrated probability that a chart pattern reaches its target before its stop: {members}, then vector "
+        f"scaling. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
         f"probability, reading {', '.join(f'`{name}`' for name in exported.inputs)}. Seed {seed}. SHA-256 "
         f"`{exported.sha256}`."
     )
@@ -137,7 +137,10 @@ def _by_type(types: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _calibration(calibration: Calibration, bins: Sequence[Mapping[str, float]]) -> str:
-    biases = ", ".join(f"{name} {bias:+.3f}" for name, bias in zip(CLASSES, calibration.bias, strict=True))
+    terms = "; ".join(
+        f"{name} times {slope:.3f}, {bias:+.3f}"
+        for name, slope, bias in zip(CLASSES, calibration.slope, calibration.bias, strict=True)
+    )
     rows = [
         [
             f"{b['from']:.3f} to {b['to']:.3f}",
@@ -148,8 +151,8 @@ def _calibration(calibration: Calibration, bins: Sequence[Mapping[str, float]]) 
         for b in bins
     ]
     return (
-        f"## Calibration\n\nLog-probabilities times {calibration.temperature:.3f}, plus biases: {biases}; {FLOOR:g} is "
-        "mixed into each class first.\n\n" + _table(["predicted P(positive)", "rows", "mean", "observed"], rows)
+        f"## Calibration\n\nVector scaling of the log-probabilities: {terms}. {FLOOR:g} is mixed into each class "
+        "first.\n\n" + _table(["predicted P(positive)", "rows", "mean", "observed"], rows)
     )
 
 
