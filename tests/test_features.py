@@ -60,7 +60,6 @@ def test_ties_agree_where_prices_are_whole() -> None:
     rows = with_bars(real_rows(300, seed=5), grid_bars(300, seed=6))
     rows["levels"] = np.round(rows["bars"][:, -1, 3:4] * np.array([[0.97, 1.03, 1.05, 1.0, 0.98]]))
     expected = oracle(rows)
-    # A touch within a quarter of ATR of a whole price never depends on rounding; ATR itself is no such fraction.
     assert differences(features_of(rows), expected, RELATIVE, ABSOLUTE) == []
     highs, lows = rows["bars"][:, 1:, 1] - rows["bars"][:, :-1, 1], rows["bars"][:, :-1, 2] - rows["bars"][:, 1:, 2]
     assert ((highs == lows) & (highs > 0)).any(), "no bar where +DM and -DM tie"
@@ -98,6 +97,29 @@ def test_flat_windows_agree_with_talib(price: float) -> None:
         assert got[COLUMN[name]] == pytest.approx(expected, abs=1e-12, nan_ok=True), name
     for name in ("volatility_ratio", "range_contraction", "fibonacci_retracement", "consolidation"):
         assert math.isnan(got[COLUMN[name]]), name
+
+
+def test_a_range_that_talib_takes_for_none_is_a_range_here() -> None:
+    rows = one_row(real_rows(1, seed=9), 0)
+    rows["bars"] = np.broadcast_to([100.0, 100.0, 100.0, 100.0, 1.0], (1, WINDOW, 5)).copy()
+    rows["bars"][0, :, 1] += 1e-12
+    assert (ORACLE["williams_r"](Row(rows, 0)), column(rows, "williams_r")[0]) == (0.0, -100.0)
+    rows["bars"][0, :, 1] += 1e-11
+    assert (ORACLE["williams_r"](Row(rows, 0)), column(rows, "williams_r")[0]) == (-100.0, -100.0)
+
+
+def test_market_correlation_and_beta_are_talibs_of_the_log_returns() -> None:
+    rows = real_rows(50, seed=60)
+    for i in range(50):
+        row = Row(rows, i)
+        own, market = row.returns, row.market_returns()
+        for length in (20, 60):
+            got = column(one_row(rows, i), f"market_correlation_{length}")[0]
+            assert got == pytest.approx(row.ta("CORREL", own, market, timeperiod=length), rel=RELATIVE)
+        # BETA takes prices and makes plain returns of them, so it is given prices whose plain returns are those.
+        of_own, of_market = (np.cumprod(np.concatenate([[1.0], 1 + returns])) for returns in (own, market))
+        got = column(one_row(rows, i), "market_beta_60")[0]
+        assert got == pytest.approx(row.ta("BETA", of_market, of_own, timeperiod=60), rel=RELATIVE)
 
 
 def test_near_ties_of_typical_prices_are_ties_in_money_flow() -> None:

@@ -35,7 +35,8 @@ float64 by one definition that NumPy runs in training and that is traced into th
 
 The value equals TA-Lib's on the same bars, unstable periods 0, to 1e-9 relative (near zero, to 1e-11). Recursive
 averages begin where TA-Lib begins them, as the plain mean of their first values; on a window of 128 bars they differ
-from an average over a longer past, in training and in serving alike. Known differences, each tested:
+from an average over a longer past, in training and in serving alike. In +DI, -DI and ADX the Wilder averages of
+movements and of true range begin as TA-Lib's do, as sums of 13 values with the next one added. What to know, tested:
 
 - **Scale.** TA-Lib 0.8, which the tests compare with, takes ranges (STOCH, WILLR), deviations (CCI) and steps of the
   typical price (MFI) of some 2e-14 of the price or less for zero. MFI does so here too, since prices adjusted for

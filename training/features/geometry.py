@@ -11,7 +11,6 @@ from training.features.window import Array, Window, shared
 GEOMETRY = Family("geometry")
 feature = GEOMETRY.feature
 
-NO_ATR = "NaN if ATR is 0"
 NO_LEVEL = "NaN where a level named is absent"
 NO_LEVEL_OR_ATR = NO_LEVEL + " or ATR is 0"
 
@@ -64,7 +63,7 @@ def entry_risk(w: Window) -> Array:
     return _risk(w)
 
 
-@feature("|entry - stoploss| / entry", range="[0, inf]", bars=0, missing=NO_LEVEL + "; NaN where entry is 0")
+@feature("|entry - stoploss| / |entry|", range="[0, inf]", bars=0, missing=NO_LEVEL + "; NaN where entry is 0")
 def entry_risk_fraction(w: Window) -> Array:
     return _risk(w) / w.xp.abs(w.level("entry"))
 

@@ -145,19 +145,22 @@ class Window:
         A table [129, W] gives [N, 1], a bank of m tables [129, m, W] gives [N, m].
         """
         xp = self.xp
-        rows = self._count_index
-        if lag:
-            rows = xp.maximum(rows - lag, self.constant(np.array(0)))
-            series = series[:, :-lag]
-            table = table[..., lag:]
-        picked = xp.take(self.constant(table), rows, axis=0)
+        picked = self.pick(table, lag)
+        series = series[:, :-lag] if lag else series
         if table.ndim == 2:
             return xp.sum(picked * series, axis=1, keepdims=True)
         return xp.sum(picked * xp.expand_dims(series, axis=1), axis=2)
 
-    def pick(self, table: NDArray[np.float64]) -> Array:
-        """Each row's own line of a table, by its number of bars."""
-        return self.xp.take(self.constant(table), self._count_index, axis=0)
+    def pick(self, table: NDArray[np.float64], lag: int = 0) -> Array:
+        """Each row's own line of a table, by its number of bars ``lag`` bars ago; one gathering for all who ask."""
+        key = ("pick", id(table), lag)
+        if key not in self.memory:
+            rows = self._count_index
+            if lag:
+                rows = self.xp.maximum(rows - lag, self.constant(np.array(0)))
+            # The table is kept with its lines, so that no other can come by its id.
+            self.memory[key] = table, self.xp.take(self.constant(table[..., lag:]), rows, axis=0)
+        return self.memory[key][1]
 
     @cached_property
     def _count_index(self) -> Array:
