@@ -76,7 +76,7 @@ def _better_than_rule() -> tuple[Floats, Dataset]:
 
 def test_a_better_model_shows_in_the_paired_differences() -> None:
     p, data = _better_than_rule()
-    found = evaluate(p, data, seed=1, resamples=200)
+    found = evaluate(p, data, known_rate=0.4, seed=1, resamples=200)
     paired = found["with_rule"]
     for metric in ("brier", "log_loss", "ece"):
         assert paired["ml_minus_rule"][metric]["high"] < 0, metric
@@ -91,7 +91,9 @@ def test_a_better_model_shows_in_the_paired_differences() -> None:
 def test_the_same_answer_differs_by_exactly_nothing() -> None:
     data = small_dataset()
     rule = data.inputs["rule_confidence"]
-    found = evaluate(np.nan_to_num(rule, nan=0.5), data, seed=1, resamples=50)["with_rule"]["ml_minus_rule"]
+    found = evaluate(np.nan_to_num(rule, nan=0.5), data, known_rate=0.4, seed=1, resamples=50)["with_rule"][
+        "ml_minus_rule"
+    ]
     assert found["brier"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
@@ -99,38 +101,50 @@ def test_rows_without_a_rule_count_for_the_model_alone() -> None:
     p, data = _better_than_rule()
     known = np.isfinite(data.inputs["rule_confidence"])
     assert not known.all()
-    found = evaluate(p, data, seed=1, resamples=20)
+    found = evaluate(p, data, known_rate=0.4, seed=1, resamples=20)
     assert found["rows"] == len(data)
     assert found["with_rule"]["rows"] == known.sum()
     rule = data.inputs["rule_confidence"][known]
     expected = brier_score_loss(data.positive[known], rule)
     assert found["with_rule"]["rule"]["brier"]["value"] == pytest.approx(expected)
     nothing = replace(data, inputs={**data.inputs, "rule_confidence": np.full(len(data), np.nan)})
-    assert "rule" not in evaluate(p, nothing, seed=1, resamples=20)["with_rule"]
+    assert "rule" not in evaluate(p, nothing, known_rate=0.4, seed=1, resamples=20)["with_rule"]
 
 
 def test_intervals_grow_when_rows_come_in_clusters() -> None:
     """Copies of a row say nothing new; resampling rows one by one would shrink the interval threefold."""
     data = small_dataset().take(slice(0, 1_100))
     p = np.random.default_rng(0).random(len(data))
-    plain = evaluate(p, data, seed=1, resamples=400)["ml"]["brier"]
+    plain = evaluate(p, data, known_rate=0.4, seed=1, resamples=400)["ml"]["brier"]
     copies = np.repeat(np.arange(len(data)), 9)
-    copied = evaluate(p[copies], data.take(copies), seed=1, resamples=400)["ml"]["brier"]
+    copied = evaluate(p[copies], data.take(copies), known_rate=0.4, seed=1, resamples=400)["ml"]["brier"]
     ratio = (copied["high"] - copied["low"]) / (plain["high"] - plain["low"])
     assert 0.8 < ratio < 1.25
 
 
+def test_a_model_without_skill_is_no_better_than_the_base_rate() -> None:
+    data = small_dataset()
+    rate = float(data.positive.mean())
+    noise = np.clip(rate + np.random.default_rng(2).normal(0, 0.15, len(data)), 0.01, 0.99)
+    found = evaluate(noise, data, known_rate=rate, seed=1, resamples=200)
+    assert found["base"]["brier"]["value"] == pytest.approx(rate * (1 - rate))
+    assert found["base"]["roc_auc"]["value"] == 0.5
+    assert found["ml_minus_base"]["brier"]["low"] > 0
+
+
 def test_metrics_are_json_and_the_same_for_the_same_seed() -> None:
     p, data = _better_than_rule()
-    first, second = (json.dumps(evaluate(p, data, seed=5, resamples=30), allow_nan=False) for _ in range(2))
+    first, second = (
+        json.dumps(evaluate(p, data, known_rate=0.4, seed=5, resamples=30), allow_nan=False) for _ in range(2)
+    )
     assert first == second
-    assert first != json.dumps(evaluate(p, data, seed=6, resamples=30), allow_nan=False)
+    assert first != json.dumps(evaluate(p, data, known_rate=0.4, seed=6, resamples=30), allow_nan=False)
 
 
 def test_auc_of_one_class_is_undefined_not_a_number() -> None:
     data = small_dataset()
     negative = data.take(data.outcome == 0)
-    found = evaluate(np.full(len(negative), 0.4), negative, seed=1, resamples=20)
+    found = evaluate(np.full(len(negative), 0.4), negative, known_rate=0.4, seed=1, resamples=20)
     assert found["ml"]["roc_auc"] == {"value": None, "low": None, "high": None}
     json.dumps(found, allow_nan=False)
 

@@ -63,6 +63,7 @@ def test_the_card_says_what_a_person_must_know() -> None:
         "rows were purged",
         "| Brier score |",
         "model - rule",
+        "base rate alone",
         "## Calibration",
         "| double_top |",
         "Rise of the model's Brier score",

@@ -104,26 +104,35 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         f"Log loss takes probabilities within [{LOG_CLIP}, {1 - LOG_CLIP}]; calibration error has {method['ece_bins']} "
         "bins of equal mass.\n\n"
     )
+    whole = _comparison(metrics, {"ml": "model", "base": "base rate alone", "ml_minus_base": "model - base rate"})
+    text += whole + "\n\n" + _verdict(metrics["ml_minus_base"]["brier"], "that of the base rate of earlier rows")
     if "rule" not in paired:
-        return text + _table(
-            ["metric", "model"], [[title, _interval(metrics["ml"][key])] for key, title in _METRICS.items()]
-        )
-    columns = ("ml", "rule", "blend", "ml_minus_rule", "blend_minus_rule")
-    rows = [[title, *(_interval(paired[c][key]) for c in columns)] for key, title in _METRICS.items()]
-    header = ["metric", "model", "rule", f"blend {BLEND[0]:g}/{BLEND[1]:g}", "model - rule", "blend - rule"]
-    note = "" if paired["rows"] == metrics["rows"] else f"\n\nOver the {paired['rows']:,} rows with a rule confidence."
-    return text + _table(header, rows) + note + "\n\n" + _verdict(paired["ml_minus_rule"]["brier"])
+        return text
+    columns = {
+        "ml": "model",
+        "rule": "rule",
+        "blend": f"blend {BLEND[0]:g}/{BLEND[1]:g}",
+        "ml_minus_rule": "model - rule",
+        "blend_minus_rule": "blend - rule",
+    }
+    text += f"\n\nAgainst the rule, over the {paired['rows']:,} rows with a rule confidence:\n\n"
+    return text + _comparison(paired, columns) + "\n\n" + _verdict(paired["ml_minus_rule"]["brier"], "the rule's")
 
 
-def _verdict(difference: Mapping[str, float | None]) -> str:
+def _comparison(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    rows = [[title, *(_interval(metrics[c][key]) for c in columns)] for key, title in _METRICS.items()]
+    return _table(["metric", *columns.values()], rows)
+
+
+def _verdict(difference: Mapping[str, float | None], other: str) -> str:
     low, high = difference["low"], difference["high"]
     if low is None or high is None:
-        return "**Too few rows to say whether the model beats the rule.**"
+        return f"**Too few rows to say whether the model's Brier score is better than {other}.**"
     if high < 0:
-        return "**The model's Brier score is better than the rule's, beyond chance.**"
+        return f"**The model's Brier score is better than {other}, beyond chance.**"
     if low > 0:
-        return "**The model's Brier score is worse than the rule's, beyond chance: do not promote it.**"
-    return "**The difference between the model's Brier score and the rule's is within chance.**"
+        return f"**The model's Brier score is worse than {other}, beyond chance: think twice before promoting it.**"
+    return f"**The difference between the model's Brier score and {other} is within chance.**"
 
 
 def _by_type(types: Mapping[str, Mapping[str, Any]]) -> str:

@@ -171,14 +171,19 @@ def _summary(artifact: Artifact) -> str:
         f"registered {artifact.version}: {len(artifact.onnx) / 2**20:.1f} MB, {len(artifact.feature_names)} features, "
         f"differs from scikit-learn by at most {artifact.parity.max_abs_diff:.1e} over {artifact.parity.rows:,} rows"
     )
-    metrics = artifact.metrics["with_rule"] if "rule" in artifact.metrics["with_rule"] else artifact.metrics
-    shown = [name for name in ("ml", "rule", "blend", "ml_minus_rule") if name in metrics]
-    which = " with a rule confidence" if "rule" in shown else ""
-    lines = [first, f"on the last {metrics['rows']:,} rows{which}:"]
-    for name in shown:
-        figures = ", ".join(f"{key} {_figure(entry)}" for key, entry in metrics[name].items())
-        lines.append(f"  {name.replace('_minus_', ' - '):<10}  {figures}")
+    lines = [first]
+    for metrics, shown, which in (
+        (artifact.metrics, ("ml", "base", "ml_minus_base"), "rows"),
+        (artifact.metrics["with_rule"], ("ml", "rule", "blend", "ml_minus_rule"), "rows with a rule confidence"),
+    ):
+        if shown[1] in metrics:
+            lines.append(f"on the last {metrics['rows']:,} {which}:")
+            lines += [f"  {name.replace('_minus_', ' - '):<9}  {_figures(metrics[name])}" for name in shown]
     return "\n".join(lines)
+
+
+def _figures(metrics: dict[str, dict[str, float | None]]) -> str:
+    return ", ".join(f"{name} {_figure(entry)}" for name, entry in metrics.items())
 
 
 def _figure(entry: dict[str, float | None]) -> str:

@@ -35,11 +35,18 @@ _Metric = Callable[[Floats], Floats]
 
 
 def evaluate(
-    probability: NDArray[np.floating[Any]], dataset: Dataset, *, seed: int, resamples: int = RESAMPLES
+    probability: NDArray[np.floating[Any]],
+    dataset: Dataset,
+    *,
+    known_rate: float,
+    seed: int,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Metrics of P(positive) [N] on ``dataset``, as plain numbers that JSON can hold (null where undefined).
 
-    ``ml`` over all rows; ``with_rule`` over the rows with a rule confidence: ``ml``, ``rule``, ``blend`` and the paired
+    ``known_rate`` is the share of positives among the earlier rows: who knows nothing else answers that to every row,
+    and a calibrated model without skill does little better. ``ml``, ``base`` (that answer) and ``ml_minus_base`` are
+    over all rows; ``with_rule`` over the rows with a rule confidence: ``ml``, ``rule``, ``blend`` and the paired
     differences (below zero is better for Brier, log loss and calibration error, above zero for AUC);
     ``by_pattern_type`` single figures; ``reliability`` the bins of the calibration error.
     """
@@ -51,11 +58,11 @@ def evaluate(
     paired = {name: values[has_rule] for name, values in answers.items()}
     with_rule: dict[str, Any] = {"rows": int(has_rule.sum()), "base_rate": _mean(hit[has_rule])}
     if has_rule.any():
-        with_rule |= _compare(paired, hit[has_rule], block[has_rule], seed, resamples)
+        with_rule |= _compare(paired, "rule", hit[has_rule], block[has_rule], seed, resamples)
     return {
         "rows": len(p),
         "base_rate": _mean(hit),
-        **_compare({"ml": p}, hit, block, seed, resamples),
+        **_compare({"ml": p, "base": np.full(len(p), known_rate)}, "base", hit, block, seed, resamples),
         "with_rule": with_rule,
         "by_pattern_type": _by_type(dataset, answers, hit),
         "reliability": reliability(p, hit),
@@ -116,8 +123,9 @@ def mass_bins(p: Floats, bins: int = ECE_BINS) -> NDArray[np.intp]:
 
 
 def _compare(
-    answers: Mapping[str, Floats], hit: Floats, block: NDArray[np.int64], seed: int, resamples: int
+    answers: Mapping[str, Floats], baseline: str, hit: Floats, block: NDArray[np.int64], seed: int, resamples: int
 ) -> dict[str, Any]:
+    """Every answer's metrics, and those of the others less the ``baseline``'s."""
     draws: dict[str, dict[str, Floats]] = {}
     values: dict[str, dict[str, float | None]] = {}
     for name, p in answers.items():
@@ -130,11 +138,11 @@ def _compare(
         for name in answers
     }
     for name in answers:
-        if "rule" in answers and name != "rule":
-            result[f"{name}_minus_rule"] = {
+        if name != baseline:
+            result[f"{name}_minus_{baseline}"] = {
                 metric: _with_interval(
-                    _minus(values[name][metric], values["rule"][metric]),
-                    draws[name][metric] - draws["rule"][metric],
+                    _minus(values[name][metric], values[baseline][metric]),
+                    draws[name][metric] - draws[baseline][metric],
                 )
                 for metric in values[name]
             }

@@ -78,7 +78,9 @@ def train(
         model = _fit(dataset, features, split, models, seed, size)
         stage("evaluate")
         test = split.test
-        metrics = evaluate(model.answer_from(features[test])["ml_confidence"], dataset.take(test), seed=seed)
+        known = dataset.positive[np.concatenate([split.fit, split.calibrate])].mean()
+        held_out = model.answer_from(features[test])["ml_confidence"]
+        metrics = evaluate(held_out, dataset.take(test), known_rate=float(known), seed=seed)
         importances = permutation_importances(
             model, features[test], dataset.positive[test], seed=seed, progress=progress
         )
