@@ -6,6 +6,7 @@ Nothing is read after a row's ``detected_at``: bars by ts, outcomes by the day b
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Pattern(NamedTuple):
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Pattern:
         """From the fourteen columns in which every named query gives a pattern."""
-        return cls._make([*row[:7], tuple(row[7:12]), row[12], row[13]])
+        return cls._make([*row[:7], tuple(row[7:12]), row[12], _json(row[13])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,19 @@ def _assemble(
 def _finite(values: Floats) -> Floats:
     values[~np.isfinite(values)] = np.nan
     return values
+
+
+def _json(text: str | None) -> Any:
+    """What the database sent as JSON text; None for what Python cannot hold, such as a nesting too deep for its stack.
+
+    Numbers become floats at once: as an integer one of thousands of digits would raise.
+    """
+    if text is None:
+        return None
+    try:
+        return json.loads(text, parse_int=float)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _context(market: Any) -> list[float]:

@@ -17,7 +17,7 @@ from db_functions.errors import ChampionChanged, InvalidModel, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.queries import query
 from worker import arrays, scoring
-from worker.model import Model, load, verify
+from worker.model import Model, first_line, load, verify
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +196,9 @@ class Engine:
         try:
             model = load(champion, version, bytes(data), sha256)
             parity = verify(model, bytes(golden) if golden is not None else None)
-        except InvalidModel as error:
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with a new model, the old one must go on serving
+            if not isinstance(error, InvalidModel):
+                error = InvalidModel(f"model {version} does not load: {first_line(error)}")
             kept = self.model.version if self.model else "the rules"
             self.model_error = str(error)
             logger.error("%s; going on with %s", error, kept)  # noqa: TRY400  # the message says it all
@@ -210,9 +212,20 @@ class Engine:
         self.model = model
 
 
+def pooled(connection: Connection) -> bool:
+    """Whether a pooler stands between: the backend that answers is not the one that was promised at connecting."""
+    row = connection.execute(query("backend")).fetchone()
+    assert row is not None
+    return bool(row[0] != connection.info.backend_pid)
+
+
 def prepare(connection: Connection) -> None:
     """Give a scoring connection its session settings and array types; it must be in autocommit mode."""
     arrays.register(connection)
+    if pooled(connection):
+        # A pooler lends its server connections to others between transactions: leave nothing behind on them.
+        connection.prepare_threshold = None
+        return
     # A plan cached while a table was small must not turn into a scan when it grows; jit costs more than any statement.
     connection.execute("set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off")
     connection.execute(
@@ -231,9 +244,13 @@ def snapshot(pattern: Pattern) -> dict[str, Any]:
         "detected_at_us": pattern.detected_at_us,
         "direction": pattern.direction,
         "rule_confidence": pattern.rule_confidence,
-        **{
-            name: str(value) if value is not None and not math.isfinite(value) else value
-            for name, value in levels.items()
-        },
-        **{name: market[name] for name in CONTEXT_COLUMNS if name in market},
+        **{name: _as_json(value) for name, value in levels.items()},
+        **{name: _as_json(market[name]) for name in CONTEXT_COLUMNS if name in market},
     }
+
+
+def _as_json(value: Any) -> Any:
+    """JSON has no NaN and no infinity, and a client's metadata may hold anything: such values as text."""
+    if value is None or isinstance(value, bool | str) or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    return str(value)[:200]

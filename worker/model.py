@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,17 +84,39 @@ def load(model_id: int, version: str, data: bytes, sha256: str) -> Model:
         faults.append(
             f"contract version {metadata.get(META_CONTRACT_VERSION)!r}; this worker serves {CONTRACT_VERSION}"
         )
+    min_bars, names = _numbers_of(metadata, session, faults)
     if faults:
         raise InvalidModel(f"model {version} does not keep the scoring contract: " + "; ".join(faults))
     return Model(
         id=model_id,
         version=version,
-        min_bars=int(metadata.get(META_MIN_BARS, 1)),
+        min_bars=min_bars,
         input_names=tuple(item.name for item in session.get_inputs()),
         output_names=tuple(item.name for item in session.get_outputs()),
-        feature_count=len(json.loads(metadata.get(META_FEATURE_NAMES, "[]"))),
+        feature_count=len(names),
         session=session,
     )
+
+
+def _numbers_of(metadata: Mapping[str, str], session: Any, faults: list[str]) -> tuple[int, list[str]]:
+    """The fewest bars it scores and the names of its features, as its metadata says; adds to ``faults``."""
+    try:
+        min_bars = int(metadata.get(META_MIN_BARS, 1))
+        names: list[str] = list(json.loads(metadata.get(META_FEATURE_NAMES, "[]")))
+    except (ValueError, TypeError):
+        faults.append(f"metadata: {META_MIN_BARS} must be a whole number, {META_FEATURE_NAMES} a JSON array of strings")
+        return 1, []
+    shapes = [item.shape for item in session.get_outputs() if item.name == "features"]
+    width = shapes[0][-1] if shapes else 0
+    if width != len(names):
+        faults.append(f"{len(names)} features are named, but output 'features' has {width}")
+    return min_bars, names
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line that a text column takes."""
+    lines = str(error).replace("\0", "").strip().splitlines()
+    return lines[0] if lines else "no message"
 
 
 def _open(version: str, data: bytes) -> Any:
@@ -100,14 +124,14 @@ def _open(version: str, data: bytes) -> Any:
     # One thread: scores are bit-identical at every batch size. Scale by processes.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    here = os.getcwd()
+    here = Path.cwd()
     # A file given as bytes may name external data, which the runtime reads relative to the working directory.
     with tempfile.TemporaryDirectory() as empty:
         os.chdir(empty)
         try:
             return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise InvalidModel(f"model {version} does not load: {str(error).splitlines()[0]}") from error
+            raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
         finally:
             os.chdir(here)
 
@@ -116,7 +140,10 @@ def verify(model: Model, golden: bytes | None) -> Parity | None:
     """Replay the golden rows, if there are any. Raises InvalidModel when the answers differ too much."""
     if golden is None:
         return None
-    parity = model.replay(golden)
+    try:
+        parity = model.replay(golden)
+    except Exception as error:
+        raise InvalidModel(f"model {model.version} cannot replay its golden rows: {first_line(error)}") from error
     if not parity.max_abs_diff <= PARITY_TOLERANCE:
         raise InvalidModel(
             f"model {model.version} answers its golden rows differently here: off by {parity.max_abs_diff:g}, "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from db_functions.contract import check_outputs
 from db_functions.gather import Gathered
-from worker.model import Model, quality
+from worker.model import Model, first_line, quality
 
 NO_MODEL = "no_model"
 INSUFFICIENT_BARS = "insufficient_bars"
@@ -80,7 +80,7 @@ def _score_some(model: Model, gathered: Gathered, rows: NDArray[np.intp], scores
         good = check_outputs(outputs, len(rows))
     except Exception as error:  # noqa: BLE001  # whatever a model raises is that row's, or the model's, fault
         if len(rows) == 1:
-            scores.error[rows[0]] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            scores.error[rows[0]] = f"{type(error).__name__}: {first_line(error)}"
             return
         middle = len(rows) // 2
         _score_some(model, gathered, rows[:middle], scores)

@@ -1,11 +1,12 @@
 -- The oldest rows that nobody else is scoring; they stay locked until the transaction ends.
 select q.id, q.enqueued_at,
        p.id::text, p.symbol, p.timeframe, p.pattern_type,
-       floor(extract(epoch from p.detected_at) * 1000000)::bigint,
-       case when isfinite(p.started_at) then extract(epoch from p.detected_at - p.started_at)::float8 end,
+       floor(extract(epoch from least(greatest(p.detected_at, '0001-01-01Z'), '9999-12-31Z')) * 1000000)::bigint,
+       case when least(p.started_at, p.detected_at) >= '0001-01-01Z' and greatest(p.started_at, p.detected_at) <= '9999-12-31Z'
+            and p.started_at is not null then extract(epoch from p.detected_at - p.started_at)::float8 end,
        p.direction::integer,
        p.support::float8, p.resistance::float8, p.target::float8, p.entry::float8, p.stoploss::float8,
-       p.rule_confidence::float8, p.metadata -> 'market'
+       p.rule_confidence::float8, (p.metadata -> 'market')::text
 from (select id, pattern_id, enqueued_at from ml.queue
       where id > %(after)s order by id limit %(limit)s for update skip locked) q
 left join public.pattern_events p on p.id = q.pattern_id
