@@ -7,10 +7,13 @@ begin
     -- All finite and in order: the one test that good bars pay for. NaN and Infinity fail "< Infinity".
     if new.high >= greatest(new.open, new.close, new.low) and new.low <= least(new.open, new.close)
        and new.high < 'Infinity' and new.low > '-Infinity'
-       and (new.volume is null or (new.volume >= 0 and new.volume < 'Infinity')) then
+       and (new.volume is null or (new.volume >= 0 and new.volume < 'Infinity'))
+       and new.ts >= '0001-01-01Z' and new.ts < '9999-12-31Z' then
         return new;
     end if;
     fault := case
+        when new.ts < '0001-01-01Z' or new.ts >= '9999-12-31Z' then
+            format('ts is %s; allowed: a moment in the years 1 to 9999', new.ts)
         when new.open is null or new.high is null or new.low is null or new.close is null then null
         when not (abs(new.open) < 'Infinity') then format('open is %s; allowed: finite numbers', new.open)
         when not (abs(new.high) < 'Infinity') then format('high is %s; allowed: finite numbers', new.high)
