@@ -8,9 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import psycopg
 
 from db_functions.database import Connection
 from db_functions.queries import query
@@ -22,6 +26,9 @@ from worker.progress import Progress
 logger = logging.getLogger(__name__)
 
 PAGE = 512
+_HEARTBEAT_S = 5.0
+_RETRY_S = 0.2
+_CONTENTION = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable, psycopg.errors.SerializationFailure)
 START = "00000000-0000-0000-0000-000000000000"
 
 
@@ -77,11 +84,11 @@ def backfill(
     assert row is not None
     engine = Engine(connection, row[0])
     engine.refresh_model()
-    done, after = 0, selection.after
+    done, after, beat_at = 0, selection.after, time.monotonic()
+    _heartbeat(engine, stopping=False)
     with Progress("backfill", total, enabled=progress) as bar:
         while not signals.stopping and (not selection.limit or done < selection.limit):
-            while not signals.stopping and engine.score_queue() > 0:
-                pass  # live rows first
+            _let_live_rows_go_first(engine, signals)
             limit = min(PAGE, selection.limit - done) if selection.limit else PAGE
             with connection.transaction():
                 page = connection.execute(
@@ -90,15 +97,44 @@ def backfill(
             if not page:
                 break
             # Rows of one series side by side: its bars are then fetched once.
-            engine.score_rows(sorted(page, key=lambda r: (r[3], r[4], r[6])), rescore=selection.rescore)
+            page_by_series = sorted(page, key=lambda r: (r[3], r[4], r[6]))
+            if not _score_page(engine, page_by_series, signals, rescore=selection.rescore):
+                break
             done += len(page)
             after = page[-1][2]
             bar.update(done)
-    _goodbye(engine)
+            if time.monotonic() - beat_at >= _HEARTBEAT_S:
+                beat_at = time.monotonic()
+                _heartbeat(engine, stopping=False)
+    _heartbeat(engine, stopping=True)
     return done, after
 
 
-def _goodbye(engine: Engine) -> None:
+def _let_live_rows_go_first(engine: Engine, signals: Signals) -> None:
+    while not signals.stopping:
+        try:
+            if engine.score_queue() == 0:
+                return
+        except _CONTENTION as error:
+            logger.warning("live rows left to the others: %s", str(error).strip())
+            return
+
+
+def _score_page(engine: Engine, page: Sequence[Sequence[Any]], signals: Signals, *, rescore: bool) -> bool:
+    """Score one page; False when told to stop before it was done."""
+    while not signals.stopping:
+        try:
+            if engine.score_rows(page, rescore=rescore):
+                return True
+            logger.info("the champion keeps changing; trying the page again")
+        except _CONTENTION as error:
+            # A live worker has some of these rows in hand, in an order of its own.
+            logger.warning("page scored again after contention: %s", str(error).strip())
+        signals.pause(_RETRY_S)
+    return False
+
+
+def _heartbeat(engine: Engine, *, stopping: bool) -> None:
     counters, bars = engine.counters, engine.gatherer.bars
     engine.connection.execute(
         query("heartbeat"),
@@ -112,6 +148,6 @@ def _goodbye(engine: Engine) -> None:
             "failed": counters.failed,
             "cache_hits": bars.hits,
             "cache_misses": bars.misses,
-            "stopping": True,
+            "stopping": stopping,
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +30,9 @@ def supervise(processes: int, arguments: list[str], signals: Signals, environmen
                 logger.error("worker process %d ended with exit code %d; starting another", child.pid, child.returncode)
                 children[place], not_before[place] = None, time.monotonic() + _RESTART_S
             if children[place] is None and time.monotonic() >= not_before[place]:
-                children[place] = subprocess.Popen(command, env=environment)  # noqa: S603  # our own program
+                # A group of its own: Ctrl-C reaches this process alone, which passes it on once. A second signal would
+                # end a child in the middle of a batch.
+                children[place] = subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603  # our own
         signals.pause(_LOOK_S)
     running = [child for child in children if child is not None and child.poll() is None]
     for child in running:
@@ -39,9 +42,11 @@ def supervise(processes: int, arguments: list[str], signals: Signals, environmen
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
     try:
-        return child.wait(_STOP_TIMEOUT_S)
+        code = child.wait(_STOP_TIMEOUT_S)
+        # Stopped before it could handle signals: it had done nothing yet.
+        return 0 if code == -signal.SIGTERM else abs(code)
     except subprocess.TimeoutExpired:
-        logger.error("worker process %d does not stop; killing it (its batch goes back to the queue)", child.pid)
+        logger.warning("worker process %d does not stop; killing it (its batch goes back to the queue)", child.pid)
         child.kill()
         child.wait()
         return 1
