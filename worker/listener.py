@@ -8,10 +8,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import psycopg
 
 from db_functions.database import Connection
+from db_functions.queries import query
 
 CHANNELS = ("ml_queue", "ml_model", "ml_settings")
 
@@ -34,6 +36,12 @@ class Listener:
         if self.connection.fileno() in ready:
             return self._drain(0) or self._check()
         return False
+
+    def hears(self, other: Connection, timeout_s: float = 2.0) -> bool:
+        """Whether a ring over another connection arrives here; behind a pooler that shares sessions it does not."""
+        token = uuid4().hex
+        other.execute(query("ring"), {"channel": CHANNELS[0], "payload": token})
+        return any(ring.payload == token for ring in self.connection.notifies(timeout=timeout_s))
 
     def _drain(self, timeout_s: float) -> bool:
         return len(list(self.connection.notifies(timeout=timeout_s))) > 0

@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import psycopg
@@ -16,7 +17,7 @@ from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, translated
 from db_functions.queries import query
 from worker import __version__
-from worker.engine import BATCH, Engine
+from worker.engine import BATCH, Engine, pooled
 from worker.listener import Listener, Signals
 
 logger = logging.getLogger(__name__)
@@ -70,14 +71,19 @@ class _Worker:
         self._signals = signals
         self._url = url
         self._listener, work = self._connections()
-        with translated():
-            apply_environment(work)
-            row = work.execute(
-                query("start_worker"),
-                {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, "kind": "worker"},
-            ).fetchone()
-        assert row is not None
-        self._engine = Engine(work, row[0])
+        try:
+            with translated():
+                apply_environment(work)
+                row = work.execute(
+                    query("start_worker"),
+                    {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, "kind": "worker"},
+                ).fetchone()
+            assert row is not None
+            self._engine = Engine(work, row[0])
+        except BaseException:
+            for connection in (work, self._listener.connection):
+                connection.close()
+            raise
         self._beat_at = -float("inf")
         self._upkeep_at = -float("inf")
         logger.info("worker %d started", row[0])
@@ -140,9 +146,20 @@ class _Worker:
 
     def _connections(self) -> tuple[Listener, Connection]:
         # Listen before the first drain: a row that comes in between rings, and is drained twice at worst.
-        listening = connect(self._url, application_name="pattern-scoring listener", autocommit=True)
-        listener = Listener(listening, self._signals)
-        return listener, connect(self._url, application_name="pattern-scoring worker", autocommit=True)
+        with ExitStack() as undo:
+            listening = connect(self._url, application_name="pattern-scoring listener", autocommit=True)
+            undo.callback(listening.close)
+            listener = Listener(listening, self._signals)
+            work = connect(self._url, application_name="pattern-scoring worker", autocommit=True)
+            undo.callback(work.close)
+            if pooled(work) and not listener.hears(work):
+                logger.warning(
+                    "the database is reached through a pooler that shares sessions, so the doorbell is not heard: "
+                    "looking for rows every %g s only; give the worker a direct connection",
+                    min(self._options.poll_interval_s, self._options.heartbeat_s),
+                )
+            undo.pop_all()
+        return listener, work
 
     def _close_connections(self) -> None:
         for connection in (self._engine.connection, self._listener.connection):
