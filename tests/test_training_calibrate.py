@@ -53,6 +53,14 @@ def test_a_class_absent_from_the_rows_keeps_a_finite_bias() -> None:
     assert (fitted.apply(true, np)[:, 1] > 0).all()
 
 
+def test_a_handful_of_rows_stays_near_the_identity() -> None:
+    sure = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
+    fitted = fit_calibration(sure, np.array([0, 1, 2], np.int8))
+    # Without the pull to the identity, rows all explained send the slopes to their bound.
+    np.testing.assert_allclose(fitted.slope, 1, atol=0.2)
+    np.testing.assert_allclose(fitted.bias, 0, atol=0.2)
+
+
 def test_no_rows_give_the_identity() -> None:
     assert fit_calibration(np.empty((0, 3)), np.empty(0, np.int8)) == IDENTITY
 

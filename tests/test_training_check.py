@@ -127,13 +127,14 @@ def _branch(operator: str) -> onnx.ModelProto:
     )
 
 
-def _external(in_branch: bool) -> onnx.ModelProto:
+def _external(in_branch: bool, flagged: bool = True) -> onnx.ModelProto:
     model = _branch("Identity") if in_branch else _model()
     graph = model.graph.node[4].attribute[0].g if in_branch else model.graph
     tensor = graph.initializer.add()
     tensor.name, tensor.data_type = "secrets", TensorProto.FLOAT
     tensor.dims.append(1)
-    tensor.data_location = TensorProto.EXTERNAL
+    if flagged:
+        tensor.data_location = TensorProto.EXTERNAL
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "passwords.txt"
     return model
@@ -208,6 +209,7 @@ ZOO: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "functions": (_functions, "the model defines functions"),
     "external data": (lambda: _external(in_branch=False), "tensor 'secrets' keeps its data in another file"),
     "external data in a branch": (lambda: _external(in_branch=True), "tensor 'secrets' keeps its data in another file"),
+    "external data unflagged": (lambda: _external(in_branch=False, flagged=False), "tensor 'secrets' keeps its data"),
     "no contract version": (
         lambda: _model(metadata=_metadata(contract_version=None)),
         "does not say its contract version",
