@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
-from training.calibrate import IDENTITY, Calibration, fit_calibration
+from training.calibrate import IDENTITY, SPREAD, Calibration, fit_calibration
 from training.verify import open_session
 
 
@@ -59,6 +59,21 @@ def test_a_handful_of_rows_stays_near_the_identity() -> None:
     # Without the pull to the identity, rows all explained send the slopes to their bound.
     np.testing.assert_allclose(fitted.slope, 1, atol=0.2)
     np.testing.assert_allclose(fitted.bias, 0, atol=0.2)
+
+
+def test_the_fit_is_the_best_under_its_penalty() -> None:
+    true, outcome = _draw(60, 8)
+    distorted = true**2 / np.sum(true**2, axis=1, keepdims=True)
+
+    def objective(parameters: NDArray[np.float64]) -> float:
+        applied = Calibration(tuple(parameters[:3]), tuple(parameters[3:])).apply(distorted, np)
+        away = parameters - [1, 1, 1, 0, 0, 0]
+        return float(-np.log(applied[np.arange(60), outcome]).sum() + away @ away / (2 * SPREAD**2))
+
+    fitted = fit_calibration(distorted, outcome)
+    best = np.array([*fitted.slope, *fitted.bias])
+    for step in (*np.eye(6) * 0.01, *np.eye(6) * -0.01):
+        assert objective(best + step) > objective(best)
 
 
 def test_no_rows_give_the_identity() -> None:
