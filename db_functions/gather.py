@@ -66,8 +66,7 @@ class Gathered:
             if values.dtype == object:
                 blocks.append([str(value).encode() + b"\0" for value in values])
             else:
-                flat = np.ascontiguousarray(values).reshape(len(self), -1)
-                blocks.append([row.tobytes() for row in flat])
+                blocks.append([row.tobytes() for row in np.ascontiguousarray(values)])
         return [hashlib.sha256(b"".join(parts)).digest()[:16] for parts in zip(*blocks, strict=True)]
 
 
@@ -237,7 +236,7 @@ class _History:
         self._kept.clear()
 
     def values(self, connection: Connection, patterns: Sequence[Pattern], lag_us: int) -> Floats:
-        """[N, 2]: positives / all (NaN at zero) and all, over outcomes before the UTC day of detected_at minus the lag."""
+        """[N, 2]: positives / all (NaN at zero) and all, of outcomes before the UTC day of detected_at minus the lag."""
         types = [p.pattern_type for p in patterns]
         self._load(connection, sorted(set(types)))
         values = np.empty((len(patterns), 2))
