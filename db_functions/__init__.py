@@ -1,1 +1,1 @@
-"""What the database, training and the worker share: the scoring contract, the SQL objects, named queries, model inputs."""
+"""What the database, training and the worker share: contract, SQL objects, named queries, model inputs."""

@@ -76,7 +76,9 @@ class BarStore:
 
     def __init__(self, max_bars: int = 2_000_000) -> None:
         self.hits = 0
+        """Series asked for that were in memory, whole or but for their newest bars."""
         self.misses = 0
+        """Series asked for that had to be read from the beginning of the window."""
         self._max_bars = max_bars
         self._series: dict[Key, Series] = {}
         self._seen_xmin: str | None = None
@@ -110,8 +112,8 @@ class BarStore:
         """The series that serve the moments from ``first`` to ``last`` of each key."""
         found: dict[Key, Series] = {}
         missing = {key: span for key, span in wanted.items() if not self._serves(key, *span)}
-        self.hits += len(wanted) - len(missing)
-        self.misses += len(missing)
+        self.misses += (read := sum(not self._extends(key, first) for key, (first, _) in missing.items()))
+        self.hits += len(wanted) - read
         while missing:
             self._fetch(connection, missing)
             missing = {key: span for key, span in missing.items() if not self._serves(key, *span)}
@@ -125,13 +127,18 @@ class BarStore:
         series = self._series.get(key)
         return series is not None and series.first <= first and last <= series.until
 
+    def _extends(self, key: Key, first: int) -> bool:
+        """Whether what is kept reaches ``first``, so that only newer bars have to be read."""
+        series = self._series.get(key)
+        return series is not None and series.first <= first <= series.until
+
     def _fetch(self, connection: Connection, missing: Mapping[Key, tuple[int, int]]) -> None:
         keys = list(missing)
         starts, befores = [], []
         for key in keys:
             kept = self._series.get(key)
             first = missing[key][0]
-            if kept is not None and kept.first <= first <= kept.until:
+            if kept is not None and self._extends(key, first):
                 starts.append(kept.until)  # only what is missing at the new end
                 befores.append(0)
             else:

@@ -236,7 +236,7 @@ class _History:
         self._kept.clear()
 
     def values(self, connection: Connection, patterns: Sequence[Pattern], lag_us: int) -> Floats:
-        """[N, 2]: positives / all (NaN at zero) and all, of outcomes before the UTC day of detected_at minus the lag."""
+        """[N, 2]: positives / all (NaN at zero) and all, of outcomes before detected_at's UTC day minus the lag."""
         types = [p.pattern_type for p in patterns]
         self._load(connection, sorted(set(types)))
         values = np.empty((len(patterns), 2))

@@ -1,3 +1,3 @@
-"""Scores patterns: listen, claim, gather, infer, write. Pulls in onnxruntime, numpy and psycopg, and nothing of training."""
+"""Scores patterns: listen, claim, gather, infer, write. Needs onnxruntime, numpy and psycopg, nothing of training."""
 
 __version__ = "0.1.0"

@@ -90,9 +90,10 @@ def _status(_options: argparse.Namespace) -> int:
     print(f"failures   {dead:,} dead letters")
     print(f"workers    {len(workers or [])} alive")
     for worker in workers or []:
+        where = f"{worker['kind']} {worker['id']} on {worker['host']} (pid {worker['pid']})"
+        print(f"  {where}, seen {worker['seen_s']:g} s ago")
         print(
-            f"  {worker['kind']} {worker['id']} on {worker['host']} (pid {worker['pid']}), seen {worker['seen_s']:g} s ago: "
-            f"{worker['model'] or 'no model'}, {worker['scored']:,} scored, {worker['fallbacks']:,} fallbacks, "
+            f"    {worker['model'] or 'no model'}, {worker['scored']:,} scored, {worker['fallbacks']:,} fallbacks, "
             f"{worker['failed']:,} failed" + (f"; {worker['error']}" if worker["error"] else "")
         )
     return 0

@@ -67,6 +67,7 @@ class Engine:
         self.model: Model | None = None
         self.model_error: str | None = None
         self.gatherer = Gatherer()
+        self.last_claimed = 0
         self._tried: int | None = None
         """The champion that was last loaded, or that would not load."""
         prepare(connection)
@@ -77,11 +78,16 @@ class Engine:
         self.gatherer.forget()
         prepare(connection)
 
-    def score_queue(self, limit: int = BATCH) -> int:
-        """Score up to ``limit`` waiting rows; returns how many were taken off the queue."""
+    def score_queue(self, limit: int = BATCH, after: int = 0) -> int:
+        """Score up to ``limit`` waiting rows with ids above ``after``; returns how many were taken off the queue.
+
+        ``last_claimed`` is then the highest id of those rows.
+        """
 
         def claim() -> Work:
-            rows = self.connection.execute(query("claim"), {"after": 0, "limit": limit}).fetchall()
+            rows = self.connection.execute(query("claim"), {"after": after, "limit": limit}).fetchall()
+            if rows:
+                self.last_claimed = rows[-1][0]
             return Work.from_rows(rows)
 
         return self._score(claim, rescore=False)

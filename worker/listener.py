@@ -19,7 +19,7 @@ CHANNELS = ("ml_queue", "ml_model", "ml_settings")
 
 
 class Listener:
-    """Listens on a connection of its own, so that waiting holds nobody up. Notifications only wake; they carry no work."""
+    """Listens on a connection of its own. Notifications only wake; they carry no work."""
 
     def __init__(self, connection: Connection, signals: Signals) -> None:
         self.connection = connection

@@ -17,8 +17,10 @@ from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, translated
 from db_functions.queries import query
 from worker import __version__
+from worker.doorbell import SETTLE_S, Doorbell
 from worker.engine import BATCH, Engine, pooled
 from worker.listener import Listener, Signals
+from worker.marks import Marks
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +86,8 @@ class _Worker:
             for connection in (work, self._listener.connection):
                 connection.close()
             raise
+        self._marks = Marks()
+        self._doorbell = Doorbell()
         self._beat_at = -float("inf")
         self._upkeep_at = -float("inf")
         logger.info("worker %d started", row[0])
@@ -93,6 +97,8 @@ class _Worker:
         self._close_connections()
         self._listener, work = self._connections()
         self._engine.reconnected(work)
+        # It may be another server, whose queue counts from somewhere else.
+        self._marks, self._doorbell = Marks(), Doorbell()
         logger.info("database found again")
 
     def work(self) -> None:
@@ -100,6 +106,7 @@ class _Worker:
         while not self._signals.stopping:
             self._beat()
             self._drain()
+            self._settle()
             if not self._signals.stopping:
                 self._listener.wait(min(self._options.poll_interval_s, self._options.heartbeat_s))
 
@@ -113,8 +120,36 @@ class _Worker:
         logger.info("worker stopped after %d scores", self._engine.counters.scored)
 
     def _drain(self) -> None:
-        while not self._signals.stopping and self._engine.score_queue(self._options.batch) > 0:
-            self._beat()
+        """Score until a full look, from the proven mark on, finds nothing that somebody else has not claimed."""
+        engine, marks = self._engine, self._marks
+        marks.look_again(engine.connection)
+        full_look = True
+        while not self._signals.stopping:
+            self._signals.pause(self._doorbell.pace_s())
+            if marks.due():
+                marks.look_again(engine.connection)
+                full_look = True
+            if engine.score_queue(self._options.batch, marks.hot) > 0:
+                marks.claimed(engine.last_claimed)
+                self._doorbell.claimed(engine.connection)
+                full_look = False
+                self._beat()
+            elif full_look:
+                return
+            else:
+                marks.look_again(engine.connection)
+                full_look = True
+
+    def _settle(self) -> None:
+        """Before sleeping: ring free again, and wait for whoever may have found the bell muted."""
+        while self._doorbell.muted and not self._signals.stopping:
+            self._doorbell.release(self._engine.connection)
+            settled = False
+            while not settled and not self._signals.stopping:
+                self._signals.pause(SETTLE_S)
+                settled = self._doorbell.settled(self._engine.connection)
+                # Also after the last of them has ended: that is the look that finds its rows.
+                self._drain()
 
     def _beat(self) -> None:
         now = time.monotonic()

@@ -89,7 +89,7 @@ def _score_some(model: Model, gathered: Gathered, rows: NDArray[np.intp], scores
     for i in np.flatnonzero(~good):
         scores.error[rows[i]] = (
             f"the model answered {_plain(outputs['probabilities'][i])} with confidence "
-            f"{float(outputs['ml_confidence'][i]):g}; probabilities must be within 0..1, add to 1, and end in the confidence"
+            f"{float(outputs['ml_confidence'][i]):g}; they must lie in 0..1, add to 1, and end in the confidence"
         )
     kept = rows[good]
     scores.probabilities[kept] = np.clip(outputs["probabilities"][good], 0, 1)

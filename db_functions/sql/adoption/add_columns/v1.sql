@@ -1,8 +1,10 @@
 -- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting type is kept.
 do $$
 declare
-    wanted  record;
-    found   text;
+    wanted   record;
+    found    text;
+    exactly  text;
+    old      record;
 begin
     for wanted in
         select * from (values
@@ -27,8 +29,7 @@ begin
             ('labeling_method',       'text',    'text', 'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))')
         ) w (name, kind, type, rest)
     loop
-        found := null;
-        select format_type(a.atttypid, null) into found
+        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod) into found, exactly
         from pg_catalog.pg_attribute a
         where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name and not a.attisdropped;
 
@@ -52,10 +53,35 @@ begin
                 wanted.name, found, wanted.kind, wanted.type
                 using errcode = 'datatype_mismatch',
                       hint = 'Rename the column or change its type, then run the upgrade again; nothing has been changed.';
+        else
+            execute format('alter table ml.adopted_values add column %I %s', wanted.name, exactly);
         end if;
     end loop;
 
-    alter table public.pattern_events alter column detected_at set default now();
+    if (select 'detected_at' = any (added) from ml.adoption where relation = 'pattern_events') then
+        alter table public.pattern_events alter column detected_at set default now();
+    end if;
+
+    -- A check that an earlier script put on one of these has words of its own; ours have to be allowed beside them.
+    for old in
+        select c.conname as name, pg_get_constraintdef(c.oid) as definition, pg_get_expr(c.conbin, c.conrelid) as condition,
+               a.attname as column_name, w.ours
+        from pg_catalog.pg_constraint c
+        join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and array[a.attnum] = c.conkey
+        join (values ('outcome_label', array['positive', 'negative', 'neutral']),
+                     ('labeling_method', array['automatic', 'analyst', 'backfill'])) w (name, ours) on w.name = a.attname
+        join ml.adoption f on f.relation = 'pattern_events' and w.name <> all (f.added)
+        where c.conrelid = 'public.pattern_events'::regclass and c.contype = 'c'
+    loop
+        update ml.adoption
+        set constraints = constraints || jsonb_build_object('name', old.name, 'definition', old.definition,
+                                                            'condition', old.condition, 'column', old.column_name)
+        where relation = 'pattern_events';
+        execute format('alter table public.pattern_events drop constraint %I', old.name);
+        execute format('alter table public.pattern_events add constraint %I check ((%s) or %I = any (%L)) not valid',
+                       old.name, old.condition, old.column_name, old.ours);
+    end loop;
+
     -- Room on the page for the score: the update then touches no index.
     alter table public.pattern_events set (fillfactor = 50);
 end

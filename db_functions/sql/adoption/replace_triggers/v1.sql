@@ -2,20 +2,28 @@
 -- no longer fires for what the system itself writes. Their definitions are kept for the downgrade.
 do $$
 declare
-    old  record;
+    old     record;
+    path    text := current_setting('search_path');
+    logger  text := 'ml.log_status';
 begin
-    for old in
-        select t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) as definition
-        from pg_catalog.pg_trigger t
-        where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal
-          and t.tgname in ('pattern_events_updated_at', 'pattern_lifecycle_transition')
-    loop
-        update ml.adoption
-        set triggers = triggers || jsonb_build_object('name', old.tgname, 'enabled', old.tgenabled, 'definition', old.definition)
-        where relation = 'pattern_events';
-        execute format('drop trigger %I on public.pattern_events', old.tgname);
+    -- With an empty path definitions are spelled out in full, whoever runs the downgrade.
+    perform set_config('search_path', '', true);
+    update ml.adoption
+    set triggers = coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'name', t.tgname, 'enabled', t.tgenabled, 'definition', pg_get_triggerdef(t.oid),
+                'comment', obj_description(t.oid, 'pg_trigger')) order by t.tgname)
+            from pg_catalog.pg_trigger t
+            where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal
+              and t.tgname in ('pattern_events_updated_at', 'pattern_lifecycle_transition')), '[]')
+    where relation = 'pattern_events';
 
-        if old.tgname = 'pattern_events_updated_at' then
+    for old in
+        select t.name, t.definition from ml.adoption a, jsonb_to_recordset(a.triggers) t (name text, definition text)
+        where a.relation = 'pattern_events'
+    loop
+        execute format('drop trigger %I on public.pattern_events', old.name);
+        if old.name = 'pattern_events_updated_at' then
             execute case
                 when old.definition like '% WHEN (%' then
                     regexp_replace(old.definition, ' WHEN \((.*)\) EXECUTE ',
@@ -33,16 +41,26 @@ begin
             for each row when (current_setting('ml.system_write', true) is distinct from 'on')
             execute function ml.touch_pattern();
     end if;
-
     if exists (select from pg_catalog.pg_attribute where attrelid = 'public.pattern_lifecycle_history'::regclass
                and attname = 'previous_status' and not attisdropped) then
-        create trigger pattern_lifecycle_transition after update on public.pattern_events
-            for each row when (old.status is distinct from new.status)
-            execute function ml.log_status_columns();
-    else
-        create trigger pattern_lifecycle_transition after update on public.pattern_events
-            for each row when (old.status is distinct from new.status)
-            execute function ml.log_status();
+        logger := 'ml.log_status_columns';
     end if;
+    execute format('create trigger pattern_lifecycle_transition after update on public.pattern_events
+                    for each row when (old.status is distinct from new.status) execute function %s()', logger);
+
+    -- What a user had switched off stays off.
+    for old in
+        select t.* from ml.adoption a, jsonb_to_recordset(a.triggers) t (name text, enabled "char", comment text)
+        where a.relation = 'pattern_events'
+    loop
+        if old.enabled <> 'O' then
+            execute format('alter table public.pattern_events %s trigger %I',
+                case old.enabled when 'D' then 'disable' when 'A' then 'enable always' else 'enable replica' end, old.name);
+        end if;
+        if old.comment is not null then
+            execute format('comment on trigger %I on public.pattern_events is %L', old.name, old.comment);
+        end if;
+    end loop;
+    perform set_config('search_path', path, true);
 end
 $$;

@@ -4,55 +4,69 @@ create procedure ml.adopt_rows(batch integer default 5000)
 language plpgsql
 as $$
 declare
-    last_id     uuid := '00000000-0000-0000-0000-000000000000';
+    next_id     uuid := '00000000-0000-0000-0000-000000000000';
     ids         uuid[];
-    found_here  text[];
-    has_created boolean;
-    as_of       text;
+    found_here  text;
+    rule_type   text;
+    refusals    integer := 0;
+    -- A null rule confidence beside a confidence is ours only where ML stands alone, and that has a score.
+    not_yet     constant text := 'p.id = any ($1) and (p.detected_at is null or p.direction is null
+        or (p.rule_confidence is null and p.confidence is not null and p.scored_at is null))';
 begin
+    if batch is null or batch < 1 then
+        raise exception 'batch is %; allowed: 1 or more', batch using errcode = 'invalid_parameter_value';
+    end if;
     if (select born from ml.adoption where relation = 'pattern_events') then
         return;
     end if;
-    select string_agg(format('p.%I', attname), ', ' order by attname) into as_of
-    from pg_catalog.pg_attribute
-    where attrelid = 'public.pattern_events'::regclass and attname in ('created_at', 'updated_at') and not attisdropped;
-    select array_agg(name) into found_here
-    from unnest(array['rule_confidence', 'blended_confidence', 'ml_confidence', 'prediction_class', 'model_version', 'scored_at',
-                      'prediction_latency_ms', 'ml_metadata', 'outcome_label', 'outcome_at', 'realized_pnl',
-                      'max_favorable_move', 'max_adverse_move', 'bars_to_outcome', 'labeled_at', 'labeling_method']) name
-    where name <> all (select unnest(added) from ml.adoption where relation = 'pattern_events');
+    select string_agg(format('%I', a.attname), ', ') into found_here
+    from pg_catalog.pg_attribute a
+    where a.attrelid = 'ml.adopted_values'::regclass and a.attnum > 0 and not a.attisdropped
+      and a.attname not in ('pattern_id', 'confidence');
+    select format_type(a.atttypid, a.atttypmod) into rule_type from pg_catalog.pg_attribute a
+    where a.attrelid = 'public.pattern_events'::regclass and a.attname = 'rule_confidence';
 
-    loop
-        select array_agg(id order by id) into ids
-        from (select id from public.pattern_events where id > last_id order by id limit batch) b;
-        exit when ids is null;
-        lock table public.pattern_events in share row exclusive mode;
+    while next_id is not null loop
+        -- A procedure that commits cannot pin its path in its definition.
+        perform set_config('search_path', 'pg_catalog, pg_temp', true);
+        begin
+            lock table public.pattern_events in share row exclusive mode;
+        exception when lock_not_available then
+            -- Somebody writes for longer than lock_timeout. Let the writers queued behind us pass, then try again.
+            refusals := refusals + 1;
+            if refusals > 5 then
+                raise;
+            end if;
+            commit;
+            continue;
+        end;
+        select array_agg(b.id order by b.id) into ids
+        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id limit batch + 1) b;
+        next_id := ids[batch + 1];
         call ml.set_triggers(false);
-
         if found_here is not null then
-            insert into ml.adopted_values (pattern_id, found)
-            select p.id, to_jsonb(p) - (select array_agg(k) from jsonb_object_keys(to_jsonb(p)) k
-                                        where k <> all (found_here || array['confidence']))
-            from public.pattern_events p where p.id = any (ids) and p.direction is null
-            on conflict do nothing;
+            execute format('insert into ml.adopted_values (pattern_id, confidence, %1$s)
+                            select p.id, p.confidence, %1$s from public.pattern_events p where %2$s
+                            on conflict do nothing', found_here, not_yet) using ids[:batch];
         end if;
         execute format($fill$
             update public.pattern_events p
-            set detected_at = coalesce(%s, now()),
-                rule_confidence = coalesce(p.rule_confidence, p.confidence),
-                direction = case
-                    when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity' and p.target <> p.entry
-                        then sign(p.target - p.entry)
+            set detected_at = coalesce(p.detected_at, case when isfinite(p.created_at) then p.created_at end,
+                                       case when isfinite(p.updated_at) then p.updated_at end, now()),
+                -- By way of text: float to numeric alone keeps only 15 digits.
+                rule_confidence = coalesce(p.rule_confidence, p.confidence::text::numeric::%s),
+                direction = coalesce(p.direction, case
+                    when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity' and p.target > p.entry then 1
+                    when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity' and p.target < p.entry then -1
                     when p.verdict = 'bullish' then 1
                     when p.verdict = 'bearish' then -1
                     else 0
-                end
-            where p.id = any ($1) and p.direction is null
-        $fill$, coalesce(as_of, 'null')) using ids;
-
+                end)
+            where %s
+        $fill$, rule_type, not_yet) using ids[:batch];
         call ml.set_triggers(true);
-        last_id := ids[cardinality(ids)];
         commit;
+        refusals := 0;
     end loop;
 end
 $$;

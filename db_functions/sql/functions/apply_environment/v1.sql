@@ -13,6 +13,9 @@ begin
     if setting is null then
         raise exception 'the environment variable "%" sets nothing', name using errcode = 'ML004';
     end if;
+    if value is null then
+        return false;
+    end if;
     -- Workers start together: without the lock each would apply the same value.
     perform from ml.settings for update;
     select h.reason into last from ml.settings_history h
@@ -20,7 +23,11 @@ begin
     if last is not distinct from name || '=' || value then
         return false;
     end if;
-    perform ml.change_setting(setting, value, name || '=' || value, 'environment');
+    begin
+        perform ml.change_setting(setting, value, name || '=' || value, 'environment');
+    exception when sqlstate 'ML004' then
+        raise exception 'the environment variable % cannot be applied: %', name, sqlerrm using errcode = 'ML004';
+    end;
     return true;
 end
 $$;

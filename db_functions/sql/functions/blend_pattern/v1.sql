@@ -5,14 +5,12 @@ as $$
 declare
     s       record;
     ml      double precision := new.ml_confidence;
-    rule    double precision := new.rule_confidence;
-    reason  text := new.ml_metadata ->> 'reason';
+    -- An adopted column may hold anything; a value out of range is none, or its row could never be scored.
+    rule    double precision := case when new.rule_confidence >= 0 and new.rule_confidence <= 1 then new.rule_confidence end;
+    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata else '{}' end;
+    reason  text := kept ->> 'reason';
     source  text := 'rule';
 begin
-    if not (rule >= 0 and rule <= 1) then
-        raise exception 'pattern_events.rule_confidence (or confidence) is %; allowed: 0 to 1, or null', rule
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'rule_confidence';
-    end if;
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
     if ml is null then
         new.blended_confidence := null;
@@ -38,7 +36,7 @@ begin
             new.confidence := new.blended_confidence;
         end if;
     end if;
-    new.ml_metadata := coalesce(new.ml_metadata, '{}') || jsonb_build_object(
+    new.ml_metadata := kept || jsonb_build_object(
         'source', source, 'reason', reason,
         'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
         'settings_version', s.version);

@@ -23,6 +23,10 @@ begin
     if value = '' and setting = 'benchmark_symbol' then
         value := null;
     end if;
+    -- A number alone would be taken as seconds, which nobody means.
+    if type = 'interval' and value !~ '[[:alpha:]:]' then
+        raise exception 'setting "%" cannot be % without a unit; allowed: %', setting, value, allowed using errcode = 'ML004';
+    end if;
 
     perform from ml.settings for update;
     execute format('select %I::text from ml.settings', setting) into old_value;
@@ -35,9 +39,6 @@ begin
     end;
     insert into ml.settings_history (version, name, old_value, new_value, reason, source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
-    if setting = 'doorbell' then
-        perform setval('ml.doorbell_muted_until', case when new_value = 'off' then 9223372036854775807 else 0 end);
-    end if;
     perform pg_notify('ml_settings', setting);
 end
 $$;

@@ -3,8 +3,11 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into ml.queue (pattern_id) select id from inserted;
-    -- A transaction that notifies commits alone, so ring only when no worker has said that it is awake.
-    if found and (select last_value from ml.doorbell_muted_until) < extract(epoch from clock_timestamp()) * 1000 then
+    -- A transaction that notifies commits alone and cannot be prepared, so ring only when no worker has said that it is
+    -- awake and the doorbell is on. The setting is read last: most statements never come that far.
+    if found
+       and (select last_value from ml.doorbell_muted_until) < extract(epoch from clock_timestamp()) * 1000
+       and (select doorbell = 'on' from ml.settings) then
         perform pg_notify('ml_queue', '');
     end if;
     return null;

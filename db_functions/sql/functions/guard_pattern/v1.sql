@@ -2,10 +2,10 @@
 -- right. Only functions of this schema, owned by ml_owner, both set
 -- ml.system_write and may create in schema ml: everybody else's system columns are put back.
 create function ml.guard_pattern() returns trigger
-language plpgsql
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if pg_catalog.current_setting('ml.system_write', true) = 'on' and pg_catalog.has_schema_privilege('ml', 'CREATE') then
+    if current_setting('ml.system_write', true) = 'on' and has_schema_privilege('ml', 'CREATE') then
         return new;
     end if;
     new.blended_confidence := old.blended_confidence;
@@ -14,7 +14,8 @@ begin
     new.model_version := old.model_version;
     new.scored_at := old.scored_at;
     new.prediction_latency_ms := old.prediction_latency_ms;
-    new.ml_metadata := coalesce(old.ml_metadata, '{"source": "rule", "reason": "pending"}');
+    -- As it was, even the null of an adopted column: a change would blend anew.
+    new.ml_metadata := old.ml_metadata;
     new.outcome_label := old.outcome_label;
     new.outcome_at := old.outcome_at;
     new.realized_pnl := old.realized_pnl;
@@ -24,18 +25,33 @@ begin
     new.labeled_at := old.labeled_at;
     new.labeling_method := old.labeling_method;
 
-    -- Range checks come with the blend, which fires for every changed rule_confidence.
+    if new.rule_confidence is distinct from old.rule_confidence
+       and not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
+        raise exception 'pattern_events.rule_confidence is %; allowed: 0 to 1, or null', new.rule_confidence
+            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'rule_confidence';
+    end if;
     if new.confidence is distinct from old.confidence then
+        if not (new.confidence >= 0 and new.confidence <= 1) then
+            raise exception 'pattern_events.confidence is %; allowed: 0 to 1, or null', new.confidence
+                using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'confidence';
+        end if;
         if new.rule_confidence is not distinct from old.rule_confidence then
             new.rule_confidence := new.confidence;
         end if;
-        new.confidence := old.confidence;
+        -- Only a blend differs from the rule confidence; a difference that adoption found ends with this write.
+        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence else new.rule_confidence end;
     end if;
     if new.direction is null then
         new.direction := old.direction;
+    elsif new.direction not in (-1, 0, 1) and new.direction is distinct from old.direction then
+        raise exception 'pattern_events.direction is %; allowed: 1 (bullish), -1 (bearish), 0 (unknown)', new.direction
+            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'direction';
     end if;
     if new.detected_at is null then
         new.detected_at := old.detected_at;
+    elsif not isfinite(new.detected_at) and new.detected_at is distinct from old.detected_at then
+        raise exception 'pattern_events.detected_at is %; allowed: a moment in time', new.detected_at
+            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'detected_at';
     end if;
     return new;
 end

@@ -1,7 +1,7 @@
 -- Fires for every inserted row, so it reads no table and writes constants only. Runs as the writer, who may have no
 -- right in schema ml: it calls nothing there.
 create function ml.intake_pattern() returns trigger
-language plpgsql
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- NaN sorts above every number, so these refuse it too.
@@ -17,15 +17,16 @@ begin
     end if;
     new.confidence := new.rule_confidence;
     if new.detected_at is null then
-        new.detected_at := pg_catalog.now();
-    elsif not pg_catalog.isfinite(new.detected_at) then
+        new.detected_at := now();
+    elsif not isfinite(new.detected_at) then
         raise exception 'pattern_events.detected_at is %; allowed: a moment in time', new.detected_at
             using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'detected_at';
     end if;
     if new.direction is null then
+        -- Compared, not subtracted: a difference of two finite numbers may overflow.
         new.direction := case
-            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity' and new.target <> new.entry
-                then sign(new.target - new.entry)
+            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity' and new.target > new.entry then 1
+            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity' and new.target < new.entry then -1
             when new.verdict = 'bullish' then 1
             when new.verdict = 'bearish' then -1
             else 0
@@ -34,7 +35,7 @@ begin
         raise exception 'pattern_events.direction is %; allowed: 1 (bullish), -1 (bearish), 0 (unknown)', new.direction
             using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'direction';
     end if;
-    new.ml_metadata := '{"source": "rule", "reason": "pending"}';
+    new.ml_metadata := jsonb '{"source": "rule", "reason": "pending"}';
     new.blended_confidence := null;
     new.ml_confidence := null;
     new.prediction_class := null;

@@ -20,11 +20,15 @@ begin
     end if;
     insert into ml.label_history (pattern_id, old_label, new_label, reason, labeled_by)
     values (id, found_row.outcome_label, outcome, reason, session_user);
-    -- What was measured on the bars stays; the moment of the outcome is needed for the history inputs.
-    perform ml.write_labels(
-        array[id], array[outcome],
-        array[case when outcome is not null then coalesce(found_row.outcome_at, clock_timestamp()) end],
-        array[found_row.pnl], array[found_row.favorable], array[found_row.adverse], array[found_row.bars], 'analyst');
+    if outcome is null then
+        perform ml.write_labels(array[id], array[null]::text[], array[null]::timestamptz[], array[null]::float8[],
+                                array[null]::float8[], array[null]::float8[], array[null]::integer[], 'analyst');
+    else
+        -- What was measured on the bars stays; the history inputs need a moment at which the outcome was known.
+        perform ml.write_labels(
+            array[id], array[outcome], array[coalesce(found_row.outcome_at, clock_timestamp())],
+            array[found_row.pnl], array[found_row.favorable], array[found_row.adverse], array[found_row.bars], 'analyst');
+    end if;
 end
 $$;
 comment on function ml.label(uuid, text, text) is

@@ -2,46 +2,55 @@ create function ml.label_outcomes(max_rows integer default null, method text def
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
+-- A plan made while the tables were small would last as long as the session; and a small table is soon a large one.
+set plan_cache_mode = force_custom_plan
+set enable_sort = off
 as $$
 declare
     horizon  integer := (select label_horizon from ml.settings);
     found_labels record;
 begin
+    if method is null or method not in ('automatic', 'backfill') then
+        raise exception 'method is "%"; allowed: automatic, backfill', method using errcode = 'check_violation';
+    end if;
     -- One labelling run at a time; a second one has nothing to add.
     if not pg_try_advisory_xact_lock(hashtext('ml.label_outcomes')) then
         return 0;
     end if;
+    -- Levels and bars beyond 1e100 count as absent, as non-finite ones do: differences and quotients of the rest cannot
+    -- overflow, and one absurd row cannot stop the labelling of all others.
     with candidate as (
-        select p.id, p.symbol, p.timeframe, p.detected_at, p.direction::float8 as direction, p.entry, p.target, p.stoploss
+        select p.id, p.symbol, p.timeframe, p.detected_at, p.direction::float8 as direction,
+               case when abs(p.entry) < 1e100 then p.entry end as entry,
+               case when abs(p.target) < 1e100 then p.target end as target,
+               case when abs(p.stoploss) < 1e100 then p.stoploss end as stop
         from public.pattern_events p
         where p.outcome_label is null and p.direction <> 0
     ), priced as (
-        select c.*,
-               case when abs(c.entry) < 'Infinity' then c.entry else latest.close end as price,
-               case when abs(c.target) < 'Infinity' then c.target end as given_target,
-               case when abs(c.stoploss) < 'Infinity' then c.stoploss end as given_stop,
-               recent.atr
+        select c.*, coalesce(c.entry, latest.close) as price, recent.atr
         from candidate c
-        cross join lateral (
+        left join lateral (
             select b.close from public.price_bars b
-            where b.symbol = c.symbol and b.timeframe = c.timeframe and b.ts <= c.detected_at
-            order by b.ts desc limit 1) latest
+            where c.entry is null
+              and b.symbol = c.symbol and b.timeframe = c.timeframe and b.ts <= c.detected_at
+              and b.high < 1e100 and b.low > -1e100
+            order by b.ts desc limit 1) latest on true
         -- Two mean true ranges of 14 bars stand in for a level that is absent; a true range needs the close before it.
         left join lateral (
             select avg(tr) as atr from (
                 select greatest(w.high, w.before) - least(w.low, w.before) as tr
                 from (select b.ts, b.high, b.low, lag(b.close) over (order by b.ts) as before
                       from (select r.ts, r.high, r.low, r.close from public.price_bars r
-                            where r.symbol = c.symbol and r.timeframe = c.timeframe and r.ts <= c.detected_at
+                            where (c.target is null or c.stop is null)
+                              and r.symbol = c.symbol and r.timeframe = c.timeframe and r.ts <= c.detected_at
+                              and r.high < 1e100 and r.low > -1e100
                             order by r.ts desc limit 15) b) w
                 where w.before is not null) t
-            having count(*) = 14) recent
-            on c.target is null or c.stoploss is null
-               or not abs(c.target) < 'Infinity' or not abs(c.stoploss) < 'Infinity'
+            having count(*) = 14) recent on true
     ), levelled as (
         select id, symbol, timeframe, detected_at, direction, price,
-               coalesce(given_target, price + direction * 2 * atr) as target,
-               coalesce(given_stop, price - direction * 2 * atr) as stop
+               coalesce(target, price + direction * 2 * atr) as target,
+               coalesce(stop, price - direction * 2 * atr) as stop
         from priced
     ), decided as (
         select l.id, l.direction, l.price, l.target, l.stop, o.*
@@ -55,9 +64,10 @@ begin
             from (select row_number() over (order by b.ts) as n, b.ts, b.high, b.low, b.close
                   from public.price_bars b
                   where b.symbol = l.symbol and b.timeframe = l.timeframe and b.ts > l.detected_at
+                    and b.high < 1e100 and b.low > -1e100
                   order by b.ts limit horizon) f
         ) o
-        where l.price > 0 and (l.target - l.price) * l.direction > 0 and (l.price - l.stop) * l.direction > 0
+        where l.price > 1e-100 and (l.target - l.price) * l.direction > 0 and (l.price - l.stop) * l.direction > 0
           and o.bars = horizon
         limit max_rows
     ), outcome as (

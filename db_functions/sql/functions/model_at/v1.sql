@@ -1,5 +1,5 @@
 create function ml.model_at(alias text, ts timestamptz) returns text
-language sql stable
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select m.version
     from ml.aliases a join ml.models m on m.id = a.model_id

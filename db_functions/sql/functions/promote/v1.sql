@@ -18,7 +18,9 @@ begin
         return version;
     end if;
     if model.retired_at is not null then
-        faults := faults || format('it was retired at %s by %s: %s', model.retired_at, model.retired_by, model.retired_reason);
+        raise exception 'model % was not promoted: it was retired at % by %: %',
+            version, model.retired_at, model.retired_by, model.retired_reason
+            using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
     end if;
     select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
     if not found then
@@ -27,7 +29,7 @@ begin
         faults := faults || format('its newest parity check failed: off by %s over %s rows, %s allowed',
                                    parity.max_abs_diff, parity.rows, parity.tolerance);
     end if;
-    if cardinality(faults) > 0 and not force then
+    if cardinality(faults) > 0 and force is not true then
         raise exception 'model % was not promoted: %', version, array_to_string(faults, '; ')
             using errcode = 'ML002', hint = 'Mend the cause, or promote with force => true; that is recorded.';
     end if;

@@ -1,23 +1,39 @@
--- The way back of ml.adopt_rows, batched and with triggers off in the same way.
+-- The way back of ml.adopt_rows, batched and with triggers off in the same way. Only where a blend has decided the
+-- confidence: a row that was never adopted, or never scored, still has its own.
 create procedure ml.restore_rows(batch integer default 5000)
 language plpgsql
 as $$
 declare
-    last_id uuid := '00000000-0000-0000-0000-000000000000';
-    ids     uuid[];
+    next_id   uuid := '00000000-0000-0000-0000-000000000000';
+    ids       uuid[];
+    refusals  integer := 0;
 begin
-    loop
-        select array_agg(id order by id) into ids
-        from (select id from public.pattern_events where id > last_id order by id limit batch) b;
-        exit when ids is null;
-        lock table public.pattern_events in share row exclusive mode;
+    if batch is null or batch < 1 then
+        raise exception 'batch is %; allowed: 1 or more', batch using errcode = 'invalid_parameter_value';
+    end if;
+    while next_id is not null loop
+        perform set_config('search_path', 'pg_catalog, pg_temp', true);
+        begin
+            lock table public.pattern_events in share row exclusive mode;
+        exception when lock_not_available then
+            refusals := refusals + 1;
+            if refusals > 5 then
+                raise;
+            end if;
+            commit;
+            continue;
+        end;
+        select array_agg(b.id order by b.id) into ids
+        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id limit batch + 1) b;
+        next_id := ids[batch + 1];
         call ml.set_triggers(false);
-        update public.pattern_events
-        set confidence = rule_confidence
-        where id = any (ids) and confidence is distinct from rule_confidence::double precision;
+        update public.pattern_events p
+        set confidence = p.rule_confidence
+        where p.id = any (ids[:batch]) and p.ml_metadata ? 'settings_version'
+          and p.confidence is distinct from p.rule_confidence::double precision;
         call ml.set_triggers(true);
-        last_id := ids[cardinality(ids)];
         commit;
+        refusals := 0;
     end loop;
 end
 $$;

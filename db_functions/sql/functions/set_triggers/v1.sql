@@ -2,21 +2,25 @@ create procedure ml.set_triggers(enable boolean)
 language plpgsql
 as $$
 declare
-    t record;
+    states   jsonb;
+    actions  text;
 begin
     if enable then
-        for t in select name, state from pg_temp.ml_trigger_states loop
-            execute format('alter table public.pattern_events %s trigger %I',
-                case t.state when 'A' then 'enable always' when 'R' then 'enable replica' else 'enable' end, t.name);
-        end loop;
-        drop table pg_temp.ml_trigger_states;
+        states := current_setting('ml.trigger_states')::jsonb;
     else
-        create temporary table ml_trigger_states on commit drop as
-            select tgname as name, tgenabled as state from pg_catalog.pg_trigger
-            where tgrelid = 'public.pattern_events'::regclass and not tgisinternal and tgenabled <> 'D';
-        for t in select name from pg_temp.ml_trigger_states loop
-            execute format('alter table public.pattern_events disable trigger %I', t.name);
-        end loop;
+        select jsonb_object_agg(t.tgname, t.tgenabled) into states
+        from pg_catalog.pg_trigger t
+        where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal and t.tgenabled <> 'D';
+        perform set_config('ml.trigger_states', coalesce(states, '{}')::text, true);
+    end if;
+    select string_agg(format('%s trigger %I', case
+            when not enable then 'disable'
+            when s.value = 'A' then 'enable always'
+            when s.value = 'R' then 'enable replica'
+            else 'enable' end, s.key), ', ')
+    into actions from jsonb_each_text(states) s;
+    if actions is not null then
+        execute 'alter table public.pattern_events ' || actions;
     end if;
 end
 $$;

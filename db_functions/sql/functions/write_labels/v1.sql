@@ -15,6 +15,7 @@ begin
     ), before as (
         select p.id, p.pattern_type, p.outcome_label, p.outcome_at from public.pattern_events p
         where p.id = any (ids) and (method = 'analyst' or p.labeling_method is distinct from 'analyst')
+        order by p.id
         for update
     ), written as (
         update public.pattern_events p

@@ -16,8 +16,6 @@ begin
         select case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure::text
         from pg_catalog.pg_proc p
         where p.pronamespace = 'ml'::regnamespace
-          -- These act on the application's tables as the one who upgrades.
-          and p.proname not in ('adopt_rows', 'restore_rows', 'set_triggers')
     loop
         execute format('alter %s %s owner to ml_owner', object.kind, object.name);
     end loop;
@@ -27,7 +25,7 @@ revoke all on all functions in schema ml from public;
 revoke all on all procedures in schema ml from public;
 
 grant usage on schema public to ml_owner, ml_app, ml_worker, ml_analyst, ml_publisher, ml_operator;
-grant usage on schema ml to ml_app, ml_worker, ml_analyst, ml_publisher, ml_operator;
+grant usage on schema ml to ml_worker, ml_analyst, ml_publisher, ml_operator;
 grant select, update on public.pattern_events to ml_owner;
 grant select on public.price_bars to ml_owner;
 
@@ -37,12 +35,11 @@ grant select, insert, update, delete on public.price_bars to ml_app;
 
 grant select on public.pattern_events, public.price_bars to ml_worker;
 grant select on ml.settings, ml.models, ml.aliases, ml.outcome_days, ml.bar_changes, ml.workers, ml.failures, ml.predictions,
-    ml.doorbell_muted_until, ml.queue_status, ml.model_timeline to ml_worker;
+    ml.doorbell_muted_until, ml.queue_id_seq, ml.queue_status, ml.model_timeline to ml_worker;
 -- A row lock needs more than SELECT; the worker takes rows off only through ml.write_scores.
 grant select, update on ml.queue to ml_worker;
-grant update on ml.doorbell_muted_until to ml_worker;
 grant execute on function
-    ml.write_scores, ml.write_failures, ml.start_worker, ml.heartbeat, ml.make_partitions, ml.label_outcomes,
+    ml.write_scores, ml.write_failures, ml.start_worker, ml.heartbeat, ml.mute_doorbell, ml.make_partitions, ml.label_outcomes,
     ml.apply_environment, ml.record_parity, ml.model_at to ml_worker;
 
 grant select on public.pattern_events, public.price_bars, public.pattern_lifecycle_history to ml_analyst, ml_publisher, ml_operator;

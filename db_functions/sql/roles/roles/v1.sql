@@ -2,25 +2,42 @@
 -- and downgrade keeps them.
 do $$
 declare
-    wanted text;
+    roles    constant text[] := array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst', 'ml_publisher', 'ml_operator'];
+    -- From 16 on membership alone neither inherits nor lets one hand objects over.
+    options  constant text := case when current_setting('server_version_num')::integer >= 160000
+                                   then ' with inherit true, set true' else '' end;
+    wanted   text;
+    missing  text[];
 begin
-    foreach wanted in array array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst', 'ml_publisher', 'ml_operator'] loop
+    foreach wanted in array roles loop
         if not exists (select from pg_catalog.pg_roles where rolname = wanted) then
             begin
                 execute format('create role %I nologin', wanted);
             exception
                 when duplicate_object or unique_violation then null;
-                when insufficient_privilege then
-                    raise exception 'role % does not exist and % may not create it', wanted, current_user
-                        using errcode = 'insufficient_privilege',
-                              hint = format('Ask an administrator to run: create role %I nologin; grant %I to %I',
-                                            wanted, wanted, current_user);
+                when insufficient_privilege then missing := missing || wanted;
             end;
         end if;
     end loop;
-    -- Handing objects to ml_owner takes membership in it.
-    if not pg_has_role(current_user, 'ml_owner', 'MEMBER') then
-        execute format('grant ml_owner to %I', current_user);
+    if missing is not null then
+        raise exception 'these roles do not exist, and % may not create them: %', current_user, array_to_string(missing, ', ')
+            using errcode = 'insufficient_privilege',
+                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; then upgrade again. Nothing has been changed.',
+                                (select string_agg(format('create role %I nologin;', m), ' ') from unnest(missing) m),
+                                current_user, options);
+    end if;
+    -- Handing objects to ml_owner, and using them afterwards, takes membership in it.
+    if not pg_has_role(current_user, 'ml_owner', 'USAGE')
+       or (options <> '' and not pg_has_role(current_user, 'ml_owner', case when options <> '' then 'SET' else 'USAGE' end))
+    then
+        begin
+            execute format('grant ml_owner to %I%s', current_user, options);
+        exception when insufficient_privilege then
+            raise exception '% is not a member of ml_owner and may not make itself one', current_user
+                using errcode = 'insufficient_privilege',
+                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; then upgrade again. Nothing has been changed.',
+                                    current_user, options);
+        end;
     end if;
 end
 $$;

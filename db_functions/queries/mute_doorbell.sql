@@ -1,0 +1,1 @@
+select ml.mute_doorbell(%(milliseconds)s)
