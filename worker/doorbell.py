@@ -44,8 +44,8 @@ class Doorbell:
         if not full or now - self._claims[0] > _MEASURED / BUSY_CLAIMS_PER_S:
             return
         if self._muted_at is None or now - self._muted_at >= REMUTE_S:
-            row = connection.execute(query("mute_doorbell"), {"milliseconds": MUTE_MS}).fetchone()
-            self._muted_at = now if row is not None and row[0] else None
+            connection.execute(query("mute_doorbell"), {"milliseconds": MUTE_MS})
+            self._muted_at = now
 
     def pace_s(self) -> float:
         """How long to hold back the next claim, so that batches grow; 0 unless the bell is muted."""

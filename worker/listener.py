@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -59,6 +60,8 @@ class Signals:
         self.stopping = False
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
+        for end in (self._reader, self._writer):
+            weakref.finalize(self, end.close)
 
     def fileno(self) -> int:
         return self._reader.fileno()

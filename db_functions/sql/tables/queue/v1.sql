@@ -12,7 +12,7 @@ alter table ml.queue set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_
                           autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000);
 
 -- Muted until this moment, in epoch milliseconds. A sequence, since its value is read and set at once at any
--- isolation level and without locks. Above any date: the doorbell is off.
+-- isolation level and without locks.
 create sequence ml.doorbell_muted_until minvalue 0 maxvalue 9223372036854775807 start 0;
 comment on sequence ml.doorbell_muted_until is 'NOTIFY is not sent before this moment (epoch milliseconds)';
 

@@ -1,0 +1,160 @@
+"""The queue's marks and the doorbell: what must never be lost, and two shortcuts that do lose it."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import psycopg
+import pytest
+
+from db_functions.database import Connection
+from db_functions.queries import query
+from tests.support import insert_pattern, wait_until
+from tests.worker_support import SLOW, working
+from worker.doorbell import Doorbell
+from worker.engine import Engine
+from worker.marks import Marks
+
+
+class NaiveMarks(Marks):
+    """The shortcut: trust the highest id seen."""
+
+    def look_again(self, connection: Connection) -> None:
+        self._looked_at = time.monotonic()
+
+
+class SnapshotMarks(Marks):
+    """The other shortcut: take the bound of a snapshot for a transaction number of one's own."""
+
+    def look_again(self, connection: Connection) -> None:
+        self._looked_at = time.monotonic()
+        if self._proving is None:
+            issued = connection.execute(query("queue_issued")).fetchone()
+            bound = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
+            assert issued is not None
+            assert bound is not None
+            self._proving = (issued[0], bound[0] - 1)
+        super().look_again(connection)
+
+
+def score_all(engine: Engine, marks: Marks) -> int:
+    """Drain as the worker does: from the hot mark, then from the proven one, until a full look finds nothing."""
+    total = 0
+    while True:
+        marks.look_again(engine.connection)
+        if (count := engine.score_queue(2, marks.hot)) == 0:
+            return total
+        while count:
+            total += count
+            marks.claimed(engine.last_claimed)
+            count = engine.score_queue(2, marks.hot)
+
+
+def late_commit(url: str, engine: Engine, marks: Marks) -> int:
+    """A low id whose transaction commits after higher ones were scored; returns how many rows are left behind."""
+    with psycopg.connect(url) as late, psycopg.connect(url, autocommit=True) as other:
+        for _ in range(3):
+            insert_pattern(other)
+        score_all(engine, marks)
+        insert_pattern(late)
+        # Whoever proves from a snapshot alone does it now: the newest transaction holds an id and still runs.
+        score_all(engine, marks)
+        # Whoever trusts the highest id goes past it now.
+        insert_pattern(other)
+        score_all(engine, marks)
+        late.commit()
+        score_all(engine, marks)
+        left = other.execute("select count(*) from ml.queue").fetchone()
+        assert left is not None
+        return int(left[0])
+
+
+def test_a_row_that_commits_late_is_found(database: str, connection: Connection) -> None:
+    assert late_commit(database, Engine(connection), Marks()) == 0
+
+
+@pytest.mark.parametrize("marks", [NaiveMarks, SnapshotMarks])
+def test_the_shortcuts_lose_it(database: str, connection: Connection, marks: type[Marks]) -> None:
+    assert late_commit(database, Engine(connection), marks()) == 1
+
+
+def test_the_mark_advances_when_nobody_is_in_the_way(database: str, connection: Connection) -> None:
+    engine, marks = Engine(connection), Marks()
+    for _ in range(7):
+        insert_pattern(connection)
+    assert score_all(engine, marks) == 7
+    marks.look_again(connection)
+    # Somebody else's transaction anywhere on the server may hold the horizon back for a moment.
+    wait_until(lambda: marks.look_again(connection) is None and marks.proven == 7, "the proof")
+
+
+def test_the_mark_waits_for_a_row_that_somebody_holds(database: str, connection: Connection) -> None:
+    engine, marks = Engine(connection), Marks()
+    for _ in range(4):
+        insert_pattern(connection)
+    with psycopg.connect(database) as holder:
+        holder.execute("select from ml.queue where id = 2 for update")
+        assert score_all(engine, marks) == 3
+        assert marks.proven < 2
+    assert score_all(engine, marks) == 1
+
+
+def test_muted_writers_do_not_ring_and_are_waited_for(database: str, connection: Connection) -> None:
+    doorbell = Doorbell()
+    with psycopg.connect(database, autocommit=True) as listening, psycopg.connect(database) as writer:
+        listening.execute("listen ml_queue")
+        for _ in range(60):
+            doorbell.claimed(connection)
+        assert doorbell.muted
+        insert_pattern(writer)  # sees the bell muted, has not committed
+        doorbell.release(connection)
+        assert not doorbell.muted
+        assert not doorbell.settled(connection), "asleep now, the worker would not hear of that row"
+        writer.commit()
+        wait_until(lambda: doorbell.settled(connection), "settling")
+        assert list(listening.notifies(timeout=0.1)) == []
+        insert_pattern(writer)
+        writer.commit()
+        assert len(list(listening.notifies(timeout=5, stop_after=1))) == 1
+
+
+def test_slow_claims_do_not_mute(connection: Connection) -> None:
+    doorbell = Doorbell()
+    for _ in range(49):
+        doorbell.claimed(connection)
+    assert not doorbell.muted
+    assert doorbell.pace_s() == 0
+
+
+def test_no_row_waits_for_the_poll(database: str, connection: Connection) -> None:
+    """Writers in bursts, with commits held back at random, against workers that fall asleep between them."""
+
+    def write(seed: int) -> None:
+        rng = random.Random(seed)
+        with psycopg.connect(database) as writer:
+            for _ in range(150):
+                insert_pattern(writer)
+                if rng.random() < 0.2:
+                    time.sleep(rng.uniform(0, 0.03))
+                writer.rollback() if rng.random() < 0.05 else writer.commit()
+                if rng.random() < 0.05:
+                    time.sleep(rng.uniform(0, 0.3))
+
+    writers = [threading.Thread(target=write, args=(seed,)) for seed in range(6)]
+    with working(database, SLOW), working(database, SLOW):
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        wait_until(
+            lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the drain", timeout_s=15
+        )
+    slowest = connection.execute(
+        "select max(prediction_latency_ms) / 1000, count(*) filter (where ml_metadata ->> 'reason' = 'pending') "
+        "from pattern_events"
+    ).fetchone()
+    assert slowest is not None
+    assert slowest[0] < 15, "a row waited for the poll"
+    assert slowest[1] == 0
