@@ -333,7 +333,7 @@ def test_outcome_counts_are_kept_only_for_their_time(transaction: Connection) ->
 
     def totals() -> list[float]:
         return [
-            float(one.gather(transaction, asked, benchmark=None, history_lag_us=DAY_US).inputs["history"][0, 1])  # type: ignore[arg-type]
+            float(one.gather(transaction, asked, benchmark=None, history_lag_us=DAY_US).inputs["history"][0, 1])
             for one in (keeping, forgetting)
         ]
 
