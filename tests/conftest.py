@@ -42,7 +42,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     try:
         with running(request.param) as started:
             yield started
-    except Exception as error:  # one clear line instead of hundreds of failures
+    except Exception as error:  # noqa: BLE001  # one clear line instead of hundreds of failures
         pytest.exit(f"the {request.param} server cannot be used: {error}", returncode=3)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from features_oracle import BY_HAND, BY_TALIB, Row
-from features_rows import Rows
 from numpy.typing import NDArray
 
+from tests.features_oracle import BY_HAND, BY_TALIB, Row
+from tests.features_rows import Rows
 from training.features import FEATURE_NAMES, FEATURES, compute
 
 Matrix = NDArray[np.float64]

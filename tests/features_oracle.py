@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import talib
-from features_rows import Rows
 from numpy.typing import NDArray
+
+from tests.features_rows import Rows
 
 NAN = math.nan
 Vector = NDArray[np.float64]

@@ -115,7 +115,7 @@ def small_model(version: str, *, bias: float = 0.0, sensitivity: float = 1.0, mi
         helper.make_node("Cast", ["history"], ["features"], to=TensorProto.FLOAT),
     ]
     rng = np.random.default_rng(1)
-    constants: dict[str, NDArray[Any]] = {
+    constants: dict[str, Any] = {
         "one": np.float64(1),
         "zero": np.float64(0),
         "tiny": np.float64(1e-9),

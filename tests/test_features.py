@@ -6,7 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from features_compare import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from db_functions.contract import INPUTS, WINDOW
+from tests.features_compare import (
     ABSOLUTE,
     COLUMN,
     ORACLE,
@@ -16,13 +21,8 @@ from features_compare import (
     features_of,
     oracle,
 )
-from features_oracle import BY_HAND, BY_TALIB, Row
-from features_rows import Rows, grid_bars, one_row, real_rows, scaled, with_bars, with_holes
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-
-from db_functions.contract import INPUTS, WINDOW
+from tests.features_oracle import BY_HAND, BY_TALIB, Row
+from tests.features_rows import Rows, grid_bars, one_row, real_rows, scaled, with_bars, with_holes
 from training.features import FEATURE_NAMES, FEATURES, INPUT_NAMES
 
 

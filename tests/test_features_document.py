@@ -7,7 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from features_compare import (
+
+from db_functions.contract import LEVEL_COLUMNS, WINDOW
+from tests.features_compare import (
     ABSOLUTE,
     COLUMN,
     PROJECT,
@@ -17,9 +19,7 @@ from features_compare import (
     features_of,
     oracle,
 )
-from features_rows import Rows, real_rows, with_bars
-
-from db_functions.contract import LEVEL_COLUMNS, WINDOW
+from tests.features_rows import Rows, real_rows, with_bars
 from training.features import FEATURE_NAMES, FEATURES, INPUT_NAMES, MIN_BARS
 from training.features.document import render
 

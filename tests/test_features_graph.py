@@ -14,16 +14,16 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from features_compare import (
+
+from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, WINDOW
+from tests.features_compare import (
     COLUMN,
     PROJECT,
     Matrix,
     differences,
     features_of,
 )
-from features_rows import Rows, grid_bars, one_row, real_rows, scaled, with_bars, with_holes
-
-from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, WINDOW
+from tests.features_rows import Rows, grid_bars, one_row, real_rows, scaled, with_bars, with_holes
 from training.features import FEATURE_NAMES, FEATURES, INPUT_NAMES
 from training.features.graph import to_model, trace
 

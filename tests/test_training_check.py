@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from training_support import small_export
 
 from db_functions.errors import InvalidModel
+from tests.training_support import small_export
 from training.check import check_file, check_model, require_valid
 
 Graph = onnx.GraphProto

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-from training_support import small_dataset
 
+from tests.training_support import small_dataset
 from training.baseline import count, drift_baseline, histogram
 from training.dataset import Dataset
 from training.evaluate import ECE_BINS, LOG_CLIP, evaluate, mass_bins, metrics_of, point, reliability

@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
 
 from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
+from tests.training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
 from training.errors import ParityFailed, UnknownLearner
 from training.export import FittedModel, export
 from training.features import FEATURE_NAMES, MIN_BARS

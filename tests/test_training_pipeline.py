@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_support import SMALL, small_artifact, small_dataset, small_export
 
 from db_functions.contract import CONTRACT_VERSION, PARITY_TOLERANCE
 from db_functions.golden import Golden
+from tests.training_support import SMALL, small_artifact, small_dataset, small_export
 from training import cli, learners
 from training.calibrate import IDENTITY
 from training.errors import TooFewRows, UnknownLearner

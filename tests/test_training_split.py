@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_support import DAY_S, small_dataset
 
+from tests.training_support import DAY_S, small_dataset
 from training.dataset import Dataset
 from training.errors import InvalidDataset
 from training.split import EMBARGO_SHARE, split_by_time
