@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--processes", type=_positive, default=1, metavar="N", help="worker processes (default 1)")
     command.add_argument(
         "--poll-interval",
-        type=float,
+        type=_seconds,
         default=1.0,
         metavar="SECONDS",
         help="look at the queue at least this often (default 1)",
@@ -146,6 +147,16 @@ def _positive(text: str) -> int:
 def _not_negative(text: str) -> int:
     if (value := int(text)) < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return value
 
 

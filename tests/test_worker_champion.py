@@ -1,0 +1,150 @@
+"""Champions, settings and the environment change while a worker runs and rows arrive."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from db_functions.database import Connection
+from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model, wait_until
+from tests.worker_support import FAST, SLOW, count, process, scored_true_to_the_champion, working
+from worker.cli import main
+
+
+def wait_for_scores(connection: Connection) -> None:
+    wait_until(lambda: count(connection, "ml.queue") == 0, "the queue is drained")
+
+
+def test_promotions_and_rollbacks_while_rows_arrive(connection: Connection, database: str) -> None:
+    insert_bars(connection)
+    versions = ["one", "two", "three"]
+    for k, version in enumerate(versions):
+        register(connection, version, small_model(version, bias=k / 2))
+    with working(database):
+        inserted = []
+        for step in range(24):
+            match step:
+                case 2 | 6 | 10 | 14:
+                    version = versions[(step - 2) // 4 % 3]
+                    connection.execute("select ml.promote(%s, 'test')", [version])
+                case 18 | 21:
+                    connection.execute("select ml.rollback('test')")
+            inserted += [insert_pattern(connection) for _ in range(12)]
+            if step % 2:
+                # So that each champion gets some; the other half finds the swap under way.
+                wait_for_scores(connection)
+        wait_for_scores(connection)
+    assert scored_true_to_the_champion(connection)
+    assert count(connection, "pattern_events where ml_metadata ->> 'reason' = 'pending'") == 0
+    unscored = count(connection, "pattern_events where scored_at is null")
+    # Before the first promotion there was no champion.
+    assert count(connection, "pattern_events where ml_metadata ->> 'reason' = 'no_model'") == unscored
+    assert count(connection, "ml.predictions") == len(inserted) - unscored
+    served = {row[0] for row in connection.execute("select distinct model_version from pattern_events")}
+    assert served >= set(versions)
+
+
+def test_a_champion_that_will_not_load_is_shown_and_the_old_one_serves(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    insert_bars(connection)
+    make_champion(connection, "good")
+    register(connection, "bad", b"garbage")
+    with working(database):
+        wait_until(lambda: count(connection, "ml.workers where model_version = 'good'") == 1, "the good one serves")
+        connection.execute("select ml.promote('bad', 'test')")
+        wait_until(
+            lambda: count(connection, "ml.workers where model_error like '%bad does not load%'") == 1,
+            "the worker says that it will not load",
+        )
+        pattern = insert_pattern(connection)
+        wait_for_scores(connection)
+        assert row_of(connection, pattern)["model_version"] == "good"
+        monkeypatch.setenv("DATABASE_URL", database)
+        capsys.readouterr()
+        assert main(["status"]) == 0
+        shown = capsys.readouterr().out
+        assert "champion   bad" in shown
+        assert ": good, " in shown
+        assert "model bad does not load" in shown
+        connection.execute("select ml.rollback('test')")
+        wait_until(lambda: count(connection, "ml.workers where model_error is null") == 1, "the error is gone")
+
+
+def test_a_promotion_wakes_the_worker(connection: Connection, database: str) -> None:
+    """It loads at once, not when the next row has to wait for it."""
+    make_champion(connection, "one")
+    register(connection, "two", small_model("two"))
+    with working(database, SLOW):
+        wait_until(lambda: count(connection, "ml.workers where model_version = 'one'") == 1, "the first is served")
+        insert_bars(connection)
+        connection.execute("select ml.promote('two', 'test')")
+        pattern = insert_pattern(connection)
+        wait_until(lambda: row_of(connection, pattern)["model_version"] == "two", "the second serves", 10)
+
+
+def test_disabling_and_enabling_with_the_worker_running(connection: Connection, database: str) -> None:
+    insert_bars(connection)
+    make_champion(connection, "sure", small_model("sure", bias=5))
+    with working(database):
+        for enabled in (True, False, True, False):
+            connection.execute(f"select ml.{'enable' if enabled else 'disable'}('test')")
+            pattern = insert_pattern(connection)
+            wait_for_scores(connection)
+            row = row_of(connection, pattern)
+            assert row["ml_confidence"] > 0.9
+            assert row["blended_confidence"] == pytest.approx(0.6 * row["ml_confidence"] + 0.28)
+            assert row["confidence"] == (row["blended_confidence"] if enabled else 0.7)
+            assert row["ml_metadata"]["reason"] == ("scored" if enabled else "ml_disabled")
+            assert row["ml_metadata"]["source"] == ("blend" if enabled else "rule")
+    assert count(connection, "ml.predictions") == 4, "also while it was disabled"
+
+
+def test_the_environment_counts_when_it_changes(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_with(value: str) -> bool:
+        monkeypatch.setenv("ENABLE_PHASE5_ML", value)
+        with working(database, FAST):
+            pass
+        row = connection.execute("select enabled from ml.settings").fetchone()
+        assert row is not None
+        return bool(row[0])
+
+    assert start_with("true") is True
+    connection.execute("select ml.disable('an incident')")
+    assert start_with("true") is False, "a restart must not undo a decision"
+    assert start_with("true") is False
+    assert start_with("false") is False
+    connection.execute("select ml.enable('over')")
+    assert start_with("false") is True
+    assert start_with("true") is True
+    assert start_with("false") is False, "a new value counts"
+    history = connection.execute("select source, new_value from ml.settings_history order by id").fetchall()
+    assert [source for source, _ in history] == ["environment", "sql"] + ["environment", "sql"] + ["environment"] * 2
+    assert all(a[0] == "environment" or a != b for a, b in itertools.pairwise(history))
+
+
+def test_all_four_variables_reach_the_settings(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "ENABLE_PHASE5_ML": "0",
+        "ML_CONFIDENCE_THRESHOLD": "0.4",
+        "ML_CONFIDENCE_WEIGHT": " 0.7 ",
+        "RULE_CONFIDENCE_WEIGHT": "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with working(database):
+        pass
+    row = connection.execute("select enabled, threshold, ml_weight, rule_weight from ml.settings").fetchone()
+    assert row == (False, 0.4, 0.7, 0.4)
+
+
+def test_a_variable_that_cannot_be_is_named(database: str) -> None:
+    with process(database, "run", ML_CONFIDENCE_THRESHOLD="high") as worker:
+        assert worker.wait() == 1
+        last = worker.stderr().splitlines()[-1]
+        assert last.startswith("worker: the environment variable ML_CONFIDENCE_THRESHOLD cannot be applied")
+        assert 'setting "threshold" cannot be high; allowed: 0 to 1' in last
