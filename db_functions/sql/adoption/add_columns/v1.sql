@@ -5,6 +5,7 @@ declare
     found    text;
     exactly  text;
     old      record;
+    fits     boolean;
 begin
     for wanted in
         select * from (values
@@ -73,6 +74,9 @@ begin
         join ml.adoption f on f.relation = 'pattern_events' and w.name <> all (f.added)
         where c.conrelid = 'public.pattern_events'::regclass and c.contype = 'c'
     loop
+        execute format('select bool_and(coalesce((%s), true)) from unnest(%L::text[]) ours (%I)',
+                       old.condition, old.ours, old.column_name) into fits;
+        continue when fits;
         update ml.adoption
         set constraints = constraints || jsonb_build_object('name', old.name, 'definition', old.definition,
                                                             'condition', old.condition, 'column', old.column_name)

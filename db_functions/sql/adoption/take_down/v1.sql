@@ -41,7 +41,8 @@ begin
     -- foreign keys' own triggers are not touched.
     call ml.set_triggers(false);
     update public.pattern_events set confidence = rule_confidence
-    where ml_metadata ? 'settings_version' and confidence is distinct from rule_confidence::double precision;
+    where ml_metadata ? 'settings_version' and (rule_confidence is null or rule_confidence between 0 and 1)
+      and confidence is distinct from rule_confidence::double precision;
 
     select format_type(a.atttypid, a.atttypmod) into rule_type from pg_catalog.pg_attribute a
     where a.attrelid = 'ml.adopted_values'::regclass and a.attname = 'rule_confidence' and not a.attisdropped;

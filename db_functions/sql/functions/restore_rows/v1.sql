@@ -30,6 +30,8 @@ begin
         update public.pattern_events p
         set confidence = p.rule_confidence
         where p.id = any (ids[:batch]) and p.ml_metadata ? 'settings_version'
+          -- An adopted rule confidence may be out of range; what it stood beside comes back with the adopted values.
+          and (p.rule_confidence is null or p.rule_confidence between 0 and 1)
           and p.confidence is distinct from p.rule_confidence::double precision;
         call ml.set_triggers(true);
         commit;

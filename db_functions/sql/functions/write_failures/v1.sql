@@ -2,7 +2,6 @@ create function ml.write_failures(
     model integer, queue_ids bigint[], pattern_ids uuid[], errors text[], attempts integer[], snapshots jsonb[]) returns void
 language sql security definer
 set search_path = pg_catalog, pg_temp
-set ml.system_write = 'on'
 as $$
     insert into ml.failures (pattern_id, model_id, error, attempts, input_snapshot)
     select f.pattern_id, model, f.error, f.attempts, f.snapshot

@@ -4,7 +4,6 @@ create function ml.write_labels(
     adverse double precision[], bars integer[], method text) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set ml.system_write = 'on'
 as $$
 declare
     written integer;

