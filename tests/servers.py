@@ -19,7 +19,13 @@ from pathlib import Path
 import psycopg
 
 DEBIAN_BIN = Path("/usr/lib/postgresql/15/bin")
-_SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "max_connections = 200")
+_SETTINGS = (
+    "fsync = off",
+    "synchronous_commit = off",
+    "full_page_writes = off",
+    "max_connections = 200",
+    "max_prepared_transactions = 4",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ begin
         raise exception 'there is no setting "%"', setting
             using errcode = 'ML004', hint = 'The columns of ml.settings are the settings.';
     end if;
-    if coalesce(btrim(reason), '') = '' then
+    if coalesce(reason, '') !~ '\S' then
         raise exception 'changing "%" needs a reason', setting using errcode = 'ML004';
     end if;
     if value = '' and setting = 'benchmark_symbol' then

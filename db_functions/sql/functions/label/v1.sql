@@ -8,7 +8,7 @@ begin
         raise exception 'outcome is "%"; allowed: positive, negative, neutral, or null to take a label back', outcome
             using errcode = 'check_violation';
     end if;
-    if coalesce(btrim(reason), '') = '' then
+    if coalesce(reason, '') !~ '\S' then
         raise exception 'a label needs a reason' using errcode = 'check_violation';
     end if;
     select p.outcome_label, p.outcome_at, p.realized_pnl::float8 as pnl, p.max_favorable_move::float8 as favorable,

@@ -2,9 +2,8 @@ create function ml.label_outcomes(max_rows integer default null, method text def
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
--- A plan made while the tables were small would last as long as the session; and a small table is soon a large one.
+-- Or a session that labelled while the tables were small would go on scanning all bars for every pattern.
 set plan_cache_mode = force_custom_plan
-set enable_sort = off
 as $$
 declare
     horizon  integer := (select label_horizon from ml.settings);

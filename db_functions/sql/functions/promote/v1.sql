@@ -6,7 +6,7 @@ declare
     parity  record;
     faults  text[] := '{}';
 begin
-    if coalesce(btrim(reason), '') = '' then
+    if coalesce(reason, '') !~ '\S' then
         raise exception 'promoting % needs a reason', version using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));

@@ -2,7 +2,7 @@ create function ml.retire(version text, reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(btrim(reason), '') = '' then
+    if coalesce(reason, '') !~ '\S' then
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));

@@ -6,7 +6,7 @@ declare
     previous  record;
     place     bigint;
 begin
-    if coalesce(btrim(reason), '') = '' then
+    if coalesce(reason, '') !~ '\S' then
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
