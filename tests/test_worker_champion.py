@@ -66,7 +66,7 @@ def test_a_champion_that_will_not_load_is_shown_and_the_old_one_serves(
         assert main(["status"]) == 0
         shown = capsys.readouterr().out
         assert "champion   bad" in shown
-        assert ": good, " in shown
+        assert "    good, " in shown
         assert "model bad does not load" in shown
         connection.execute("select ml.rollback('test')")
         wait_until(lambda: count(connection, "ml.workers where model_error is null") == 1, "the error is gone")

@@ -187,7 +187,7 @@ def test_an_error_without_a_message_is_a_row_of_its_own(
     engine.refresh_model()
 
     class Full:
-        def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+        def run(self, names: list[str], inputs: dict[str, Any], options: object) -> list[Any]:
             raise MemoryError
 
     assert engine.model is not None
@@ -422,7 +422,7 @@ def test_a_champion_that_changes_under_a_batch_is_obeyed(connection: Connection,
     engine = Engine(connection)
     engine.refresh_model()
     gather = engine.gatherer.gather
-    promoted = []
+    promoted = list[Any]()
 
     def promote_first(*arguments: Any, **options: Any) -> Any:
         if not promoted:

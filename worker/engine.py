@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psycopg
 from psycopg.types.json import Jsonb
 
 from db_functions.contract import CONTEXT_COLUMNS, LEVEL_COLUMNS
@@ -17,13 +18,17 @@ from db_functions.errors import ChampionChanged, InvalidModel, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.queries import query
 from worker import arrays, scoring
+from worker.breaker import Breaker
+from worker.cage import require_trial
 from worker.model import Model, first_line, load, verify
 
 logger = logging.getLogger(__name__)
 
 BATCH = 256
-_SWAPS = 3
-"""How often a batch is tried again because the champion changed under it, before the caller's next turn."""
+_TRIES = 4
+"""How often a batch is tried: again when the champion changed under it, and once by halves when a row makes it fail."""
+_ROW_STATES = ("22", "23", "P0")
+"""SQLSTATE classes that a row's own values cause: data, integrity, and what a user's trigger raises."""
 
 
 @dataclass(slots=True)
@@ -56,6 +61,22 @@ class Work:
             orphans=[row[0] for row in rows if row[2] is None],
         )
 
+    def halves(self) -> tuple[Work, Work]:
+        """Two parts of at least one pattern each; queue rows without a pattern go with the first."""
+        middle = len(self.patterns) // 2
+        first, second = slice(None, middle), slice(middle, None)
+        return (
+            Work(self.queue_ids[first], self.enqueued_at[first], self.patterns[first], self.orphans),
+            Work(self.queue_ids[second], self.enqueued_at[second], self.patterns[second], []),
+        )
+
+
+def _of_a_row(error: Exception) -> bool:
+    """Whether one row's values may be the cause, so that the others can be scored without it."""
+    if isinstance(error, psycopg.Error):
+        return (error.sqlstate or "")[:2] in _ROW_STATES
+    return isinstance(error, ValueError | TypeError | ArithmeticError)
+
 
 class Engine:
     """Scores batches over one connection, with whatever model is champion when it writes."""
@@ -68,6 +89,8 @@ class Engine:
         self.model_error: str | None = None
         self.gatherer = Gatherer()
         self.last_claimed = 0
+        self._breaker = Breaker()
+        self._standby: Model | None = None
         self._tried: int | None = None
         """The champion that was last loaded, or that would not load."""
         prepare(connection)
@@ -103,17 +126,42 @@ class Engine:
         self._follow(champion)
 
     def _score(self, claim: Callable[[], Work], *, rescore: bool) -> int:
-        for _ in range(_SWAPS):
+        score = self._score_batch
+        for _ in range(_TRIES):
             try:
                 with translated(), self.connection.transaction():
                     state = self._batch_state()
                     if state[3] == self._tried:
-                        return self._score_batch(claim(), state, rescore=rescore)
+                        return score(claim(), state, rescore=rescore)
             except ChampionChanged:
                 logger.info("champion changed under a batch; scoring it again")
+            except Exception as error:
+                if not _of_a_row(error) or score == self._score_by_halves:
+                    raise
+                logger.warning("a batch failed, looking for the row: %s", first_line(error))
+                score = self._score_by_halves
+                continue
             # Outside the transaction, so that no row stays locked while a model loads.
             self.refresh_model()
         return 0
+
+    def _score_by_halves(self, work: Work, state: tuple[Any, ...], *, rescore: bool) -> int:
+        """As :meth:`_score_batch`, but what fails is halved until the row is found that makes it fail."""
+        try:
+            with self.connection.transaction():
+                return self._score_batch(work, state, rescore=rescore)
+        except Exception as error:
+            if not _of_a_row(error):
+                raise
+            if len(work.patterns) > 1:
+                return sum(self._score_by_halves(half, state, rescore=rescore) for half in work.halves())
+            scores = scoring.Scores.empty(1)
+            scores.error[0] = first_line(error)
+            self._write_failures(work, scores, [0])
+            self.counters.batches += 1
+            self.counters.fallbacks += 1
+            self.counters.failed += 1
+            return 1
 
     def _batch_state(self) -> tuple[Any, ...]:
         state = self.connection.execute(query("batch_state")).fetchone()
@@ -126,16 +174,52 @@ class Engine:
         if count == 0:
             return 0
         gathered: Gathered | None = None
-        if self.model is None or not work.patterns:
-            scores = scoring.without_model(len(work.patterns))
-        else:
+        model, scores = self.model, scoring.without_model(len(work.patterns))
+        if model is not None and work.patterns:
             gathered = self.gatherer.gather(self.connection, work.patterns, benchmark=benchmark, history_lag_us=lag_us)
-            scores = scoring.score(self.model, gathered, min_quality)
-        self._write(work, gathered, scores, champion, rescore=rescore)
+            model, scores = self._ask(model, gathered, min_quality)
+        self._write(work, gathered, model, scores, champion, rescore=rescore)
         return count
 
+    def _ask(self, model: Model, gathered: Gathered, min_quality: float) -> tuple[Model | None, scoring.Scores]:
+        """Scores by ``model``, or, while it is set aside, by the champion before it, or by nobody."""
+        if self._breaker.lets_through():
+            scores = scoring.score(model, gathered, min_quality)
+            if not scores.unanswered:
+                if np.isfinite(scores.confidence).any() and self._breaker.answered():
+                    logger.warning("model %s answers again", model.version)
+                    self.model_error = None
+                return model, scores
+            if not self._breaker.failed(proven=fails_golden_rows(model)):
+                return model, scores
+            self.model_error = f"model {model.version} does not answer: {scores.error[scores.failed[0]]}"
+            logger.error("%s; set aside for a while", self.model_error)
+        if self._standby is None and model.id == self._tried:
+            self._standby = self._load_standby()
+        if self._standby is None:
+            return None, scoring.without_model(len(gathered), scoring.FAILED)
+        return self._standby, scoring.score(self._standby, gathered, min_quality)
+
+    def _load_standby(self) -> Model | None:
+        """The champion before this one; None when there is none that loads."""
+        row = self.connection.execute(query("previous_champion"), {"champion": self._tried}).fetchone()
+        if row is None:
+            return None
+        try:
+            return self._load(row[0])
+        except InvalidModel as error:
+            logger.error("%s; no model stands by", error)  # noqa: TRY400  # the message says it all
+            return None
+
     def _write(
-        self, work: Work, gathered: Gathered | None, scores: scoring.Scores, champion: int | None, *, rescore: bool
+        self,
+        work: Work,
+        gathered: Gathered | None,
+        model: Model | None,
+        scores: scoring.Scores,
+        champion: int | None,
+        *,
+        rescore: bool,
     ) -> None:
         failed = set(scores.failed)
         good = [i for i in range(len(work.patterns)) if i not in failed]
@@ -145,7 +229,7 @@ class Engine:
         scored = np.isfinite(scores.confidence)
         parameters = {
             "champion": champion,
-            "model": self.model.id if self.model else None,
+            "model": model.id if model else None,
             "queue_ids": [work.queue_ids[i] for i in good] + work.orphans if queued else work.orphans,
             "enqueued_at": [work.enqueued_at[i] for i in good],
             "pattern_ids": [work.patterns[i].id for i in good],
@@ -190,32 +274,49 @@ class Engine:
             return
         self._tried = champion
         self.model_error = None
+        self._breaker, self._standby = Breaker(), None
         if champion is None:
             self.model = None
             return
-        with self.connection.transaction():
-            row = self.connection.execute(query("model_file"), {"id": champion}).fetchone()
-        if row is None:
-            self.model_error = f"model {champion} is not in the registry"
-            return
-        version, data, sha256, golden = row
         try:
-            model = load(champion, version, bytes(data), sha256)
-            parity = verify(model, bytes(golden) if golden is not None else None)
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with a new model, the old one must go on serving
-            if not isinstance(error, InvalidModel):
-                error = InvalidModel(f"model {version} does not load: {first_line(error)}")
-            kept = self.model.version if self.model else "the rules"
+            self.model = self._load(champion)
+        except InvalidModel as error:
             self.model_error = str(error)
+            if self.model is None:
+                self.model = self._load_standby()
+            kept = self.model.version if self.model else "the rules"
             logger.error("%s; going on with %s", error, kept)  # noqa: TRY400  # the message says it all
-            return
+
+    def _load(self, model_id: int) -> Model:
+        """Fetch, try elsewhere, load here, replay the golden rows. Raises InvalidModel whatever is wrong."""
+        row = self.connection.execute(query("model_file"), {"id": model_id}).fetchone()
+        if row is None:
+            raise InvalidModel(f"model {model_id} is not in the registry")
+        version, data, sha256, golden = row[0], bytes(row[1]), row[2], None if row[3] is None else bytes(row[3])
+        try:
+            require_trial(version, data, golden)
+            model = load(model_id, version, data, sha256, golden)
+            parity = verify(model)
+        except Exception as error:
+            if isinstance(error, InvalidModel):
+                raise
+            raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
         logger.info(
             "model %s loaded: %d features, golden rows off by %.3g",
             version,
             model.feature_count,
             parity.max_abs_diff if parity else math.nan,
         )
-        self.model = model
+        return model
+
+
+def fails_golden_rows(model: Model) -> bool:
+    """Whether the model fails rows that it has answered before: then it is the model, and not the rows."""
+    try:
+        verify(model)
+    except InvalidModel:
+        return True
+    return False
 
 
 def pooled(connection: Connection) -> bool:

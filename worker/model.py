@@ -24,8 +24,10 @@ from db_functions.contract import (
 )
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden, largest_difference
+from worker.cage import Watchdog
 
 MAX_BYTES = 64 * 1024 * 1024
+_watchdog = Watchdog()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,13 @@ class Model:
     output_names: tuple[str, ...]
     feature_count: int
     session: Any
+    golden: bytes | None = None
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Its outputs by name, for inputs with the batch as their first axis."""
-        return dict(zip(self.output_names, self.session.run(self.output_names, dict(inputs)), strict=True))
+        with _watchdog.watch() as options:
+            answers = self.session.run(self.output_names, dict(inputs), options)
+        return dict(zip(self.output_names, answers, strict=True))
 
     def replay(self, golden: bytes) -> Parity:
         """How far its answers to the golden rows are from the recorded ones, one row at a time and all at once."""
@@ -65,7 +70,7 @@ class Model:
         return Parity(worst, len(rows))
 
 
-def load(model_id: int, version: str, data: bytes, sha256: str) -> Model:
+def load(model_id: int, version: str, data: bytes, sha256: str, golden: bytes | None = None) -> Model:
     """Open the file. Raises InvalidModel when it is not what was registered or does not keep the contract."""
     if len(data) > MAX_BYTES:
         raise InvalidModel(f"model {version} has {len(data):,} bytes; at most {MAX_BYTES:,} are loaded")
@@ -93,6 +98,7 @@ def load(model_id: int, version: str, data: bytes, sha256: str) -> Model:
         output_names=tuple(item.name for item in session.get_outputs()),
         feature_count=len(names),
         session=session,
+        golden=golden,
     )
 
 
@@ -132,12 +138,12 @@ def _open(version: str, data: bytes) -> Any:
             raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
 
 
-def verify(model: Model, golden: bytes | None) -> Parity | None:
+def verify(model: Model) -> Parity | None:
     """Replay the golden rows, if there are any. Raises InvalidModel when the answers differ too much."""
-    if golden is None:
+    if model.golden is None:
         return None
     try:
-        parity = model.replay(golden)
+        parity = model.replay(model.golden)
     except Exception as error:
         raise InvalidModel(f"model {model.version} cannot replay its golden rows: {first_line(error)}") from error
     if not parity.max_abs_diff <= PARITY_TOLERANCE:

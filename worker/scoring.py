@@ -17,6 +17,7 @@ from worker.model import Model, first_line, quality
 NO_MODEL = "no_model"
 INSUFFICIENT_BARS = "insufficient_bars"
 LOW_QUALITY = "low_quality"
+FAILED = "failed"
 
 
 @dataclass(slots=True)
@@ -36,6 +37,11 @@ class Scores:
     inference_ms: float = 0.0
     failed: list[int] = field(default_factory=list)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether the model was asked and not one row got an answer."""
+        return bool(self.failed) and not np.isfinite(self.confidence).any()
+
     @classmethod
     def empty(cls, count: int, feature_count: int = 0) -> Scores:
         return cls(
@@ -48,10 +54,10 @@ class Scores:
         )
 
 
-def without_model(count: int) -> Scores:
-    """Every row falls back: there is no model to ask."""
+def without_model(count: int, reason: str = NO_MODEL) -> Scores:
+    """Every row falls back: there is no model to ask, or none that answers (``FAILED``)."""
     scores = Scores.empty(count)
-    scores.reason = [NO_MODEL] * count
+    scores.reason = [reason] * count
     return scores
 
 

@@ -1,0 +1,29 @@
+"""``python -m worker.trial VERSION``: the process in which a model, read from stdin, is loaded for the first time."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import sys
+
+from db_functions.errors import ScoringError
+from worker.cage import TRIAL_MEMORY, TRIAL_S, limit_memory, read_trial
+from worker.model import load, verify
+
+
+def main() -> int:
+    """0 when the model loads and answers its golden rows; else 1, with the reason as the last line on stderr."""
+    limit_memory(TRIAL_MEMORY)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(TRIAL_S), int(TRIAL_S)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    data, golden = read_trial(sys.stdin.buffer.read())
+    try:
+        verify(load(0, sys.argv[1], data, hashlib.sha256(data).hexdigest(), golden))
+    except ScoringError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
