@@ -62,6 +62,7 @@ FILES = (
     "functions/heartbeat/v1",
     "functions/make_partitions/v1",
     "functions/mute_doorbell/v1",
+    "functions/redrive/v1",
     "functions/write_labels/v1",
     "functions/label/v1",
     "functions/label_outcomes/v1",

@@ -53,4 +53,4 @@ grant select on ml.models, ml.bar_changes to ml_publisher;
 grant execute on function ml.register_model, ml.record_parity, ml.label_outcomes to ml_publisher;
 grant execute on function
     ml.set(text, text, text), ml.set(text, double precision, text), ml.set(text, boolean, text), ml.enable, ml.disable,
-    ml.promote, ml.rollback, ml.retire, ml.label_outcomes, ml.make_partitions to ml_operator;
+    ml.promote, ml.rollback, ml.retire, ml.redrive, ml.label_outcomes, ml.make_partitions to ml_operator;
