@@ -12,6 +12,7 @@ import pytest
 
 from db_functions import bars as bars_module
 from db_functions.bars import NO_LIMIT, BarStore
+from db_functions.contract import WINDOW
 from db_functions.database import Connection
 from db_functions.gather import Gatherer, Pattern
 from tests.support import START, at, insert_bars, random_bars
@@ -196,14 +197,14 @@ def test_reading_ahead_goes_on_until_the_last_moment_is_served(
         store.refresh(connection)
         series = store.get(connection, {("ACME", "1d"): (us(130), us(250))})["ACME", "1d"]
     assert series.until == NO_LIMIT
-    assert len(series.ts) == 199 - 130 + bars_module.WINDOW + 1
+    assert len(series.ts) == 199 - 130 + WINDOW + 1
     assert (np.diff(series.ts) > 0).all()
 
 
 def test_eviction_keeps_what_was_used_last(connection: Connection) -> None:
     for k, symbol in enumerate(SYMBOLS[:3]):
         insert_bars(connection, random_bars(200, k), symbol=symbol)
-    weight = 200 - 150 + bars_module.WINDOW + 16
+    weight = 200 - 150 + WINDOW + 16
     store = BarStore(max_bars=2 * weight)
 
     def ask(symbol: str) -> bool:

@@ -35,7 +35,7 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
-            names |= {part.value.split(".")[0] for part in node.args if isinstance(part, ast.Constant)}
+            names |= {str(part.value).split(".")[0] for part in node.args if isinstance(part, ast.Constant)}
     return names
 
 

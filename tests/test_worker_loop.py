@@ -14,7 +14,7 @@ import pytest
 from db_functions.database import Connection
 from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
-from tests.worker_support import FAST, SLOW, count, process, working
+from tests.worker_support import FAST, SLOW, children, count, process, working
 from worker.cli import main
 
 
@@ -123,14 +123,9 @@ def test_two_processes_one_killed_is_replaced_and_sigterm_stops_all(ready: Conne
 
 def test_a_child_stopped_before_it_began_is_no_failure(ready: Connection, database: str) -> None:
     with process(database, "run", "--processes", "2") as worker:
-        wait_until(lambda: children(worker.process.pid) == 2, "children are started")
+        wait_until(lambda: len(children(worker.process.pid)) == 2, "children are started")
         assert worker.stop() == 0
         assert "Traceback" not in worker.stderr()
-
-
-def children(pid: int) -> int:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123
-        return len(file.read().split())
 
 
 def test_a_database_without_the_schema_is_one_clear_line(make_database: Callable[[str | None], str]) -> None:

@@ -94,9 +94,21 @@ def process(url: str | None, *arguments: str, **environment: str) -> Iterator[Pr
         try:
             yield Process(started, log)
         finally:
-            if started.poll() is None:
-                started.kill()
-            started.communicate()
+            _end(started)
+
+
+def _end(started: subprocess.Popen[str]) -> None:
+    """Kill a command that still runs, and the workers that it has started."""
+    if started.poll() is None:
+        started.send_signal(signal.SIGSTOP)  # or it would start others
+        for pid in [*children(started.pid), started.pid]:
+            os.kill(pid, signal.SIGKILL)
+    started.communicate(timeout=20)
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of what a process has started."""
+    return [int(number) for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def patterns(connection: Connection, ids: Sequence[str] | None = None) -> list[Pattern]:
