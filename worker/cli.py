@@ -17,6 +17,7 @@ from db_functions.database import connect
 from db_functions.errors import ScoringError, translated
 from db_functions.queries import query
 from worker.backfill import START, Selection, backfill, preview
+from worker.cage import limit_memory
 from worker.listener import Signals
 from worker.loop import Options, run
 from worker.supervisor import supervise
@@ -42,9 +43,14 @@ def _run(options: argparse.Namespace) -> int:
     signals = Signals()
     with signals.installed():
         if options.processes > 1:
-            arguments = ["--poll-interval", str(options.poll_interval)] + (["--verbose"] if options.verbose else [])
+            arguments = ["--poll-interval", str(options.poll_interval), "--max-memory", str(options.max_memory)]
+            arguments += ["--verbose"] if options.verbose else []
             return supervise(options.processes, arguments, signals, dict(os.environ))
-        run(Options(poll_interval_s=options.poll_interval), signals)
+        limit_memory()
+        too_heavy = run(Options(options.poll_interval, max_resident_bytes=options.max_memory * 2**20), signals)
+    if too_heavy:
+        # The same process, so that whoever supervises it notices nothing.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own program
     return 0
 
 
@@ -117,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         metavar="SECONDS",
         help="look at the queue at least this often (default 1)",
+    )
+    command.add_argument(
+        "--max-memory",
+        type=_positive,
+        default=2048,
+        metavar="MB",
+        help="start afresh when resident memory exceeds this",
     )
     command.set_defaults(command=_run)
 

@@ -119,6 +119,20 @@ class Engine:
         """Score rows of the named query ``backfill_page``; returns how many there were."""
         return self._score(lambda: Work.from_rows(rows), rescore=rescore)
 
+    def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
+        """Give one waiting row up without scoring it; returns 1, or 0 when somebody else has it."""
+        with self.connection.transaction():
+            rows = self.connection.execute(query("claim"), {"after": queue_id - 1, "limit": 1}).fetchall()
+            work = Work.from_rows([row for row in rows if row[0] == queue_id])
+            if not work.patterns:
+                return 0
+            scores = scoring.Scores.empty(1)
+            scores.error[0] = error
+            self._write_failures(work, scores, [0], attempts)
+        self.counters.fallbacks += 1
+        self.counters.failed += 1
+        return 1
+
     def refresh_model(self) -> None:
         """Load the champion if it has changed; commits."""
         with self.connection.transaction():
@@ -253,7 +267,7 @@ class Engine:
         self.counters.fallbacks += sum(scores.reason[i] is not None for i in good) + len(failed)
         self.counters.failed += len(failed)
 
-    def _write_failures(self, work: Work, scores: scoring.Scores, rows: list[int]) -> None:
+    def _write_failures(self, work: Work, scores: scoring.Scores, rows: list[int], attempts: int = 1) -> None:
         for i in rows:
             logger.error("pattern %s cannot be scored: %s", work.patterns[i].id, scores.error[i])
         self.connection.execute(
@@ -263,7 +277,7 @@ class Engine:
                 "queue_ids": [work.queue_ids[i] for i in rows] if work.queue_ids else [],
                 "pattern_ids": [work.patterns[i].id for i in rows],
                 "errors": [scores.error[i] for i in rows],
-                "attempts": [1] * len(rows),
+                "attempts": [attempts] * len(rows),
                 "snapshots": [Jsonb(snapshot(work.patterns[i])) for i in rows],
             },
         )

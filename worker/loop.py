@@ -16,7 +16,8 @@ import psycopg
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, translated
 from db_functions.queries import query
-from worker import __version__
+from worker import __version__, probation
+from worker.cage import resident_bytes
 from worker.doorbell import SETTLE_S, Doorbell
 from worker.engine import BATCH, Engine, pooled
 from worker.listener import Listener, Signals
@@ -36,12 +37,17 @@ class Options:
     poll_interval_s: float = 1.0
     heartbeat_s: float = 5.0
     batch: int = BATCH
+    max_resident_bytes: int = 2 * 2**30
+    """A worker that has grown beyond this stops after its batch, for its caller to start afresh."""
     give_up_after_s: float | None = None
     """End with the error after this long without a database; None: try for ever."""
 
 
-def run(options: Options, signals: Signals, *, url: str | None = None, ready: Callable[[], None] | None = None) -> None:
-    """Score until ``signals`` says stop. Every lost connection is made again, with jittered backoff."""
+def run(options: Options, signals: Signals, *, url: str | None = None, ready: Callable[[], None] | None = None) -> bool:
+    """Score until ``signals`` says stop. Every lost connection is made again, with jittered backoff.
+
+    Returns whether it stopped only because it had grown too large, and should be started afresh.
+    """
     worker: _Worker | None = None
     delay, lost_at = _BACKOFF_FIRST_S, time.monotonic()
     while not signals.stopping:
@@ -63,8 +69,10 @@ def run(options: Options, signals: Signals, *, url: str | None = None, ready: Ca
             logger.warning("database lost, trying again in %.1f s: %s", wait_s, str(error).strip())
             delay = min(delay * 2, _BACKOFF_MOST_S)
             signals.pause(wait_s)
-    if worker is not None:
-        worker.close()
+    if worker is None:
+        return False
+    worker.close()
+    return worker.too_heavy
 
 
 class _Worker:
@@ -88,6 +96,7 @@ class _Worker:
             raise
         self._marks = Marks()
         self._doorbell = Doorbell()
+        self.too_heavy = False
         self._beat_at = -float("inf")
         self._upkeep_at = -float("inf")
         logger.info("worker %d started", row[0])
@@ -103,6 +112,9 @@ class _Worker:
 
     def work(self) -> None:
         self._engine.refresh_model()
+        if self._engine.worker_id is not None and probation.unclean(self._engine.connection, self._engine.worker_id):
+            logger.warning("a worker of this host ended without goodbye: scoring the oldest rows one at a time first")
+            probation.serve(self._engine)
         while not self._signals.stopping:
             self._beat()
             self._drain()
@@ -157,9 +169,17 @@ class _Worker:
             self._beat_at = now
             self._engine.refresh_model()
             self._heartbeat(stopping=False)
+            self._weigh()
         if now - self._upkeep_at >= _UPKEEP_S:
             self._upkeep_at = now
             self._engine.connection.execute(query("make_partitions"))
+
+    def _weigh(self) -> None:
+        resident = resident_bytes()
+        if resident is not None and resident > self._options.max_resident_bytes:
+            logger.warning("%d MB resident, more than allowed: starting afresh", resident // 2**20)
+            self.too_heavy = True
+            self._signals.stop()
 
     def _heartbeat(self, *, stopping: bool) -> None:
         engine, counters, bars = self._engine, self._engine.counters, self._engine.gatherer.bars

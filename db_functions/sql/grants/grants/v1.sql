@@ -39,7 +39,7 @@ grant select on ml.settings, ml.models, ml.aliases, ml.outcome_days, ml.bar_chan
 -- A row lock needs more than SELECT; the worker takes rows off only through ml.write_scores.
 grant select, update on ml.queue to ml_worker;
 grant execute on function
-    ml.write_scores, ml.write_failures, ml.start_worker, ml.heartbeat, ml.mute_doorbell, ml.make_partitions, ml.label_outcomes,
+    ml.write_scores, ml.write_failures, ml.start_worker, ml.heartbeat, ml.mute_doorbell, ml.mark_suspect, ml.clear_suspect, ml.bury_workers, ml.make_partitions, ml.label_outcomes,
     ml.apply_environment, ml.record_parity, ml.model_at to ml_worker;
 
 grant select on public.pattern_events, public.price_bars, public.pattern_lifecycle_history to ml_analyst, ml_publisher, ml_operator;

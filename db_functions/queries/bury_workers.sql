@@ -1,0 +1,1 @@
+select ml.bury_workers(%(host)s, %(pids)s::integer[], %(worker)s)

@@ -1,0 +1,1 @@
+select ml.clear_suspect(%(queue_id)s)

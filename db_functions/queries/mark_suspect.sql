@@ -1,0 +1,1 @@
+select ml.mark_suspect(%(queue_id)s)

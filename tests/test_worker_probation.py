@@ -1,0 +1,88 @@
+"""A row that kills the process is found and given up; the others are scored."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from db_functions.database import Connection
+from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
+from tests.worker_support import ROOT
+from worker import probation
+from worker.listener import Signals
+from worker.loop import Options, run
+
+_SCRIPT = """
+import os, signal, sys
+from worker import engine
+from worker.listener import Signals
+from worker.loop import Options, run
+
+ask = engine.Engine._score_batch
+
+def deadly(self, work, state, *, rescore):
+    if any(pattern.symbol == "DEADLY" for pattern in work.patterns):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ask(self, work, state, rescore=rescore)
+
+engine.Engine._score_batch = deadly
+signals = Signals()
+with signals.installed():
+    run(Options(poll_interval_s=0.05), signals, url=sys.argv[1])
+"""
+
+
+def start(url: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", _SCRIPT, url], cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+def test_a_row_that_kills_is_dead_lettered(database: str, connection: Connection) -> None:
+    insert_bars(connection)
+    make_champion(connection, "small-1")
+    good = [insert_pattern(connection) for _ in range(10)]
+    deadly = insert_pattern(connection, symbol="DEADLY")
+    good += [insert_pattern(connection) for _ in range(10)]
+
+    starts = 0
+    while True:
+        process = start(database)
+        starts += 1
+        try:
+            # It either dies of the row, or gives the row up and empties the queue.
+            wait_until(
+                lambda process=process: (
+                    process.poll() is not None  # type: ignore[misc]
+                    or connection.execute("select count(*) from ml.queue").fetchone() == (0,)
+                ),
+                "death or an empty queue",
+            )
+        finally:
+            alive = process.poll() is None
+            if alive:
+                process.terminate()
+            process.wait(20)
+        if alive:
+            break
+        assert starts < 12, "the row kills for ever"
+
+    assert starts == probation.DEATHS + 2, "once in a crowd, then alone, then given up"
+    failed = connection.execute("select pattern_id::text, attempts, error from ml.failures").fetchall()
+    assert failed == [(deadly, probation.DEATHS, "the process died 5 times while scoring this row alone")]
+    assert row_of(connection, deadly, "ml_metadata")["ml_metadata"]["reason"] == "failed"
+    scored = connection.execute("select count(*) from pattern_events where scored_at is not null").fetchone()
+    assert scored == (len(good),)
+    assert connection.execute("select count(*) from ml.predictions").fetchone() == (len(good),)
+    assert connection.execute("select count(*) from ml.suspects").fetchone() == (0,)
+
+
+def test_a_clean_stop_means_no_probation(connection: Connection) -> None:
+    first = connection.execute("select ml.start_worker(%s, 999999, 'test', 'worker')", ["elsewhere"]).fetchone()
+    mine = connection.execute("select ml.start_worker('x', 1, 'test', 'worker')").fetchone()
+    assert first is not None
+    assert mine is not None
+    assert not probation.unclean(connection, mine[0]), "another host's processes are its own affair"
+
+
+def test_a_heavy_worker_asks_to_start_afresh(database: str) -> None:
+    signals = Signals()
+    assert run(Options(max_resident_bytes=1), signals, url=database)
