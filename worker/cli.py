@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=2048,
         metavar="MB",
-        help="start afresh when resident memory exceeds this",
+        help="start afresh when larger (default 2048)",
     )
     command.set_defaults(command=_run)
 
