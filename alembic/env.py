@@ -64,7 +64,7 @@ def explain(error: DBAPIError) -> str:
         return str(cause).strip()
     if isinstance(cause, psycopg.errors.LockNotAvailable):
         return (
-            f"a table was in use by another session for longer than {LOCK_TIMEOUT}; this revision was rolled back. "
+            f"a table was in use by another session for longer than {LOCK_TIMEOUT}; nothing was left half done. "
             "Run the same command again when that session is done (pg_stat_activity shows sessions that are "
             "'idle in transaction')."
         )

@@ -444,6 +444,43 @@ def test_downgrade_from_a_half_done_adoption_loses_nothing(older: str) -> None:
         assert contents(connection, of) == rows
 
 
+def test_adoption_waits_for_a_busy_writer_but_not_for_ever(plain: str) -> None:
+    upgrade(plain, "0001")
+    with psycopg.connect(plain) as writer, _open(plain) as adopting:
+        writer.execute("update pattern_events set operator_id = 'me' where id = md5('pattern 1')::uuid")
+        adopting.execute("set lock_timeout = '20ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            adopting.execute("call ml.adopt_rows()")
+        adopting.execute("set lock_timeout = '200ms'")
+        release = threading.Timer(0.35, writer.commit)  # after the first refusal, long before the last
+        release.start()
+        adopting.execute("call ml.adopt_rows()")
+        release.join()
+        assert _unadopted(adopting) == 0
+        assert row_of(adopting, str(_value(adopting, "select md5('pattern 1')::uuid")), "operator_id") == {
+            "operator_id": "me"
+        }
+
+
+def test_a_row_not_yet_adopted_is_its_clients_alone(older: str) -> None:
+    changed, emptied = "md5('pattern 9')::uuid", "md5('pattern 18')::uuid"
+    with _open(older) as connection:
+        of = shape(connection, "public")
+        of["public.pattern_events"] = [n for n in of["public.pattern_events"] if n not in ("confidence", "updated_at")]
+        rows = contents(connection, of)
+    upgrade(older, "0001")
+    with _open(older) as connection:
+        connection.execute(f"update pattern_events set confidence = 0.4321 where id = {changed}".encode())
+        connection.execute(f"update pattern_events set confidence = null where id = {emptied}".encode())
+        assert contents(connection, of) == rows, "nothing is blended from what an earlier script left"
+    upgrade(older)
+    downgrade(older)
+    with _open(older) as connection:
+        assert contents(connection, of) == rows
+        assert _value(connection, f"select confidence from pattern_events where id = {changed}") == 0.4321
+        assert _value(connection, f"select confidence from pattern_events where id = {emptied}") is None
+
+
 def test_old_clients_write_while_rows_are_adopted(older: str) -> None:
     upgrade(older, "0001")
     stop = threading.Event()

