@@ -109,7 +109,7 @@ def test_two_processes_one_killed_is_replaced_and_sigterm_stops_all(ready: Conne
         killed, other = alive(ready)
         assert worker.process.pid not in (killed, other)
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: len(alive(ready)) == 3, "a third has taken its place")
+        wait_until(lambda: bool({*alive(ready)} - {killed, other}), "a third has taken its place")
         assert f"worker process {killed} ended with exit code -9; starting another" in worker.stderr()
         pattern = insert_pattern(ready)
         wait_until(lambda: scored(ready, pattern), "rows are scored")
@@ -118,7 +118,7 @@ def test_two_processes_one_killed_is_replaced_and_sigterm_stops_all(ready: Conne
         for pid in running:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
-    assert alive(ready) == [killed], "the others have said goodbye"
+    assert {*alive(ready)} <= {killed}, "the others have said goodbye"
 
 
 def test_a_child_stopped_before_it_began_is_no_failure(ready: Connection, database: str) -> None:
