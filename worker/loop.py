@@ -134,8 +134,8 @@ class _Worker:
     def _drain(self) -> None:
         """Score until a full look, from the proven mark on, finds nothing that somebody else has not claimed."""
         engine, marks = self._engine, self._marks
-        marks.look_again(engine.connection)
-        full_look = True
+        # The last look before sleeping left the hot mark at the proven one: a ring finds its row with the first claim.
+        full_look = marks.hot == marks.proven
         while not self._signals.stopping:
             self._signals.pause(self._doorbell.pace_s())
             if marks.due():
