@@ -152,8 +152,27 @@ def put_pattern(connection: Connection, pattern: Pattern, symbol: str = "ACME") 
 
 
 # Coarse prices, so that ties and exact touches are common.
-half = st.integers(188, 212).map(lambda n: n / 2)
-maybe_level = st.none() | half | st.sampled_from([math.nan, math.inf, -math.inf])
+half = st.integers(196, 206).map(lambda n: n / 2)
+absent = st.sampled_from([None, math.nan, math.inf, -math.inf])
+# In half points from the entry, on the level's own side; zero and below are no level at all.
+reach = st.one_of(st.integers(1, 6), st.integers(1, 6), st.integers(-1, 12), absent)
+
+
+@st.composite
+def a_pattern(draw: st.DrawFn) -> Pattern:
+    direction, entry = draw(st.sampled_from([1, 1, 1, -1, -1, -1, 0])), draw(half)
+
+    def level(side: int) -> float | None:
+        steps = draw(reach)
+        return entry + side * steps / 2 if isinstance(steps, int) else steps
+
+    return Pattern(
+        at(draw(st.integers(0, 40))) + timedelta(hours=draw(st.sampled_from([0, 0, 12]))),
+        direction,
+        draw(st.one_of(st.just(entry), st.just(entry), absent)),
+        level(direction or 1),
+        level(-direction or -1),
+    )
 
 
 @st.composite
@@ -161,8 +180,8 @@ def bars_in_time(draw: st.DrawFn) -> list[Bar]:
     """Up to 40 bars on a coarse grid of prices, with gaps in time."""
     moment, bars = at(0), []
     for _ in range(draw(st.integers(0, 40))):
-        opened, closed, reach, depth = draw(half), draw(half), draw(st.integers(0, 4)), draw(st.integers(0, 4))
-        bars.append(Bar(moment, opened, max(opened, closed) + reach / 2, min(opened, closed) - depth / 2, closed))
+        opened, closed, above, below = draw(half), draw(half), draw(st.integers(0, 3)), draw(st.integers(0, 3))
+        bars.append(Bar(moment, opened, max(opened, closed) + above / 2, min(opened, closed) - below / 2, closed))
         moment += timedelta(days=draw(st.sampled_from([1, 1, 1, 3, 40])))
     return bars
 
@@ -170,29 +189,19 @@ def bars_in_time(draw: st.DrawFn) -> list[Bar]:
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     bars=bars_in_time(),
-    patterns=st.lists(
-        st.tuples(
-            st.integers(0, 60), st.booleans(), st.sampled_from([1, 1, -1, -1, 0]), maybe_level, maybe_level, maybe_level
-        ),
-        min_size=1,
-        max_size=8,
-    ),
+    patterns=st.lists(a_pattern(), min_size=1, max_size=8),
     horizon=st.integers(1, 12),
 )
 def test_labels_equal_the_reference(
-    transaction: Connection, bars: list[Bar], patterns: list[tuple[Any, ...]], horizon: int
+    transaction: Connection, bars: list[Bar], patterns: list[Pattern], horizon: int
 ) -> None:
     with transaction.transaction(force_rollback=True):
         transaction.execute("select ml.set('label_horizon', %s, 'test')", [horizon])
         put_bars(transaction, bars)
-        given_patterns = [
-            Pattern(at(day) + timedelta(hours=12 * between), direction, entry, target, stop)
-            for day, between, direction, entry, target, stop in patterns
-        ]
-        ids = [put_pattern(transaction, pattern) for pattern in given_patterns]
-        expected = [reference(pattern, bars, horizon) for pattern in given_patterns]
+        ids = [put_pattern(transaction, pattern) for pattern in patterns]
+        expected = [reference(pattern, bars, horizon) for pattern in patterns]
         assert label(transaction) == sum(outcome is not None for outcome in expected)
-        for pattern, identifier, outcome in zip(given_patterns, ids, expected, strict=True):
+        for pattern, identifier, outcome in zip(patterns, ids, expected, strict=True):
             found = stored(transaction, identifier)
             assert same(found, outcome), (pattern, found, outcome)
         assert_counts_agree(transaction)
@@ -305,7 +314,7 @@ def test_absurd_numbers_stop_nobody_elses_labels(few: Connection) -> None:
     huge = [Bar(at(day), 0, 1.7e308, -1.7e308, 1.7e308) for day in range(20)]
     put_bars(few, huge, symbol="HUGE")
     for symbol in ("ACME", "HUGE"):
-        for entry in (1.7e308, 1e-308, 5e-324, 1e99, None):
+        for entry in (1.7e308, 1e-308, 5e-324, 1e-50, 1e99, None):
             for target in (1.7e308, -1.7e308, 1e99, None):
                 for direction in (1, -1):
                     put_pattern(few, Pattern(at(15), direction, entry, target, None), symbol)

@@ -16,13 +16,13 @@ begin
     if not pg_try_advisory_xact_lock(hashtext('ml.label_outcomes')) then
         return 0;
     end if;
-    -- Levels and bars beyond 1e100 count as absent, as non-finite ones do: differences and quotients of the rest cannot
+    -- Entries and bars beyond 1e100 count as absent, as non-finite ones do: differences and quotients of the rest cannot
     -- overflow, and one absurd row cannot stop the labelling of all others.
     with candidate as (
         select p.id, p.symbol, p.timeframe, p.detected_at, p.direction::float8 as direction,
                case when abs(p.entry) < 1e100 then p.entry end as entry,
-               case when abs(p.target) < 1e100 then p.target end as target,
-               case when abs(p.stoploss) < 1e100 then p.stoploss end as stop
+               case when abs(p.target) < 'Infinity' then p.target end as target,
+               case when abs(p.stoploss) < 'Infinity' then p.stoploss end as stop
         from public.pattern_events p
         where p.outcome_label is null and p.direction <> 0
     ), priced as (
