@@ -137,6 +137,12 @@ def test_a_database_without_the_schema_is_one_clear_line(make_database: Callable
         assert len(lines) == 1
 
 
+def test_processes_that_cannot_work_are_not_started_for_ever(make_database: Callable[[str | None], str]) -> None:
+    with process(make_database(None), "run", "--processes", "2") as worker:
+        assert worker.wait(60) == 1
+        assert worker.stderr().rstrip().endswith("giving up")
+
+
 @pytest.mark.parametrize("arguments", [["backfill"], ["backfill", "--dry-run"], ["label"], ["status"]])
 def test_every_command_says_that_the_schema_is_missing(
     make_database: Callable[[str | None], str],

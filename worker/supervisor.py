@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 _STOP_TIMEOUT_S = 30.0
 _RESTART_S = 1.0
 _LOOK_S = 0.5
+_GIVE_UP = 4
+"""Children in a row that ended with the exit code of what no retry mends; one that is killed is always replaced."""
 
 
 def supervise(processes: int, arguments: list[str], signals: Signals, environment: dict[str, str]) -> int:
@@ -24,9 +26,15 @@ def supervise(processes: int, arguments: list[str], signals: Signals, environmen
     command = [sys.executable, "-m", "worker", "run", *arguments]
     children: list[subprocess.Popen[bytes] | None] = [None] * processes
     not_before = [0.0] * processes
+    gave_up = 0
     while not signals.stopping:
         for place, child in enumerate(children):
             if child is not None and child.poll() is not None:
+                gave_up = gave_up + 1 if child.returncode == 1 else 0
+                if gave_up >= _GIVE_UP:
+                    logger.error("workers end with an error as soon as they start; giving up")
+                    signals.stop()
+                    break
                 logger.error("worker process %d ended with exit code %d; starting another", child.pid, child.returncode)
                 children[place], not_before[place] = None, time.monotonic() + _RESTART_S
             if children[place] is None and time.monotonic() >= not_before[place]:
@@ -37,7 +45,7 @@ def supervise(processes: int, arguments: list[str], signals: Signals, environmen
     running = [child for child in children if child is not None and child.poll() is None]
     for child in running:
         child.terminate()
-    return max((_wait(child) for child in running), default=0)
+    return max((_wait(child) for child in running), default=0) or int(gave_up >= _GIVE_UP)
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
