@@ -44,6 +44,7 @@ FILES = (
     "adoption/replace_triggers/v1",
     "triggers/pattern_events/v1",
     "triggers/price_bars/v1",
+    "adoption/policies/v1",
     "functions/change_setting/v1",
     "functions/set_text/v1",
     "functions/set_number/v1",

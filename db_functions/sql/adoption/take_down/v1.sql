@@ -36,6 +36,8 @@ begin
     loop
         execute format('drop trigger %I on %s', old.tgname, old.relation);
     end loop;
+    drop policy ml_system on public.pattern_events;
+    drop policy ml_system on public.price_bars;
 
     -- Whoever was scored since the batched restore, and values that stood in columns of ours before the upgrade. The
     -- foreign keys' own triggers are not touched.
