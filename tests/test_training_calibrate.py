@@ -1,13 +1,14 @@
-"""Calibration: mends what it should, harms little where there is nothing to mend, and is the same in the graph."""
+"""Calibration: mends what it should, answers the class shares where there is no skill, and is the same in the graph."""
 
 from __future__ import annotations
 
 import ndonnx as ndx
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
-from training.calibrate import IDENTITY, SPREAD, Calibration, fit_calibration
+from training.calibrate import BIAS_SPREAD, IDENTITY, SPREAD, Calibration, fit_calibration, log_shares, log_smoothed
 from training.verify import open_session
 
 
@@ -53,31 +54,64 @@ def test_a_class_absent_from_the_rows_keeps_a_finite_bias() -> None:
     assert (fitted.apply(true, np)[:, 1] > 0).all()
 
 
-def test_a_handful_of_rows_stays_near_the_identity() -> None:
+def test_a_handful_of_rows_stays_near_the_class_shares() -> None:
     sure = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
     fitted = fit_calibration(sure, np.array([0, 1, 2], np.int8))
-    # Without the pull to the identity, rows all explained send the slopes to their bound.
-    np.testing.assert_allclose(fitted.slope, 1, atol=0.2)
-    np.testing.assert_allclose(fitted.bias, 0, atol=0.2)
+    # Without the pull to no skill, rows all explained send the slopes to their bound.
+    assert max(fitted.slope) < 0.4
+    np.testing.assert_allclose(fitted.apply(sure, np), 1 / 3, atol=0.3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_ensemble_without_skill_is_answered_by_the_class_shares(seed: int) -> None:
+    """However sure it is: what it says has nothing to do with what comes."""
+    rng = np.random.default_rng(seed)
+    noise = rng.dirichlet([8.0, 0.5, 8.0], 1_500)
+    outcome = rng.choice(3, 1_500, p=[0.48, 0.02, 0.5]).astype(np.int8)
+    answer = fit_calibration(noise, outcome).apply(noise, np)
+    shares = np.bincount(outcome, minlength=3) / len(outcome)
+    assert noise[:, 2].std() > 0.1
+    assert answer[:, 2].std() < 0.02
+    np.testing.assert_allclose(answer.mean(axis=0), shares, atol=0.003)
+
+
+def test_an_ensemble_that_is_wrong_is_not_believed_the_other_way_round() -> None:
+    true, outcome = _draw(2_000, 4)
+    fitted = fit_calibration(true[:, ::-1], outcome)
+    assert (fitted.slope[0], fitted.slope[2]) == (0, 0)
+    # What it says of the class in the middle is right, and is used.
+    assert fitted.slope[1] > 0.5
+
+
+def test_a_timid_ensemble_is_stretched() -> None:
+    true, outcome = _draw(2_000, 6)
+    timid = true**0.2 / np.sum(true**0.2, axis=1, keepdims=True)
+    fitted = fit_calibration(timid, outcome)
+    assert min(fitted.slope) > 2
+    assert _loss(fitted.apply(timid, np), outcome) < _loss(true, outcome) + 0.03
 
 
 def test_the_fit_is_the_best_under_its_penalty() -> None:
     true, outcome = _draw(60, 8)
     distorted = true**2 / np.sum(true**2, axis=1, keepdims=True)
+    middle = log_smoothed(distorted, np).mean(axis=0)
 
     def objective(parameters: NDArray[np.float64]) -> float:
-        applied = Calibration(tuple(parameters[:3]), tuple(parameters[3:])).apply(distorted, np)
-        away = parameters - [1, 1, 1, 0, 0, 0]
-        return float(-np.log(applied[np.arange(60), outcome]).sum() + away @ away / (2 * SPREAD**2))
+        slope, centred = parameters[:3], parameters[3:]
+        applied = Calibration(tuple(slope), tuple(centred - slope * middle)).apply(distorted, np)
+        pull = slope @ slope / SPREAD**2 + np.sum((centred - log_shares(outcome)) ** 2) / BIAS_SPREAD**2
+        return float(-np.log(applied[np.arange(60), outcome]).sum() + pull / 2)
 
     fitted = fit_calibration(distorted, outcome)
-    best = np.array([*fitted.slope, *fitted.bias])
+    best = np.array([*fitted.slope, *(np.array(fitted.bias) + np.array(fitted.slope) * middle)])
+    assert min(fitted.slope) > 0.01
     for step in (*np.eye(6) * 0.01, *np.eye(6) * -0.01):
         assert objective(best + step) > objective(best)
 
 
-def test_no_rows_give_the_identity() -> None:
-    assert fit_calibration(np.empty((0, 3)), np.empty(0, np.int8)) == IDENTITY
+def test_no_rows_make_every_class_as_likely() -> None:
+    fitted = fit_calibration(np.empty((0, 3)), np.empty(0, np.int8))
+    np.testing.assert_allclose(fitted.apply(np.array([[0.9, 0.1, 0.0]]), np), 1 / 3)
 
 
 def test_rows_sum_to_one_even_at_the_edges() -> None:

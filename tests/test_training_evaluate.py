@@ -13,7 +13,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from tests.training_support import small_dataset
 from training.baseline import count, drift_baseline, histogram
 from training.dataset import Dataset
-from training.evaluate import ECE_BINS, LOG_CLIP, evaluate, mass_bins, metrics_of, point, reliability
+from training.evaluate import ECE_BINS, LOG_CLIP, Verdict, evaluate, mass_bins, metrics_of, point, reliability, verdict
 
 Floats = NDArray[np.float64]
 
@@ -130,6 +130,13 @@ def test_a_model_without_skill_is_no_better_than_the_base_rate() -> None:
     assert found["base"]["brier"]["value"] == pytest.approx(rate * (1 - rate))
     assert found["base"]["roc_auc"]["value"] == 0.5
     assert found["ml_minus_base"]["brier"]["low"] > 0
+
+
+def test_a_verdict_is_what_the_interval_allows() -> None:
+    assert verdict(-0.02, -0.001) is Verdict.BETTER
+    assert verdict(0.001, 0.02) is Verdict.WORSE
+    assert verdict(-0.01, 0.01) is verdict(0.0, 0.0) is Verdict.EQUAL
+    assert verdict(None, None) is verdict(float("nan"), 0.1) is Verdict.UNKNOWN
 
 
 def test_metrics_are_json_and_the_same_for_the_same_seed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from training.errors import TooFewRows, UnknownLearner
 from training.export import FittedModel
 from training.features import FEATURE_NAMES, MIN_BARS
 from training.pipeline import permutation_importances, require_enough, train
+from training.progress import Stages, bar
 from training.split import split_by_time
 from training.verify import GOLDEN_ROWS, check_parity
 
@@ -54,8 +56,31 @@ def test_the_model_finds_what_the_outcomes_were_made_of() -> None:
     assert small_artifact().metrics["ml"]["roc_auc"]["low"] > 0.55
 
 
+def test_a_real_signal_beats_the_base_rate() -> None:
+    metrics = small_artifact().metrics
+    assert metrics["ml_minus_base"]["brier"]["high"] < 0
+    assert "better than the base rate" in small_artifact().card
+
+
+def test_outcomes_that_nothing_explains_are_answered_by_the_base_rate() -> None:
+    """Whatever the ensemble makes of its own rows: on others it shows no skill, and must not pretend to."""
+    data = small_dataset()
+    shuffled = replace(data, outcome=np.random.default_rng(4).permutation(data.outcome))
+    split = split_by_time(shuffled)
+    artifact = train(shuffled, seed=3, size=0.2)
+    metrics, known = artifact.metrics, shuffled.positive[split.fit].mean()
+    for entry in metrics["reliability"]:
+        assert abs(entry["predicted"] - known) < 0.05
+    assert metrics["ml_minus_base"]["brier"]["value"] < 0.002
+    assert metrics["ml_minus_base"]["brier"]["low"] <= 0
+
+
+def _unpadded(card: str) -> str:
+    return re.sub(" +", " ", card)
+
+
 def test_the_card_says_what_a_person_must_know() -> None:
-    card = small_artifact().card
+    card = _unpadded(small_artifact().card)
     for expected in (
         f"# Model `{small_artifact().version}`",
         "random_forest, logistic, gradient_boosting",
@@ -77,7 +102,7 @@ def test_a_pattern_type_cannot_break_the_card() -> None:
     data = small_dataset().take(slice(0, 900))
     kinds = np.full(len(data), "a|b\n# c", dtype=object)
     changed = replace(data, inputs={**data.inputs, "pattern_type": kinds})
-    card = train(changed, ["logistic"], seed=1, size=SMALL).card
+    card = _unpadded(train(changed, ["logistic"], seed=1, size=SMALL).card)
     assert "| a\\|b # c |" in card
 
 
@@ -144,6 +169,44 @@ def test_times_without_an_offset_are_utc() -> None:
     assert options.since.isoformat() == "2012-01-31T00:00:00+00:00"
     assert options.until.isoformat() == "2013-01-31T12:00:00+02:00"
     assert options.models == list(learners.LEARNERS)
+
+
+def test_the_summary_says_what_the_intervals_allow() -> None:
+    said = cli.summary(small_artifact())
+    assert "By Brier score the ML confidence is better than the base rate." in said
+    assert re.search(r"By Brier score the ML confidence (is|cannot) [a-z ]+ the rule\.", said)
+    for title in ("base rate", "blend 0.6/0.4", "ML - base rate", "ML - rule", "Brier", "calibration error"):
+        assert title in said
+
+
+def test_a_log_gets_a_line_for_each_stage_and_no_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    with Stages(2, shown=True) as stage:
+        stage("first")
+        list(bar(range(50), shown=True, desc="inner", mininterval=0))
+        stage("second")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines] == ["first", "second"]
+    assert all(re.fullmatch(r"\w+ +\d+\.\d s", line) for line in lines)
+
+
+def test_a_terminal_gets_bars(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Stages(1, shown=True) as stage:
+        stage("first")
+        list(bar(range(3), shown=True, desc="inner", mininterval=0))
+    shown = capsys.readouterr().err
+    assert "inner" in shown
+    assert "3/3" in shown
+    assert "\nfirst" not in shown
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda answer=terminal: answer)
+        with Stages(1, shown=False) as stage:
+            stage("first")
+            list(bar(range(3), shown=False, desc="inner"))
+    assert capsys.readouterr().err == ""
 
 
 def test_help_and_datasets_do_not_load_the_training_stack() -> None:

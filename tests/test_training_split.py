@@ -33,39 +33,57 @@ def test_no_label_window_reaches_a_later_part(rows: list[tuple[int, int]], embar
     rows.sort()
     data = _at([day for day, _ in rows], [window for _, window in rows])
     split = split_by_time(data, embargo_s=None if embargo_days is None else embargo_days * DAY_S)
-    parts = list(split.parts().values())
-    for number, index in enumerate(parts):
-        assert (np.diff(index) > 0).all()
-        if number < 2:
-            assert (data.outcome_at[index] < split.boundaries[number]).all()
-        if number > 0:
-            assert (data.detected_at[index] >= split.boundaries[number - 1] + split.embargo_s).all()
-    for earlier, later in ((0, 1), (1, 2), (0, 2)):
-        if len(parts[earlier]) and len(parts[later]):
-            assert data.outcome_at[parts[earlier]].max() < data.detected_at[parts[later]].min()
-    assert sum(map(len, parts)) + split.purged + split.embargoed == len(data)
+    pairs = [(split.fit, split.test, split.boundary), *((f.fit, f.calibrate, f.boundary) for f in split.folds)]
+    for earlier, later, boundary in pairs:
+        assert (np.diff(earlier) > 0).all()
+        assert (np.diff(later) > 0).all()
+        assert (data.outcome_at[earlier] < boundary).all()
+        assert (data.detected_at[later] >= boundary + split.embargo_s).all()
+        if len(earlier) and len(later):
+            assert data.outcome_at[earlier].max() < data.detected_at[later].min()
+    assert len(split.fit) + len(split.test) + split.purged + split.embargoed == len(data)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=_rows)
+def test_folds_part_the_rows_fitted_on(rows: list[tuple[int, int]]) -> None:
+    rows.sort()
+    data = _at([day for day, _ in rows], [window for _, window in rows])
+    split = split_by_time(data, embargo_s=0)
+    assert set(split.calibrate) <= set(split.fit)
+    # No row is answered twice, and with no embargo none between the first fold and the test is left out.
+    first = split.folds[0].boundary
+    np.testing.assert_array_equal(split.calibrate, split.fit[data.detected_at[split.fit] >= first])
 
 
 def test_only_rows_with_a_reason_are_dropped() -> None:
     data = _at(list(range(100)), [0] * 100)
     split = split_by_time(data, embargo_s=0)
-    assert [len(index) for index in split.parts().values()] == [60, 20, 20]
+    assert {name: len(index) for name, index in split.parts().items()} == {
+        "first fold": 27,
+        "fit": 80,
+        "calibrate": 53,
+        "test": 20,
+    }
+    assert [len(fold.calibrate) for fold in split.folds] == [13, 13, 14, 13]
     assert split.purged == split.embargoed == 0
 
 
 def test_purge_and_embargo_drop_what_they_say() -> None:
     data = _at(list(range(100)), [5] * 100)
     split = split_by_time(data, embargo_s=3 * DAY_S)
-    # Windows of five days: the five rows before each boundary reach it.
-    assert (split.purged, split.embargoed) == (10, 6)
-    assert split.fit[-1] == 54
-    assert (split.calibrate[0], split.calibrate[-1]) == (63, 74)
-    assert split.test[0] == 83
+    # Windows of five days: the five rows before the boundary reach it.
+    assert (split.purged, split.embargoed) == (5, 3)
+    assert (split.fit[-1], split.test[0]) == (74, 83)
+    for fold in split.folds:
+        day = fold.boundary // DAY_S
+        assert (fold.fit[-1], fold.calibrate[0]) == (day - 6, day + 3)
 
 
 def test_rows_of_one_instant_stay_together() -> None:
     data = _at([0] * 50 + [9] * 50, [0] * 100)
-    for index in split_by_time(data, embargo_s=0).parts().values():
+    split = split_by_time(data, embargo_s=0)
+    for index in (split.fit, split.test, *(part for fold in split.folds for part in (fold.fit, fold.calibrate))):
         assert len(index) in (0, 50)
 
 

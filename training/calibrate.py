@@ -5,9 +5,30 @@ Vector scaling: each class's log-probability is multiplied by a slope of its own
     z_k = a_k * log(s_k) + b_k,    calibrated_k = exp(z_k) / sum_j exp(z_j),
 
 after Guo et al., *On Calibration of Modern Neural Networks* (2017); the diagonal member of the Dirichlet calibration of
-Kull et al., *Beyond temperature scaling* (2019). Slopes mend a soft vote that is too timid or too sure, biases class
-shares that have moved since the rows fitted on. The penalty pulls (a, b) towards the identity (1, 0): with few rows, or
-none of a class, the answer stays near the uncalibrated one.
+Kull et al., *Beyond temperature scaling* (2019).
+
+**What it shrinks to.** An ensemble fitted on noise is sure of it, and its slopes should then be 0: every row gets the
+class shares, which is all that is known. So the prior is centred there, at slopes of 0 and at the logarithms of the
+smoothed shares, and rows must show that the ensemble is to be trusted; when they do, the prior weighs as little as any.
+Shrinking predictions by what they proved worth on other rows is Copas, *Regression, prediction and shrinkage* (1983).
+A slope is never negative: that the ensemble was wrong more often than right in the past is no reason to believe its
+opposite. The rows are answered out of fold, as Platt, *Probabilistic outputs for support vector machines* (1999),
+advises, but forward in time (see ``split``).
+
+Judged on the demo's daily candlesticks before its last two years, nearly a fair coin: seven yearly origins (March 2004
+to 2010), all outcomes known by then fitted on, 120 trees; Brier score over the year after less that of the known base
+rate, in 1e-4:
+
+                                                        mean of 4,028 rows      worst year
+    one held-out part, prior at the identity                  +9.5                  +49
+    the same, prior at no skill                               +2.9                  +26
+    folds, prior at the identity                              -6.0                  +10
+    folds, prior at no skill                                  -6.2                  +14
+    folds, prior at no skill, learners held in                -5.1                   +7
+
+Folds do most; below them nothing can be told apart. Uncalibrated, the learners held in (see ``learners``) exceed the
+base rate by 6, the others by 37. As training really runs, with the last fifth kept to test on and so left out of the
+fit, +43.7 became +2.8, and the calibration error 0.029 for 0.055.
 
 Why these six parameters: each costs about 1 / (2 rows) of log loss when there is nothing to mend. Simulated, mean log
 loss above that of the true probabilities (20 seeds; too sure everywhere; slopes that differ between classes; nothing
@@ -36,9 +57,11 @@ FLOOR: Final = 1e-3
 """Mixed into every class before the logarithm: no training set supports a claim below it, and the logarithm of a
 probability nearer 0 would magnify what float32 rounds away past the parity tolerance."""
 SPREAD: Final = 0.5
-"""Standard deviation of the normal priors on each slope and bias."""
+"""Standard deviation of the normal prior on each slope, about 0."""
+BIAS_SPREAD: Final = 1.0
+"""The same for each class's log share where the ensemble says what it says on average."""
 _DIGITS: Final = 6
-_BOUNDS: Final = [(0.05, 4.5)] * 3 + [(-4.0, 4.0)] * 3
+_BOUNDS: Final = [(0.0, 4.5)] * 3 + [(-12.0, 12.0)] * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +74,53 @@ class Calibration:
     def apply(self, probabilities: Any, xp: Any) -> Any:
         """Calibrated float64 probabilities of [N, 3] uncalibrated ones; rows sum to 1. For NumPy and the graph."""
         slope, bias = (xp.asarray(np.asarray(values)[None, :]) for values in (self.slope, self.bias))
-        # No subtraction of the largest: z is bounded by log(FLOOR) times a slope, so exp neither overflows nor
-        # vanishes in all three.
-        weight = xp.exp(_log_smoothed(probabilities, xp) * slope + bias)
+        # No subtraction of the largest: z lies within a slope times log(FLOOR) of the bias, so exp neither overflows
+        # nor vanishes in all three.
+        weight = xp.exp(log_smoothed(probabilities, xp) * slope + bias)
         return weight / xp.sum(weight, axis=1, keepdims=True)
 
 
 IDENTITY: Final = Calibration((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
-def _log_smoothed(probabilities: Any, xp: Any) -> Any:
+def log_smoothed(probabilities: Any, xp: Any) -> Any:
+    """Logarithms of probabilities [N, 3] held above FLOOR; what slopes multiply."""
     return xp.log((probabilities + FLOOR) / (1 + 3 * FLOOR))
 
 
 def fit_calibration(probabilities: NDArray[np.float64], outcome: NDArray[np.int8]) -> Calibration:
-    """The calibration that best explains ``outcome`` [N] (0..2) given uncalibrated ``probabilities`` [N, 3].
+    """The calibration that best explains ``outcome`` [N] (0..2) given ``probabilities`` [N, 3] answered out of fold.
 
-    Maximum a posteriori by L-BFGS; with no rows, the identity. Parameters are rounded to six digits, so that the last
-    bits of an optimiser's arithmetic do not make two equal fits two different files.
+    Maximum a posteriori by L-BFGS; with no rows, every class is as likely. Parameters are rounded to six digits, so
+    that the last bits of an optimiser's arithmetic do not make two equal fits two different files.
     """
     if len(outcome) == 0:
-        return IDENTITY
-    logs = _log_smoothed(probabilities, np)
+        return Calibration((0.0,) * 3, (0.0,) * 3)
+    logs = log_smoothed(probabilities, np)
+    middle = logs.mean(axis=0)
+    # About their means, so that slopes and shares do not stand in for one another.
+    around = logs - middle
     hit = np.eye(3)[outcome]
-
-    identity = np.array([*IDENTITY.slope, *IDENTITY.bias])
+    no_skill = np.concatenate([np.zeros(3), log_shares(outcome)])
+    precision = 1 / np.repeat([SPREAD, BIAS_SPREAD], 3) ** 2
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = logs * parameters[:3] + parameters[3:]
+        z = around * parameters[:3] + parameters[3:]
         log_total = np.logaddexp.reduce(z, axis=1)
         error = np.exp(z - log_total[:, None]) - hit
-        away = parameters - identity
-        value = float(np.sum(log_total - np.sum(z * hit, axis=1)) + away @ away / (2 * SPREAD**2))
-        return value, np.concatenate([np.sum(error * logs, axis=0), error.sum(axis=0)]) + away / SPREAD**2
+        away = parameters - no_skill
+        value = float(np.sum(log_total - np.sum(z * hit, axis=1)) + away @ (away * precision) / 2)
+        return value, np.concatenate([np.sum(error * around, axis=0), error.sum(axis=0)]) + away * precision
 
-    best = minimize(loss, identity, jac=True, method="L-BFGS-B", bounds=_BOUNDS, options={"gtol": 1e-8}).x
-    rounded = tuple(round(float(value), _DIGITS) for value in best)
-    return Calibration(rounded[:3], rounded[3:])
+    best = minimize(loss, no_skill, jac=True, method="L-BFGS-B", bounds=_BOUNDS, options={"gtol": 1e-8}).x
+    slope, bias = best[:3], best[3:] - best[:3] * middle
+    return Calibration(_rounded(slope), _rounded(bias))
+
+
+def log_shares(outcome: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Logarithms of the class shares [3], one row of each class added, so that none is impossible."""
+    return np.asarray(np.log((np.bincount(outcome, minlength=3) + 1) / (len(outcome) + 3)))
+
+
+def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(float(value), _DIGITS) for value in values)

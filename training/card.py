@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +12,7 @@ import numpy as np
 from db_functions.contract import CLASSES
 from training.calibrate import FLOOR, Calibration
 from training.dataset import Dataset
-from training.evaluate import BLEND, LOG_CLIP
+from training.evaluate import BLEND, LOG_CLIP, Verdict, verdict
 from training.export import Exported
 from training.split import Split
 from training.verify import ParityReport
@@ -22,8 +23,10 @@ _METRICS: Final = {
     "roc_auc": "ROC AUC",
     "ece": "Expected calibration error",
 }
+_DAY_S: Final = 86_400
 _SYMBOLS_SHOWN: Final = 12
 _FEATURES_SHOWN: Final = 15
+_NUMBER: Final = re.compile(r"[-+]?[\d,]*(\.\d+)?%?")
 
 
 def render(
@@ -60,7 +63,7 @@ def _what(exported: Exported, models: Sequence[str], seed: int) -> str:
     members = f"soft vote of {', '.join(models)}" if len(models) > 1 else models[0]
     return (
         f"Calibrated probability that a chart pattern reaches its target before its stop: {members}, then vector "
-        f"scaling. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
+        f"scaling towards the class shares. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
         f"probability, reading {', '.join(f'`{name}`' for name in exported.inputs)}. Seed {seed}. SHA-256 "
         f"`{exported.sha256}`."
     )
@@ -88,9 +91,10 @@ def _split(dataset: Dataset, split: Split) -> str:
         rows.append([name, f"{len(part):,}", *dates, *(f"{n:,}" for n in part.class_counts().values())])
     return (
         "## Split\n\nBy time. "
-        f"{split.purged:,} rows were purged because their label window reached into the next part, and "
-        f"{split.embargoed:,} lay in the embargo of {split.embargo_s / 86_400:.1f} days after a boundary.\n\n"
-        + _table(["part", "rows", "from", "to", *CLASSES], rows)
+        f"{split.purged:,} rows were purged because their label window reached into the test, and {split.embargoed:,} "
+        f"lay in the embargo of {split.embargo_s / _DAY_S:.1f} days after its start. The rows to calibrate on are "
+        f"{len(split.folds)} folds of the rows fitted on, each answered by an ensemble fitted on what was known before "
+        "it, and purged and embargoed alike.\n\n" + _table(["part", "rows", "from", "to", *CLASSES], rows)
     )
 
 
@@ -100,12 +104,12 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         f"## Metrics on the last part\n\nThe event is a positive outcome (base rate {_percent(metrics['base_rate'])} "
         f"of {metrics['rows']:,} rows). Nothing was fitted, chosen or calibrated on these rows. In brackets 95 % "
         f"intervals from {method['resamples']:,} resamples of {method['blocks']} blocks of "
-        f"{method['block_s'] / 86_400:.1f} days. "
+        f"{method['block_s'] / _DAY_S:.1f} days. "
         f"Log loss takes probabilities within [{LOG_CLIP}, {1 - LOG_CLIP}]; calibration error has {method['ece_bins']} "
         "bins of equal mass.\n\n"
     )
     whole = _comparison(metrics, {"ml": "model", "base": "base rate alone", "ml_minus_base": "model - base rate"})
-    text += whole + "\n\n" + _verdict(metrics["ml_minus_base"]["brier"], "that of the base rate of earlier rows")
+    text += whole + "\n\n" + _verdict(metrics["ml_minus_base"]["brier"], "the base rate of earlier rows")
     if "rule" not in paired:
         return text
     columns = {
@@ -115,8 +119,11 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         "ml_minus_rule": "model - rule",
         "blend_minus_rule": "blend - rule",
     }
-    text += f"\n\nAgainst the rule, over the {paired['rows']:,} rows with a rule confidence:\n\n"
-    return text + _comparison(paired, columns) + "\n\n" + _verdict(paired["ml_minus_rule"]["brier"], "the rule's")
+    text += (
+        f"\n\nAgainst the rule, over the {paired['rows']:,} rows with a rule confidence. The blend is that of the "
+        "default weights, whatever the settings say now:\n\n"
+    )
+    return text + _comparison(paired, columns) + "\n\n" + _verdict(paired["ml_minus_rule"]["brier"], "the rule")
 
 
 def _comparison(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> str:
@@ -125,14 +132,9 @@ def _comparison(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> str:
 
 
 def _verdict(difference: Mapping[str, float | None], other: str) -> str:
-    low, high = difference["low"], difference["high"]
-    if low is None or high is None:
-        return f"**Too few rows to say whether the model's Brier score is better than {other}.**"
-    if high < 0:
-        return f"**The model's Brier score is better than {other}, beyond chance.**"
-    if low > 0:
-        return f"**The model's Brier score is worse than {other}, beyond chance: think twice before promoting it.**"
-    return f"**The difference between the model's Brier score and {other} is within chance.**"
+    said = verdict(difference["low"], difference["high"])
+    warning = ": think twice before promoting it" if said is Verdict.WORSE else ""
+    return f"**By Brier score the model {said} {other}{warning}.**"
 
 
 def _by_type(types: Mapping[str, Mapping[str, Any]]) -> str:
@@ -160,8 +162,9 @@ def _calibration(calibration: Calibration, bins: Sequence[Mapping[str, float]]) 
         for b in bins
     ]
     return (
-        f"## Calibration\n\nVector scaling of the log-probabilities: {terms}. {FLOOR:g} is mixed into each class "
-        "first.\n\n" + _table(["predicted P(positive)", "rows", "mean", "observed"], rows)
+        f"## Calibration\n\nVector scaling of the log-probabilities, on answers out of fold: {terms}. {FLOOR:g} is "
+        "mixed into each class first. Slopes of 0 mean that the ensemble showed no skill there, and that the share of "
+        "each class is all that is answered.\n\n" + _table(["predicted P(positive)", "rows", "mean", "observed"], rows)
     )
 
 
@@ -198,8 +201,18 @@ def _parity(parity: ParityReport) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """Padded, so that it reads well in a terminal too; columns of numbers stand to the right."""
+    widths = [max(3, *(len(line[column]) for line in (header, *rows))) for column in range(len(header))]
+    numeric = [bool(rows) and all(_NUMBER.fullmatch(line[column]) for line in rows) for column in range(len(header))]
+    rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, numeric, strict=True)]
+    padded = [
+        [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        for line in (header, *rows)
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (padded[0], rule, *padded[1:]))
 
 
 def _interval(entry: Mapping[str, float | None]) -> str:

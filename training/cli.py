@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from db_functions.errors import ScoringError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # The training stack takes seconds to import, so each command imports what it needs.
 LEARNER_NAMES = ("random_forest", "logistic", "gradient_boosting")
 APPLICATION_NAME = "pattern-scoring training"
+_METRICS: Final = ("Brier", "log loss", "ROC AUC", "calibration error")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,10 +85,12 @@ def _train(options: argparse.Namespace) -> int:
     from db_functions.database import connect
     from training.load import load_labelled
     from training.pipeline import train
+    from training.progress import Stages
     from training.registry import promote, register
 
     progress = not options.quiet
-    with connect(application_name=APPLICATION_NAME) as connection:
+    with connect(application_name=APPLICATION_NAME) as connection, Stages(1, shown=progress) as stage:
+        stage("load")
         dataset = load_labelled(connection, since=options.since, until=options.until, progress=progress)
     # Not held open meanwhile: fitting may take minutes.
     artifact = train(dataset, options.models, seed=options.seed, version=options.version, progress=progress)
@@ -95,7 +98,7 @@ def _train(options: argparse.Namespace) -> int:
         _write(options.output, artifact.onnx)
     with connect(application_name=APPLICATION_NAME) as connection:
         register(connection, artifact)
-        print(_summary(artifact))
+        print(summary(artifact))
         if options.promote:
             promote(connection, artifact.version, "trained with --promote")
             print(f"promoted {artifact.version}: it is the champion now")
@@ -144,12 +147,29 @@ def _list(_: argparse.Namespace) -> int:
     if not models:
         print("no model is registered yet; `python -m training train` makes one", file=sys.stderr)
         return 0
-    rows = [[_text(value) for value in model.values()] for model in models]
-    header = list(models[0])
-    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
-    for line in (header, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print("\n".join(_aligned([list(_LISTED), *([show(model) for show in _LISTED.values()] for model in models)])))
     return 0
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Lines of ``rows`` as columns, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
+
+
+_PARITY: Final = {None: "unchecked", True: "passed", False: "FAILED"}
+
+_LISTED: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
+    "version": lambda model: model["version"],
+    "state": lambda model: model["state"],
+    "parity": lambda model: _PARITY[model["parity"]],
+    "Brier": lambda model: _number(model["brier"]),
+    "of the rule": lambda model: _number(model["rule_brier"]),
+    "algorithm": lambda model: model["algorithm"],
+    "size": lambda model: f"{model['bytes'] / 2**20:.1f} MB",
+    "registered": lambda model: f"{_moment(model['created_at'])} by {model['created_by']}",
+}
+"""Each column of the list, and how a model fills it."""
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -161,29 +181,55 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(model, default=str, indent=2))
     else:
-        print(model.get("model_card") or f"{options.version} has no model card; see --json")
+        print(model.get("model_card") or f"# Model `{options.version}`\n\nIt has no model card.\n")
+        print(_standing(model))
     return 0
 
 
-def _summary(artifact: Artifact) -> str:
+def _standing(model: dict[str, Any]) -> str:
+    """What the registry knows beyond the card, in its style."""
+    lines = ["## In the registry", "", f"- Registered {_moment(model['created_at'])} by {model['created_by']}"]
+    if model["retired_at"] is not None:
+        lines.append(f"- Retired {_moment(model['retired_at'])}: {model['retired_reason']}")
+    lines += [
+        f"- Parity {_PARITY[check['passed']]} on {_moment(datetime.fromisoformat(check['at']))}: off by at most "
+        f"{check['max_abs_diff']:.1e} over {check['rows']:,} rows, {check['runtime']}"
+        for check in model["parity_checks"] or []
+    ]
+    return "\n".join(lines)
+
+
+def summary(artifact: Artifact) -> str:
     """What a person wants to know when training ends."""
     first = (
         f"registered {artifact.version}: {len(artifact.onnx) / 2**20:.1f} MB, {len(artifact.feature_names)} features, "
         f"differs from scikit-learn by at most {artifact.parity.max_abs_diff:.1e} over {artifact.parity.rows:,} rows"
     )
-    lines = [first]
-    for metrics, shown, which in (
-        (artifact.metrics, ("ml", "base", "ml_minus_base"), "rows"),
-        (artifact.metrics["with_rule"], ("ml", "rule", "blend", "ml_minus_rule"), "rows with a rule confidence"),
-    ):
-        if shown[1] in metrics:
-            lines.append(f"on the last {metrics['rows']:,} {which}:")
-            lines += [f"  {name.replace('_minus_', ' - '):<9}  {_figures(metrics[name])}" for name in shown]
+    whole, paired = artifact.metrics, artifact.metrics["with_rule"]
+    if paired["rows"] == whole["rows"]:
+        return "\n".join([first, *_judged(whole | paired, ("base", "rule"), "rows")])
+    lines = [first, *_judged(whole, ("base",), "rows")]
+    if "rule" in paired:
+        lines += _judged(paired, ("rule",), "rows with a rule confidence")
     return "\n".join(lines)
 
 
-def _figures(metrics: dict[str, dict[str, float | None]]) -> str:
-    return ", ".join(f"{name} {_figure(entry)}" for name, entry in metrics.items())
+_TITLES: Final = {"ml": "ML confidence", "base": "base rate", "rule": "rule", "blend": "blend 0.6/0.4"}
+
+
+def _judged(metrics: dict[str, Any], baselines: Sequence[str], which: str) -> list[str]:
+    """A table of metrics, by how much ML exceeds each baseline, and what those intervals allow to say."""
+    from training.evaluate import verdict
+
+    rows = [[title, *map(_figure, metrics[name].values())] for name, title in _TITLES.items() if name in metrics]
+    said = []
+    for name in baselines:
+        difference = metrics[f"ml_minus_{name}"]
+        rows.append([f"ML - {_TITLES[name]}", *map(_figure, difference.values())])
+        claim = verdict(difference["brier"]["low"], difference["brier"]["high"])
+        said.append(f"By Brier score the ML confidence {claim} the {_TITLES[name]}.")
+    header = f"On the last {metrics['rows']:,} {which}, with 95 % intervals (lower is better, but for AUC):"
+    return ["", header, *_aligned([["", *_METRICS], *rows]), *said]
 
 
 def _figure(entry: dict[str, float | None]) -> str:
@@ -192,12 +238,12 @@ def _figure(entry: dict[str, float | None]) -> str:
     return f"{entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]"
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    return f"{value:.5f}" if isinstance(value, float) else str(value)
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -8,7 +8,9 @@ left out of every comparison with the rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +25,7 @@ LOG_CLIP: Final = 1e-3
 ECE_BINS: Final = 10
 RESAMPLES: Final = 1_000
 BLEND: Final = (0.6, 0.4)
-"""Default weights of model and rule."""
+"""Default weights of model and rule. Fixed, so that figures of two models compare whatever the settings said."""
 MIN_ROWS_BY_TYPE: Final = 30
 _LEAST_BLOCKS: Final = 20
 _DAY_S: Final = 86_400
@@ -32,6 +34,24 @@ _INTERVAL: Final = (0.025, 0.975)
 
 _Metric = Callable[[Floats], Floats]
 """Takes weights [B, N] and answers one figure for each of the B resamples."""
+
+
+class Verdict(StrEnum):
+    """What the interval of a difference allows to say, where less is better."""
+
+    BETTER = "is better than"
+    WORSE = "is worse than"
+    EQUAL = "cannot be told apart from"
+    UNKNOWN = "had too few rows to be compared with"
+
+
+def verdict(low: float | None, high: float | None) -> Verdict:
+    """The claim that a difference with this interval supports; None or NaN where there is no interval."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return Verdict.UNKNOWN
+    if high < 0:
+        return Verdict.BETTER
+    return Verdict.WORSE if low > 0 else Verdict.EQUAL
 
 
 def evaluate(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import numpy as np
-from tqdm import tqdm
 
 from db_functions.contract import CLASSES
 from db_functions.database import Connection
@@ -13,6 +12,7 @@ from db_functions.errors import SchemaMissing, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.queries import query
 from training.dataset import Dataset
+from training.progress import bar
 
 _CHUNK = 1_000
 _OUTCOMES = {name: index for index, name in enumerate(CLASSES)}
@@ -39,7 +39,7 @@ def load_labelled(
     gatherer = Gatherer(history_ttl_s=float("inf"))
     parts: list[Gathered] = []
     chunks = range(0, len(patterns), _CHUNK)
-    for start in tqdm(chunks, desc="load", unit="chunk", leave=False, disable=not progress):
+    for start in bar(chunks, shown=progress, desc="load", unit="chunk"):
         chunk = patterns[start : start + _CHUNK]
         parts.append(gatherer.gather(connection, chunk, benchmark=benchmark, history_lag_us=lag_us))
     connection.commit()

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from db_functions.contract import CONTRACT_VERSION
 from training import card, learners
@@ -22,10 +21,11 @@ from training.dataset import Dataset
 from training.errors import TooFewRows
 from training.evaluate import evaluate
 from training.export import FittedModel, export, to_float32
+from training.progress import Stages, bar
 from training.split import Split, split_by_time
 from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows
 
-FEWEST: Final = {"fit": (200, 20), "calibrate": (50, 10), "test": (50, 10)}
+FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "calibrate": (50, 10), "test": (50, 10)}
 """Rows that each part needs in all, and of positive and of other outcomes."""
 IMPORTANCE_ROWS: Final = 1_000
 _FEATURE_CHUNK: Final = 2_000
@@ -71,14 +71,14 @@ def train(
     learners.check_names(models)
     split = split_by_time(dataset, embargo_s=embargo_s)
     require_enough(dataset, split)
-    with _Stages(progress) as stage:
+    with Stages(5, shown=progress) as stage:
         stage("features")
         features = compute_features(dataset, progress=progress)
         stage("fit")
-        model = _fit(dataset, features, split, models, seed, size)
+        model = _fit(dataset, features, split, models, seed, size, progress)
         stage("evaluate")
         test = split.test
-        known = dataset.positive[np.concatenate([split.fit, split.calibrate])].mean()
+        known = dataset.positive[split.fit].mean()
         held_out = model.answer_from(features[test])["ml_confidence"]
         metrics = evaluate(held_out, dataset.take(test), known_rate=float(known), seed=seed)
         importances = permutation_importances(
@@ -120,44 +120,37 @@ def train(
     )
 
 
-class _Stages:
-    """A progress bar that is told the name of each stage as it begins."""
-
-    def __init__(self, shown: bool) -> None:
-        self._bar = tqdm(total=5, desc="train", unit="stage", disable=not shown)
-        self._begun = False
-
-    def __enter__(self) -> _Stages:
-        return self
-
-    def __call__(self, name: str) -> None:
-        self._bar.update(int(self._begun))
-        self._bar.set_postfix_str(name)
-        self._begun = True
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._bar.update(int(kind is None))
-        self._bar.close()
-
-
 def _fit(
-    dataset: Dataset, features: NDArray[np.float64], split: Split, models: Sequence[str], seed: int, size: float
+    dataset: Dataset,
+    features: NDArray[np.float64],
+    split: Split,
+    models: Sequence[str],
+    seed: int,
+    size: float,
+    progress: bool,
 ) -> FittedModel:
-    fit, calibrate = split.fit, split.calibrate
-    ensemble = learners.fit_ensemble(features[fit], dataset.outcome[fit], models, seed=seed, size=size)
-    uncalibrated = ensemble.probabilities(features[calibrate])
-    return FittedModel(ensemble, fit_calibration(uncalibrated, dataset.outcome[calibrate]))
+    """Calibrate on what ensembles fitted before each fold answer to it; fit the one that is kept on every known row."""
+
+    def ensemble(rows: NDArray[np.intp]) -> learners.FittedEnsemble:
+        return learners.fit_ensemble(features[rows], dataset.outcome[rows], models, seed=seed, size=size)
+
+    answers = [
+        ensemble(fold.fit).probabilities(features[fold.calibrate])
+        for fold in bar(split.folds, shown=progress, desc="folds", unit="fold")
+    ]
+    calibration = fit_calibration(np.concatenate(answers), dataset.outcome[split.calibrate])
+    return FittedModel(ensemble(split.fit), calibration)
 
 
 def _baseline(model: FittedModel, features: NDArray[np.float64], split: Split) -> dict[str, Any]:
-    unseen = model.answer_from(features[np.concatenate([split.calibrate, split.test])])["ml_confidence"]
+    unseen = model.answer_from(features[split.test])["ml_confidence"]
     return drift_baseline(to_float32(features[split.fit]), feature_code.FEATURE_NAMES, unseen)
 
 
 def compute_features(dataset: Dataset, *, progress: bool = False) -> NDArray[np.float64]:
     """Features [N, F], computed in chunks that bound memory."""
     starts = range(0, len(dataset), _FEATURE_CHUNK)
-    chunks = tqdm(starts, desc="features", unit="chunk", leave=False, disable=not progress)
+    chunks = bar(starts, shown=progress, desc="features", unit="chunk")
     return np.concatenate(
         [feature_code.compute(dataset.take(slice(start, start + _FEATURE_CHUNK)).inputs, np) for start in chunks]
     )
@@ -200,7 +193,7 @@ def permutation_importances(
     base = brier(matrix)
     names = feature_code.FEATURE_NAMES
     rises = {}
-    for column, name in enumerate(tqdm(names, desc="importances", unit="feature", leave=False, disable=not progress)):
+    for column, name in enumerate(bar(names, shown=progress, desc="importances", unit="feature")):
         shuffled = matrix.copy()
         shuffled[:, column] = rng.permutation(shuffled[:, column])
         rises[name] = brier(shuffled) - base

@@ -1,9 +1,14 @@
-"""Parting rows by time: fit, calibrate, test, with no label window across a boundary.
+"""Parting rows by time: a last part to test on, and before it folds to calibrate on, no label window across a boundary.
 
 A row learns from everything up to ``outcome_at``, so one whose window [detected_at, outcome_at] reaches into the next
 part would show that part's future: it is purged. An embargo after each boundary drops the rows that are most alike to
 those just before it (their bar windows overlap almost wholly). Both are the remedies of López de Prado, *Advances in
 Financial Machine Learning* (2018), chapter 7.
+
+Calibration needs answers to rows that the answering ensemble was not fitted on. One held-out part gives few of them, of
+one period, and keeps the newest rows from the fit. Folds of growing length give more: an ensemble fitted on all rows
+before a fold answers the fold, then the next one is fitted with the fold as well. The ensemble that is kept is fitted
+on every row before the test.
 """
 
 from __future__ import annotations
@@ -16,49 +21,79 @@ from numpy.typing import NDArray
 
 from training.dataset import Dataset
 
-SHARES: Final = (0.6, 0.2, 0.2)
+TEST_SHARE: Final = 0.2
+FOLD_SHARES: Final = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
+"""Where each fold begins, as a share of the rows before the test."""
 EMBARGO_SHARE: Final = 0.01
 """Of the whole time span, dropped after each boundary when no length is given."""
+
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Rows of a later time, and the rows to fit on whose outcomes were all known before it."""
+
+    fit: Index
+    calibrate: Index
+    boundary: int
+    """Unix seconds; ``calibrate`` takes rows from there on, the embargo later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row indexes of each part, in time order, and why the other rows are in none."""
+    """Row indexes of each part, in time order, and why the other rows are in none.
 
-    fit: NDArray[np.intp]
-    calibrate: NDArray[np.intp]
-    test: NDArray[np.intp]
-    boundaries: tuple[int, int]
-    """Unix seconds; a part takes rows from its boundary on, the embargo later."""
+    ``fit`` and ``test`` do not meet; the folds part ``fit`` anew.
+    """
+
+    folds: tuple[Fold, ...]
+    fit: Index
+    test: Index
+    boundary: int
+    """Unix seconds; ``test`` takes rows from there on, the embargo later."""
     embargo_s: int
     purged: int
     embargoed: int
 
-    def parts(self) -> dict[str, NDArray[np.intp]]:
-        return {"fit": self.fit, "calibrate": self.calibrate, "test": self.test}
+    @property
+    def calibrate(self) -> Index:
+        """The rows of all folds, each answered by an ensemble fitted before it."""
+        return np.concatenate([fold.calibrate for fold in self.folds])
+
+    def parts(self) -> dict[str, Index]:
+        """What is fitted on, at first and at last, calibrated on and tested on."""
+        return {"first fold": self.folds[0].fit, "fit": self.fit, "calibrate": self.calibrate, "test": self.test}
 
 
-def split_by_time(
-    dataset: Dataset, *, shares: tuple[float, float, float] = SHARES, embargo_s: int | None = None
-) -> Split:
-    """Cut at the times that leave about ``shares`` of the rows in each part.
+def split_by_time(dataset: Dataset, *, test_share: float = TEST_SHARE, embargo_s: int | None = None) -> Split:
+    """Cut at the time that leaves about ``test_share`` of the rows to test on, and those before it into folds.
 
     Rows of one instant always stay together. ``embargo_s`` None means ``EMBARGO_SHARE`` of the time span. A part may
     come out empty; whoever needs rows there says so.
     """
-    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-        raise ValueError(f"the three shares must be positive and sum to 1, not {shares}")
-    rows, start, end = len(dataset), dataset.detected_at, dataset.outcome_at
-    if rows == 0:
-        nothing = np.empty(0, np.intp)
-        return Split(nothing, nothing, nothing, (0, 0), embargo_s or 0, 0, 0)
+    if not 0 < test_share < 1:
+        raise ValueError(f"the share of the test must lie between 0 and 1, not at {test_share}")
+    start, end = dataset.detected_at, dataset.outcome_at
     if embargo_s is None:
-        embargo_s = round(EMBARGO_SHARE * int(start[-1] - start[0]))
-    first, second = (int(start[min(rows - 1, round(rows * share))]) for share in np.cumsum(shares)[:2])
-    part = (start >= first).astype(np.int8) + (start >= second)
-    limit = np.array([first, second, np.iinfo(np.int64).max])[part]
-    opening = np.array([np.iinfo(np.int64).min, first + embargo_s, second + embargo_s])[part]
-    purged, embargoed = end >= limit, start < opening
-    kept = ~purged & ~embargoed
-    fit, calibrate, test = (np.flatnonzero(kept & (part == number)) for number in range(3))
-    return Split(fit, calibrate, test, (first, second), embargo_s, int(purged.sum()), int((embargoed & ~purged).sum()))
+        embargo_s = round(EMBARGO_SHARE * int(start[-1] - start[0])) if len(dataset) else 0
+    boundary = _moment(start, 1 - test_share)
+    before = start < boundary
+    fit = np.flatnonzero(before & (end < boundary))
+    test = np.flatnonzero(start >= boundary + embargo_s)
+    openings = [_moment(start[fit], share) for share in FOLD_SHARES]
+    folds = tuple(
+        Fold(
+            fit[end[fit] < opening],
+            fit[(start[fit] >= opening + embargo_s) & (start[fit] < closing)],
+            opening,
+        )
+        for opening, closing in zip(openings, [*openings[1:], boundary], strict=True)
+    )
+    purged = int(before.sum()) - len(fit)
+    return Split(folds, fit, test, boundary, embargo_s, purged, len(dataset) - int(before.sum()) - len(test))
+
+
+def _moment(start: NDArray[np.int64], share: float) -> int:
+    """The time before which about ``share`` of the rows lie; 0 without rows."""
+    return int(start[min(len(start) - 1, round(len(start) * share))]) if len(start) else 0

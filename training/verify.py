@@ -12,13 +12,13 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from db_functions.contract import PARITY_TOLERANCE, Arrays
 from db_functions.golden import Golden, largest_difference
 from training.dataset import Dataset
 from training.errors import ParityFailed
 from training.export import FittedModel
+from training.progress import bar
 
 GATE_ROWS: Final = 5_000
 GOLDEN_ROWS: Final = 64
@@ -90,7 +90,7 @@ def check_parity(
     names = [item.name for item in session.get_outputs()]
     sizes = tuple(sorted({min(max(1, size), len(golden)) for size in batch_sizes or (1, WORKER_BATCH, len(golden))}))
     worst, worst_output = 0.0, ""
-    with tqdm(total=len(golden) * len(sizes), desc="parity", unit="row", disable=not progress) as bar:
+    with bar(total=len(golden) * len(sizes), shown=progress, desc="parity", unit="row") as done:
         for size in sizes:
             for start, inputs, expected in _batches(golden, wanted, size):
                 given = dict(zip(names, session.run(names, inputs), strict=True))
@@ -103,7 +103,7 @@ def check_parity(
                     )
                 if found.amount > worst:
                     worst, worst_output = found.amount, found.output
-                bar.update(len(next(iter(expected.values()))))
+                done.update(len(next(iter(expected.values()))))
     return ParityReport(worst, worst_output, len(golden), sizes, tolerance)
 
 
