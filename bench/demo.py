@@ -214,8 +214,6 @@ def _environment(url: str) -> dict[str, str]:
     """This process's environment with the demo's database, and none of the settings that a worker takes at start."""
     ours = {"ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    if not sys.stderr.isatty():
-        kept.setdefault("TQDM_MININTERVAL", "10")  # a log has no use for ten lines a second
     return {**kept, "DATABASE_URL": url}
 
 

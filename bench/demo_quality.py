@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from training.evaluate import mass_bins, metrics_of
+from training.evaluate import Verdict, mass_bins, metrics_of, verdict
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +32,9 @@ _BLOCK_S: Final = 30 * 86_400
 _RESAMPLES: Final = 2_000
 _SEED: Final = 7
 _BINS: Final = 5
+_STYLES: Final = {Verdict.BETTER: "bold green", Verdict.WORSE: "bold red"} | dict.fromkeys(
+    (Verdict.EQUAL, Verdict.UNKNOWN), "bold"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +142,9 @@ def verdicts(comparison: Comparison) -> Iterator[str]:
     yield "By Brier score, with the difference and its 95 % interval:"
     for one, other in ((ML, RULE), (ML, BASE), (EFFECTIVE, RULE), (BLEND, CONTROL)):
         difference = comparison.figure(one, "brier", minus=other)
-        if difference.high < 0:
-            said = "is [bold green]better[/] than"
-        elif difference.low > 0:
-            said = "is [bold red]worse[/] than"
-        else:
-            said = "[bold]cannot be told apart[/] from"
-        yield (
-            f"  {one} {said} {other} [dim]({difference.value:+.4f}, {difference.low:+.4f} to {difference.high:+.4f})[/]"
-        )
+        said = verdict(difference.low, difference.high)
+        interval = f"({difference.value:+.4f}, {difference.low:+.4f} to {difference.high:+.4f})"
+        yield f"  {one} [{_STYLES[said]}]{said}[/] {other} [dim]{interval}[/]"
     yield "A rule spread too wide gains by any blending; only the last of these says what the model itself adds."
     if comparison.figure(ML, "brier", minus=BASE).low > 0:
         yield "On these rows the model is surer than it has reason to be: always saying the base rate would beat it."
