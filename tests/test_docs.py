@@ -143,7 +143,7 @@ def run_sql(connection: Connection, text: str) -> str:
     if not names or names == ["set"]:
         return ""
     lines = [names, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
+    widths = [max(len(part) for row in lines for part in row[column].split("\n")) for column in range(len(names))]
     printed = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     printed.insert(1, "-+-".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in printed)
