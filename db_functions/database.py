@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 import warnings
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,14 +67,50 @@ def embedded_url(directory: Path) -> str:
     return url
 
 
-def connect(url: str | None = None, *, application_name: str, autocommit: bool = False) -> Connection:
+class _Answered(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is closed, and raises, when the server leaves it without an answer for too long.
+
+    Keepalive sees only the next hop: a proxy that forwards nothing any more keeps the connection alive for ever.
+    """
+
+    answer_timeout_s: float | None = None
+
+    def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
+        if self.answer_timeout_s is None:
+            return super().wait(gen, *args, **options)
+        return super().wait(self._bounded(gen, self.answer_timeout_s), *args, **options)
+
+    def _bounded(self, gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+        end = time.monotonic() + seconds
+        try:
+            wanted = next(gen)
+            while True:
+                # Nothing ready is what psycopg says a few times a second while it waits.
+                ready = yield wanted
+                if not ready and time.monotonic() > end:
+                    break
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            return done.value
+        self.close()
+        raise psycopg.OperationalError(f"no answer from the server for {seconds:g} s")
+
+
+def connect(
+    url: str | None = None,
+    *,
+    application_name: str,
+    autocommit: bool = False,
+    answer_timeout_s: float | None = None,
+) -> Connection:
     """Connect to ``url``, or to the database of :func:`database_url`.
 
-    Raises DatabaseUnavailable, its cause chained, when the server cannot be reached or refuses.
+    With ``answer_timeout_s`` a statement that gets no answer for so long raises OperationalError and closes the
+    connection. Raises DatabaseUnavailable, its cause chained, when the server cannot be reached or refuses.
     """
     url = url or database_url()
     try:
-        return psycopg.connect(
+        connection = _Answered.connect(
             url,
             application_name=application_name,
             autocommit=autocommit,
@@ -86,3 +124,5 @@ def connect(url: str | None = None, *, application_name: str, autocommit: bool =
         )
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"cannot connect to the database: {str(error).strip()}") from error
+    connection.answer_timeout_s = answer_timeout_s
+    return connection

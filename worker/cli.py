@@ -44,10 +44,18 @@ def _run(options: argparse.Namespace) -> int:
     with signals.installed():
         if options.processes > 1:
             arguments = ["--poll-interval", str(options.poll_interval), "--max-memory", str(options.max_memory)]
+            arguments += ["--answer-timeout", str(options.answer_timeout)]
             arguments += ["--verbose"] if options.verbose else []
             return supervise(options.processes, arguments, signals, dict(os.environ))
         limit_memory()
-        too_heavy = run(Options(options.poll_interval, max_resident_bytes=options.max_memory * 2**20), signals)
+        too_heavy = run(
+            Options(
+                options.poll_interval,
+                max_resident_bytes=options.max_memory * 2**20,
+                answer_timeout_s=options.answer_timeout,
+            ),
+            signals,
+        )
     if too_heavy:
         # The same process, so that whoever supervises it notices nothing.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own program
@@ -123,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         metavar="SECONDS",
         help="look at the queue at least this often (default 1)",
+    )
+    command.add_argument(
+        "--answer-timeout",
+        type=_seconds,
+        default=75.0,
+        metavar="SECONDS",
+        help="connect anew when the server does not answer for so long (default 75)",
     )
     command.add_argument(
         "--max-memory",

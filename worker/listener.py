@@ -25,8 +25,11 @@ class Listener:
     def __init__(self, connection: Connection, signals: Signals) -> None:
         self.connection = connection
         self._signals = signals
-        for channel in CHANNELS:
-            connection.execute(f"listen {channel}")
+        self.renew()
+
+    def renew(self) -> None:
+        """Listen, again if need be: finds a connection dead that only looks alive, and mends a LISTEN that was lost."""
+        self.connection.execute("; ".join(f"listen {channel}" for channel in CHANNELS))
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken; True when the doorbell rang. Raises OperationalError when the connection is lost."""

@@ -39,6 +39,8 @@ class Options:
     batch: int = BATCH
     max_resident_bytes: int = 2 * 2**30
     """A worker that has grown beyond this stops after its batch, for its caller to start afresh."""
+    answer_timeout_s: float = 75.0
+    """A connection on which the server does not answer for this long is lost; the server itself gives up after 60 s."""
     give_up_after_s: float | None = None
     """End with the error after this long without a database; None: try for ever."""
 
@@ -169,6 +171,7 @@ class _Worker:
             self._beat_at = now
             self._engine.refresh_model()
             self._heartbeat(stopping=False)
+            self._listener.renew()
             self._weigh()
         if now - self._upkeep_at >= _UPKEEP_S:
             self._upkeep_at = now
@@ -202,10 +205,10 @@ class _Worker:
     def _connections(self) -> tuple[Listener, Connection]:
         # Listen before the first drain: a row that comes in between rings, and is drained twice at worst.
         with ExitStack() as undo:
-            listening = connect(self._url, application_name="pattern-scoring listener", autocommit=True)
+            listening = self._connect("pattern-scoring listener")
             undo.callback(listening.close)
             listener = Listener(listening, self._signals)
-            work = connect(self._url, application_name="pattern-scoring worker", autocommit=True)
+            work = self._connect("pattern-scoring worker")
             undo.callback(work.close)
             if pooled(work) and not listener.hears(work):
                 logger.warning(
@@ -215,6 +218,11 @@ class _Worker:
                 )
             undo.pop_all()
         return listener, work
+
+    def _connect(self, name: str) -> Connection:
+        return connect(
+            self._url, application_name=name, autocommit=True, answer_timeout_s=self._options.answer_timeout_s
+        )
 
     def _close_connections(self) -> None:
         for connection in (self._engine.connection, self._listener.connection):
