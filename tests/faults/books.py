@@ -1,0 +1,90 @@
+"""The books: what writers were promised against what the database holds, to the row."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from db_functions.database import Connection
+from tests.faults.writers import Promises
+
+_CHECKS = {
+    "committed rows that are gone": "expected e where not exists (select from pattern_events p where p.id = e.id)",
+    "rows that nobody committed": "pattern_events p where not exists (select from expected e where e.id = p.id)",
+    "rows still pending": "pattern_events where coalesce(ml_metadata ->> 'reason', 'pending') = 'pending'",
+    "rows left in the queue": "ml.queue",
+    "rows scored more than once": "(select from ml.predictions group by pattern_id having count(*) > 1) twice",
+    "good rows without a prediction": (
+        "expected e where fate = 'scored' and not exists (select from ml.predictions p where p.pattern_id = e.id)"
+    ),
+    "predictions of rows that have none": (
+        "ml.predictions p where not exists (select from expected e where e.id = p.pattern_id and fate = 'scored')"
+    ),
+    "good rows without a score": "expected join pattern_events using (id) where fate = 'scored' and scored_at is null",
+    "rows with another reason than theirs": (
+        "expected join pattern_events using (id) "
+        "where fate <> 'scored' and fate is distinct from ml_metadata ->> 'reason'"
+    ),
+    "good rows in ml.failures": (
+        "ml.failures f where not exists (select from expected e where e.id = f.pattern_id and fate = 'failed')"
+    ),
+    "poison rows not once in ml.failures": (
+        "(select from expected e left join ml.failures f on f.pattern_id = e.id where fate = 'failed' "
+        "group by e.id having count(f.id) <> 1) odd"
+    ),
+    "scores by another than the champion": "ml.predictions where role <> 'champion'",
+}
+
+
+def balance(connection: Connection, promises: Promises) -> tuple[dict[str, int], list[str]]:
+    """Counts by name, and what is off. Commits in doubt are settled first: all rows of each are there, or none."""
+    wrong = []
+    there = {row[0] for row in connection.execute("select id from pattern_events").fetchall()}
+    expected = dict(promises.committed)
+    taken = 0
+    for transaction in promises.doubtful:
+        found = transaction.keys() & there
+        if found and len(found) < len(transaction):
+            wrong.append(f"half a transaction: {len(found)} of {len(transaction)} rows")
+        if found:
+            taken += 1
+            expected |= transaction
+    _load(connection, expected)
+    counts = {
+        "rows committed": len(expected),
+        "rows rolled back": len(promises.rolled_back),
+        "commits in doubt": len(promises.doubtful),
+        "of these done": taken,
+        "predictions": _count(connection, "ml.predictions"),
+        "fallbacks": _count(connection, "pattern_events where scored_at is null"),
+        "dead letters": _count(connection, "ml.failures"),
+    }
+    for name, what in _CHECKS.items():
+        if (number := _count(connection, what)) != 0:
+            wrong.append(f"{number} {name}")
+    if counts["predictions"] + counts["fallbacks"] != counts["rows committed"]:
+        wrong.append("predictions and fallbacks do not add up to the rows committed")
+    return counts, wrong
+
+
+def latencies_ms(connection: Connection) -> dict[str, float]:
+    """From enqueueing (in the writer's statement, so a commit held back counts) to the score."""
+    row = connection.execute(
+        "select coalesce(percentile_cont(array[0.5, 0.95, 0.99, 1]) within group (order by prediction_latency_ms), "
+        "'{0,0,0,0}') from pattern_events where scored_at is not null"
+    ).fetchone()
+    assert row is not None
+    return dict(zip(("p50", "p95", "p99", "max"), row[0], strict=True))
+
+
+def _load(connection: Connection, expected: dict[UUID, str]) -> None:
+    connection.execute("create temporary table expected (id uuid primary key, fate text not null)")
+    with connection.cursor().copy("copy expected from stdin") as copy:
+        for key, fate in expected.items():
+            copy.write_row((key, fate))
+    connection.execute("analyze expected")
+
+
+def _count(connection: Connection, what: str) -> int:
+    row = connection.execute(f"select count(*) from {what}").fetchone()
+    assert row is not None
+    return int(row[0])

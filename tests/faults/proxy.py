@@ -1,0 +1,143 @@
+"""A bad network: a proxy on loopback, before the server's Unix socket, that does to connections what networks do."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import select
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+FAULTS = ("stall", "reset", "half_open", "blackhole", "cut")
+_RESET = struct.pack("ii", 1, 0)
+_LISTEN, _DEAF = b"listen ml_queue", b"unlisten *;    "
+assert len(_LISTEN) == len(_DEAF)
+
+
+class Proxy:
+    """Forwards ``127.0.0.1:port`` to the socket at ``target``.
+
+    ``deaf``: LISTEN on the queue's channel becomes UNLISTEN on the way, so that connections live and hear nothing.
+    """
+
+    def __init__(self, target: Path, *, deaf: bool = False) -> None:
+        self.deaf = deaf
+        self.done: Counter[str] = Counter()
+        self._target = str(target)
+        self._links: set[_Link] = set()
+        self._lock = threading.Lock()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    def hurt(self, rng: random.Random, fault: str | None = None) -> str | None:
+        """Do something to one connection; what, or None when there is none."""
+        with self._lock:
+            links = [link for link in self._links if link.fault is None]
+        if not links:
+            return None
+        fault = fault or rng.choice(FAULTS)
+        rng.choice(links).suffer(fault, rng.uniform(0.2, 2.0))
+        self.done[fault] += 1
+        return fault
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        with self._lock:
+            links = list(self._links)
+        for link in links:
+            link.suffer("reset", 0)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            upstream = socket.socket(socket.AF_UNIX)
+            try:
+                upstream.connect(self._target)
+            except OSError:
+                client.close()
+                upstream.close()
+                continue
+            link = _Link(self, client, upstream)
+            with self._lock:
+                self._links.add(link)
+            threading.Thread(target=self._serve, args=(link,), name="link", daemon=True).start()
+
+    def _serve(self, link: _Link) -> None:
+        try:
+            link.pump()
+        except OSError:
+            pass
+        finally:
+            link.close()
+            with self._lock:
+                self._links.discard(link)
+
+
+class _Link:
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy, self._client, self._server = proxy, client, server
+        self.fault: str | None = None
+        self._until = 0.0
+
+    def suffer(self, fault: str, seconds: float) -> None:
+        """From the next look on."""
+        self._until = time.monotonic() + seconds
+        self.fault = fault
+
+    def pump(self) -> None:
+        """Until one end closes, or what is suffered ends it."""
+        while not self._ended():
+            ready, _, _ = select.select([self._client, self._server], [], [], 0.05)
+            if not all(self._forward(end) for end in ready):
+                return
+
+    def _ended(self) -> bool:
+        """Suffer what is due; whether that was the end."""
+        if self.fault == "stall":
+            time.sleep(max(0.0, self._until - time.monotonic()))
+            self.fault = None
+        elif self.fault == "reset":
+            for end in (self._client, self._server):
+                with contextlib.suppress(OSError):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            return True
+        elif self.fault in ("half_open", "blackhole"):
+            if self.fault == "half_open":
+                self._server.close()
+            self._swallow()
+            return True
+        return False
+
+    def _forward(self, end: socket.socket) -> bool:
+        data = end.recv(65_536)
+        if not data:
+            return False
+        if self._proxy.deaf and end is self._client:
+            data = data.replace(_LISTEN, _DEAF)
+        other = self._server if end is self._client else self._client
+        if self.fault == "cut":
+            other.sendall(data[: len(data) // 2])
+            return False
+        other.sendall(data)
+        return True
+
+    def _swallow(self) -> None:
+        """To the worker the connection lives, and nobody answers; until it goes itself."""
+        while self.fault != "reset":
+            ready, _, _ = select.select([self._client], [], [], 0.05)
+            if ready and not self._client.recv(65_536):
+                return
+
+    def close(self) -> None:
+        for end in (self._client, self._server):
+            end.close()
