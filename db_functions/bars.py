@@ -5,6 +5,7 @@ Times here are int64 microseconds since 1970-01-01 UTC.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ _BEFORE = WINDOW + 1
 """A window, and the one bar before it that alignment with the benchmark needs."""
 _AHEAD = 4096
 """Bars fetched beyond the first moment asked for, at most, in one go."""
+_LOG_KEPT_S = 86_400.0
+"""Entries of the log are kept longer than this: who has not looked for so long may have missed some."""
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 
 _COPY_HEADER = 19
@@ -82,10 +85,15 @@ class BarStore:
         self._max_bars = max_bars
         self._series: dict[Key, Series] = {}
         self._seen_xmin: str | None = None
+        self._looked_at = -float("inf")
         self._known_changes: list[int] = []
 
     def refresh(self, connection: Connection) -> None:
         """Drop what has changed since the last call; to be called once before each batch, in its transaction."""
+        now = time.monotonic()
+        if now - self._looked_at > _LOG_KEPT_S:
+            self.forget()
+        self._looked_at = now
         seen = self._seen_xmin
         if seen is None:
             self._series.clear()

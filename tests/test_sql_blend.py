@@ -36,11 +36,18 @@ class Blend:
     reason: str
 
 
+def part(weight: float, value: float) -> float:
+    """Postgres raises where a product is too small for a double, so a part that small counts as none."""
+    return 0.0 if min(weight, value) < 1e-150 else weight * value
+
+
 def reference(rule: float | None, ml: float | None, fallback: str | None, current: Settings) -> Blend:
     """The decision as the design words it, case by case."""
     if ml is None:
         return Blend(rule, None, "rule", fallback or "pending")
-    blended = ml if rule is None else min(1.0, max(0.0, current.ml_weight * ml + current.rule_weight * rule))
+    blended = ml
+    if rule is not None:
+        blended = min(1.0, max(0.0, part(current.ml_weight, ml) + part(current.rule_weight, rule)))
     if fallback is not None:
         return Blend(rule, blended, "rule", fallback)
     if not current.enabled:

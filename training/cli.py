@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
+
 from db_functions.errors import ScoringError
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except ScoringError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ScoringError, psycopg.Error) as error:
+        print(f"error: {str(error).strip()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing was registered", file=sys.stderr)

@@ -176,6 +176,7 @@ class _Worker:
         if now - self._upkeep_at >= _UPKEEP_S:
             self._upkeep_at = now
             self._engine.connection.execute(query("make_partitions"))
+            self._engine.connection.execute(query("prune"))
 
     def _weigh(self) -> None:
         resident = resident_bytes()

@@ -66,6 +66,7 @@ FILES = (
     "functions/mute_doorbell/v1",
     "functions/redrive/v1",
     "functions/suspects/v1",
+    "functions/prune/v1",
     "functions/write_labels/v1",
     "functions/label/v1",
     "functions/label_outcomes/v1",

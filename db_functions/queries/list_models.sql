@@ -1,4 +1,4 @@
-select m.version, m.algorithm, m.created_at, m.created_by, length(m.onnx) as bytes,
+select m.version, m.algorithm, m.created_at, m.created_by, m.bytes,
        (select p.passed from ml.parity_checks p where p.model_id = m.id order by p.id desc limit 1) as parity,
        case when exists (select from ml.aliases a where a.model_id = m.id and a.alias = 'champion' and a.valid_to is null)
             then 'champion' when m.retired_at is not null then 'retired' else 'registered' end as state,

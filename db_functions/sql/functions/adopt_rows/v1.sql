@@ -1,6 +1,6 @@
 -- Fills what a scored row needs on rows that were there before the upgrade. One short transaction a batch, triggers
 -- off inside it: the lock lets nobody write between the two, so no application ever runs without its triggers.
-create procedure ml.adopt_rows(batch integer default 5000)
+create or replace procedure ml.adopt_rows(batch integer default 5000)
 language plpgsql
 as $$
 declare

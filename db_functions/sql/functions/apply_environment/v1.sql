@@ -1,4 +1,4 @@
-create function ml.apply_environment(name text, value text) returns boolean
+create or replace function ml.apply_environment(name text, value text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare

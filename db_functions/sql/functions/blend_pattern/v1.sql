@@ -1,8 +1,10 @@
 -- The one place where confidence is decided. Fires only when rule or ML confidence, or the recorded decision, changed.
-create function ml.blend_pattern() returns trigger
+create or replace function ml.blend_pattern() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    -- Postgres raises where a product is too small for a double; a part so small is none.
+    tiny    constant double precision := 1e-150;
     s       record;
     ml      double precision := new.ml_confidence;
     -- An adopted column may hold anything; a value out of range is none, or its row could never be scored.
@@ -21,7 +23,10 @@ begin
     else
         -- Without a rule confidence there is nothing to blend with: ML stands alone.
         new.blended_confidence := greatest(0, least(1,
-            case when rule is null then ml else s.ml_weight * ml + s.rule_weight * rule end));
+            case when rule is null then ml else
+                case when least(ml, s.ml_weight) < tiny then 0 else s.ml_weight * ml end
+                + case when least(rule, s.rule_weight) < tiny then 0 else s.rule_weight * rule end
+            end));
         if reason = 'low_quality' then
             new.confidence := rule;
         elsif not s.enabled then

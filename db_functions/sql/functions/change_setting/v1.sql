@@ -1,5 +1,5 @@
 -- Internal: ml.set and the environment both come here. Not for callers: it takes the source on trust.
-create function ml.change_setting(setting text, value text, reason text, origin text) returns void
+create or replace function ml.change_setting(setting text, value text, reason text, origin text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -1,4 +1,4 @@
-create function ml.check_bar() returns trigger
+create or replace function ml.check_bar() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -1,4 +1,4 @@
-create function ml.enable(reason text) returns void
+create or replace function ml.enable(reason text) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select ml.change_setting('enabled', 'true', reason, 'sql')

@@ -1,7 +1,7 @@
 -- Runs as the writer, since who writes is what it asks; it calls nothing in schema ml, where a writer may have no
 -- right. The system writes through functions that run as ml_owner, who cannot log in: everybody else's system columns
 -- are put back. (A setting in those functions would not do: to name one of its own takes a superuser.)
-create function ml.guard_pattern() returns trigger
+create or replace function ml.guard_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -1,11 +1,11 @@
-create function ml.start_worker(host text, pid integer, version text, kind text) returns bigint
+create or replace function ml.start_worker(host text, pid integer, version text, kind text) returns bigint
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into ml.workers (host, pid, version, kind) values (host, pid, version, kind) returning id
 $$;
 comment on function ml.start_worker(text, integer, text, text) is 'A worker reports for duty; returns its id';
 
-create function ml.heartbeat(
+create or replace function ml.heartbeat(
     worker bigint, model_version text, model_error text, batches bigint, scored bigint, fallbacks bigint, failed bigint,
     cache_hits bigint, cache_misses bigint, stopping boolean default false) returns void
 language sql security definer set search_path = pg_catalog, pg_temp

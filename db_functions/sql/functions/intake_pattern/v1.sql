@@ -1,6 +1,6 @@
 -- Fires for every inserted row, so it reads no table and writes constants only. Runs as the writer, who may have no
 -- right in schema ml: it calls nothing there.
-create function ml.intake_pattern() returns trigger
+create or replace function ml.intake_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin

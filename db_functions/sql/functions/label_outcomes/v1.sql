@@ -1,4 +1,4 @@
-create function ml.label_outcomes(max_rows integer default null, method text default 'automatic') returns integer
+create or replace function ml.label_outcomes(max_rows integer default null, method text default 'automatic') returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off

@@ -1,4 +1,4 @@
-create function ml.log_bar_changes() returns trigger
+create or replace function ml.log_bar_changes() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -1,4 +1,4 @@
-create function ml.log_status_columns() returns trigger
+create or replace function ml.log_status_columns() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin

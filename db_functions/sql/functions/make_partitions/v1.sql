@@ -1,4 +1,4 @@
-create function ml.make_partitions(ahead integer default 3) returns integer
+create or replace function ml.make_partitions(ahead integer default 3) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -1,4 +1,4 @@
-create function ml.model_at(alias text, ts timestamptz) returns text
+create or replace function ml.model_at(alias text, ts timestamptz) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select m.version

@@ -1,4 +1,4 @@
-create function ml.mute_doorbell(milliseconds integer) returns void
+create or replace function ml.mute_doorbell(milliseconds integer) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select setval('ml.doorbell_muted_until',

@@ -1,4 +1,4 @@
-create function ml.promote(version text, reason text, force boolean default false) returns text
+create or replace function ml.promote(version text, reason text, force boolean default false) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare

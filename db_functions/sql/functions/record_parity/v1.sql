@@ -1,4 +1,4 @@
-create function ml.record_parity(version text, max_abs_diff double precision, tolerance double precision, rows integer, runtime text)
+create or replace function ml.record_parity(version text, max_abs_diff double precision, tolerance double precision, rows integer, runtime text)
 returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

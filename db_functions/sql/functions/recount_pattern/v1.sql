@@ -1,4 +1,4 @@
-create function ml.recount_pattern() returns trigger
+create or replace function ml.recount_pattern() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -1,4 +1,4 @@
-create function ml.redrive(failures bigint[] default null, error_like text default null, model text default null)
+create or replace function ml.redrive(failures bigint[] default null, error_like text default null, model text default null)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

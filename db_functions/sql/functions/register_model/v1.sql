@@ -1,4 +1,4 @@
-create function ml.register_model(
+create or replace function ml.register_model(
     version text, algorithm text, onnx bytea, contract_version integer, inputs text[], outputs text[],
     feature_names text[], min_bars integer, metrics jsonb, model_card text, toolchain jsonb, drift_baseline jsonb,
     golden bytea) returns integer

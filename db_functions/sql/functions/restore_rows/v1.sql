@@ -1,6 +1,6 @@
 -- The way back of ml.adopt_rows, batched and with triggers off in the same way. Only where a blend has decided the
 -- confidence: a row that was never adopted, or never scored, still has its own.
-create procedure ml.restore_rows(batch integer default 5000)
+create or replace procedure ml.restore_rows(batch integer default 5000)
 language plpgsql
 as $$
 declare

@@ -1,4 +1,4 @@
-create function ml.retire(version text, reason text) returns void
+create or replace function ml.retire(version text, reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin

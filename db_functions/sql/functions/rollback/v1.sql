@@ -1,4 +1,4 @@
-create function ml.rollback(reason text) returns text
+create or replace function ml.rollback(reason text) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -1,6 +1,6 @@
 -- Internal: the champion changes while no score is being written, so that every score's model is the champion of its
 -- moment. Scorers hold the lock in share mode for the length of their write only.
-create function ml.set_champion(model_id integer, cause text, forced boolean, reason text, restores bigint default null)
+create or replace function ml.set_champion(model_id integer, cause text, forced boolean, reason text, restores bigint default null)
 returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

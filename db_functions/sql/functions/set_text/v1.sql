@@ -1,4 +1,4 @@
-create function ml.set(name text, value text, reason text) returns void
+create or replace function ml.set(name text, value text, reason text) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select ml.change_setting(name, value::text, reason, 'sql')

@@ -1,4 +1,4 @@
-create procedure ml.set_triggers(enable boolean)
+create or replace procedure ml.set_triggers(enable boolean)
 language plpgsql
 as $$
 declare

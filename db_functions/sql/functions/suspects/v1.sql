@@ -1,4 +1,4 @@
-create function ml.mark_suspect(queue_id bigint) returns integer
+create or replace function ml.mark_suspect(queue_id bigint) returns integer
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into ml.suspects as s (queue_id) values (queue_id)
@@ -7,14 +7,14 @@ as $$
 $$;
 comment on function ml.mark_suspect(bigint) is 'Notes that a queue row is about to be scored alone; returns how often it has been';
 
-create function ml.clear_suspect(queue_id bigint) returns void
+create or replace function ml.clear_suspect(queue_id bigint) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     delete from ml.suspects s where s.queue_id = clear_suspect.queue_id
 $$;
 comment on function ml.clear_suspect(bigint) is 'Whoever scored the row alone lives';
 
-create function ml.bury_workers(host text, pids integer[], worker bigint) returns integer
+create or replace function ml.bury_workers(host text, pids integer[], worker bigint) returns integer
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with buried as (

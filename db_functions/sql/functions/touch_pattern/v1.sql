@@ -1,4 +1,4 @@
-create function ml.touch_pattern() returns trigger
+create or replace function ml.touch_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin

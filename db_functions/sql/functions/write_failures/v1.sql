@@ -1,4 +1,4 @@
-create function ml.write_failures(
+create or replace function ml.write_failures(
     model integer, queue_ids bigint[], pattern_ids uuid[], errors text[], attempts integer[], snapshots jsonb[]) returns void
 language sql security definer
 set search_path = pg_catalog, pg_temp

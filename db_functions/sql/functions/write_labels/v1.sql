@@ -1,5 +1,5 @@
 -- Internal: the one place where outcomes are written, so that the daily counts always agree with the rows.
-create function ml.write_labels(
+create or replace function ml.write_labels(
     ids uuid[], labels text[], outcome_at timestamptz[], pnl double precision[], favorable double precision[],
     adverse double precision[], bars integer[], method text) returns integer
 language plpgsql security definer

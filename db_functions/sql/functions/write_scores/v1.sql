@@ -1,6 +1,6 @@
 -- The worker's one way to write a score: rows, log and queue together. Arrays are parallel, one element a pattern;
 -- probabilities, features and history are flattened, oldest pattern first.
-create function ml.write_scores(
+create or replace function ml.write_scores(
     champion        integer,            -- the champion the worker acted on, null when it saw none
     model           integer,            -- the model that scored, null when none did
     queue_ids       bigint[],           -- queue rows to delete; empty for backfill

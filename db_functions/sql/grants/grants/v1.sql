@@ -39,13 +39,13 @@ grant select on ml.settings, ml.models, ml.aliases, ml.outcome_days, ml.bar_chan
 -- A row lock needs more than SELECT; the worker takes rows off only through ml.write_scores.
 grant select, update on ml.queue to ml_worker;
 grant execute on function
-    ml.write_scores, ml.write_failures, ml.start_worker, ml.heartbeat, ml.mute_doorbell, ml.mark_suspect, ml.clear_suspect, ml.bury_workers, ml.make_partitions, ml.label_outcomes,
+    ml.write_scores, ml.write_failures, ml.start_worker, ml.heartbeat, ml.mute_doorbell, ml.mark_suspect, ml.clear_suspect, ml.bury_workers, ml.prune, ml.make_partitions, ml.label_outcomes,
     ml.apply_environment, ml.record_parity, ml.model_at to ml_worker;
 
 grant select on public.pattern_events, public.price_bars, public.pattern_lifecycle_history to ml_analyst, ml_publisher, ml_operator;
 grant select on ml.settings, ml.settings_history, ml.aliases, ml.parity_checks, ml.queue, ml.failures, ml.predictions,
     ml.workers, ml.outcome_days, ml.label_history, ml.queue_status, ml.model_timeline to ml_analyst, ml_publisher, ml_operator;
-grant select (id, version, algorithm, sha256, contract_version, inputs, outputs, feature_names, min_bars, metrics, model_card,
+grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, outputs, feature_names, min_bars, metrics, model_card,
     toolchain, created_at, created_by, retired_at, retired_by, retired_reason) on ml.models to ml_analyst, ml_operator;
 grant execute on function ml.model_at to ml_analyst, ml_publisher, ml_operator;
 grant execute on function ml.label to ml_analyst, ml_operator;

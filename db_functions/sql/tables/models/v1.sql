@@ -4,6 +4,7 @@ create table ml.models (
     version           text not null unique check (version ~ '^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$'),
     algorithm         text not null,
     onnx              bytea not null,
+    bytes             integer not null generated always as (octet_length(onnx)) stored,
     sha256            text not null check (sha256 = encode(sha256(onnx), 'hex')),
     contract_version  integer not null,
     inputs            text[] not null,
