@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from rich.console import Console
 from rich.progress import Progress
 
@@ -144,7 +145,10 @@ def running_worker(console: Console, url: str) -> Iterator[subprocess.Popen[byte
     WORKER_LOG.parent.mkdir(exist_ok=True)
     with WORKER_LOG.open("wb") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "worker", "run"], env=_environment(url), stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "worker", "run"],
+            env={**_environment(url), **_as_worker(url)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         try:
             yield worker
@@ -208,6 +212,16 @@ def _check(worker: subprocess.Popen[bytes]) -> None:
     if worker.poll() is not None:
         end = WORKER_LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         raise DemoError("\n".join([f"the worker ended with exit code {worker.returncode}; the end of its log:", *end]))
+
+
+def _as_worker(url: str) -> dict[str, str]:
+    """What makes the worker run with the rights of ``ml_worker`` alone, where this user may take that role."""
+    with connect(url, application_name="demo", autocommit=True) as conn:
+        try:
+            conn.execute("SET ROLE ml_worker")
+        except psycopg.errors.InsufficientPrivilege:
+            return {}
+    return {"PGOPTIONS": "-c role=ml_worker"}
 
 
 def _environment(url: str) -> dict[str, str]:
