@@ -126,10 +126,34 @@ def test_muted_writers_do_not_ring_and_are_waited_for(database: str, connection:
 
 def test_slow_claims_do_not_mute(connection: Connection) -> None:
     doorbell = Doorbell()
-    for _ in range(49):
+    for _ in range(19):
         doorbell.claimed(connection)
-    assert not doorbell.muted
+    assert not doorbell.muted, "so few tell nothing yet"
+    time.sleep(0.15)
+    doorbell.claimed(connection)
+    assert not doorbell.muted, "20 rows in 0.15 s"
+    assert not doorbell.lingers()
     assert doorbell.pace_s() == 0
+
+
+def test_few_claims_of_many_rows_mute(connection: Connection) -> None:
+    doorbell = Doorbell()
+    for _ in range(20):
+        time.sleep(0.006)
+        doorbell.claimed(connection, 6)
+    assert doorbell.muted
+    assert doorbell.lingers()
+
+
+def test_a_steady_load_rings_seldom(database: str, connection: Connection) -> None:
+    with psycopg.connect(database, autocommit=True) as listening, working(database, SLOW):
+        listening.execute("listen ml_queue")
+        for _ in range(1_000):
+            insert_pattern(connection)
+            time.sleep(0.001)
+        wait_until(lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the drain")
+        rings = len(list(listening.notifies(timeout=0.2)))
+    assert 0 < rings < 300, "3 to 10 % is usual; without lingering it is nearly every commit"
 
 
 def test_no_row_waits_for_the_poll(database: str, connection: Connection) -> None:

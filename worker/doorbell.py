@@ -17,18 +17,21 @@ from worker import marks
 
 MUTE_MS = 250
 REMUTE_S = 0.15
-BUSY_CLAIMS_PER_S = 200
+BUSY_ROWS_PER_S = 200
 PACE_S = 0.003
+LINGER_S = 0.05
+"""How long an awake worker goes on looking after the last row before it lets writers ring again."""
 SETTLE_S = 0.02
-_MEASURED = 50
+_MEASURED = 20
 """Claims over which the rate is measured."""
 
 
 class Doorbell:
-    """Mutes while claims come thick and fast; knows whether the worker has to settle before it sleeps."""
+    """Mutes while rows come thick and fast; knows whether the worker has to settle before it sleeps."""
 
     def __init__(self) -> None:
-        self._claims: deque[float] = deque(maxlen=_MEASURED)
+        self._claims: deque[tuple[float, int]] = deque(maxlen=_MEASURED)
+        """When, and how many rows."""
         self._muted_at: float | None = None
         self._barrier: int | None = None
 
@@ -36,12 +39,15 @@ class Doorbell:
     def muted(self) -> bool:
         return self._muted_at is not None
 
-    def claimed(self, connection: Connection) -> None:
-        """Note a claim that found rows; mutes the bell when they come faster than is worth a ring each."""
+    def claimed(self, connection: Connection, rows: int = 1) -> None:
+        """Note a claim that found rows; mutes the bell when they come faster than is worth a ring each.
+
+        Rows are counted, not claims: a slow machine makes few claims of many rows, and its writers ring as often.
+        """
         now = time.monotonic()
-        self._claims.append(now)
-        full = len(self._claims) == _MEASURED
-        if not full or now - self._claims[0] > _MEASURED / BUSY_CLAIMS_PER_S:
+        self._claims.append((now, rows))
+        found = sum(number for _, number in self._claims)
+        if len(self._claims) < _MEASURED or found < (now - self._claims[0][0]) * BUSY_ROWS_PER_S:
             return
         if self._muted_at is None or now - self._muted_at >= REMUTE_S:
             connection.execute(query("mute_doorbell"), {"milliseconds": MUTE_MS})
@@ -51,7 +57,11 @@ class Doorbell:
         """How long to hold back the next claim, so that batches grow; 0 unless the bell is muted."""
         if self._muted_at is None or not self._claims:
             return 0.0
-        return max(0.0, PACE_S - (time.monotonic() - self._claims[-1]))
+        return max(0.0, PACE_S - (time.monotonic() - self._claims[-1][0]))
+
+    def lingers(self) -> bool:
+        """Whether more is to be expected soon; a release in every short gap would be no mute at all."""
+        return self._muted_at is not None and bool(self._claims) and time.monotonic() - self._claims[-1][0] < LINGER_S
 
     def release(self, connection: Connection) -> None:
         """Let writers ring again, and note whom to wait for."""

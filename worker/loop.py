@@ -18,7 +18,7 @@ from db_functions.errors import DatabaseUnavailable, translated
 from db_functions.queries import query
 from worker import __version__, probation
 from worker.cage import resident_bytes
-from worker.doorbell import SETTLE_S, Doorbell
+from worker.doorbell import PACE_S, SETTLE_S, Doorbell
 from worker.engine import BATCH, Engine, pooled
 from worker.listener import Listener, Signals
 from worker.marks import Marks
@@ -143,11 +143,13 @@ class _Worker:
             if marks.due():
                 marks.look_again(engine.connection)
                 full_look = True
-            if engine.score_queue(self._options.batch, marks.hot) > 0:
+            if (found := engine.score_queue(self._options.batch, marks.hot)) > 0:
                 marks.claimed(engine.last_claimed)
-                self._doorbell.claimed(engine.connection)
+                self._doorbell.claimed(engine.connection, found)
                 full_look = False
                 self._beat()
+            elif full_look and self._doorbell.lingers():
+                self._signals.pause(PACE_S)
             elif full_look:
                 return
             else:
