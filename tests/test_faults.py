@@ -14,6 +14,7 @@ import pytest
 
 from db_functions.database import Connection, connect
 from tests.faults.harness import SCENARIOS, Plan, Report, run
+from tests.faults.soak import Soak
 from tests.servers import Server
 from worker.listener import Listener, Signals
 
@@ -104,3 +105,16 @@ def test_a_silent_server_is_given_up(connection: Connection, database: str) -> N
             impatient.execute("select pg_sleep(5)")
         assert time.monotonic() - began < 2
         assert impatient.closed
+
+
+def test_soak_for_a_moment(server: Server, make_database: Callable[[str | None], str], template: str) -> None:
+    """The long one is ``python -m tests.faults.soak``; this shows that it measures and that its books balance."""
+    if server.name != "embedded":
+        pytest.skip("the harness runs on the embedded server here")
+    step = Soak(look_s=2.0, kill_s=3.0)
+    plan = Plan("soak", seed=5, rows=400, seconds=8.0, workers=2, writers=2)
+    report = run(plan, server, urlsplit(make_database(template)).path.lstrip("/"), step)
+    assert report.wrong == []
+    assert report.faults["workers killed"] >= 1
+    assert len(step.samples) >= 3
+    assert all(20 < sample.resident_mb < 1000 for sample in step.samples)

@@ -102,10 +102,10 @@ class Run:
         return f"postgresql://{login(place)}@127.0.0.1:{self.proxy.port}/{self.database}"
 
 
-def run(plan: Plan, server: Server, database: str) -> Report:
-    """Do what ``plan`` says to this database, which is at head and empty."""
+def run(plan: Plan, server: Server, database: str, step: Callable[[Run], None] | None = None) -> Report:
+    """Do what ``plan`` says to this database, which is at head and empty; ``step`` instead of a scenario's own."""
     this = Run(plan, server, database)
-    step = _SCENARIOS[plan.scenario]
+    step = step or _SCENARIOS[plan.scenario]
     with ExitStack() as stack:
         stack.callback(this.close)
         this.ask(lambda connection: _prepare(connection, database, plan.workers))
