@@ -12,7 +12,7 @@ import pytest
 from db_functions.database import Connection
 from db_functions.queries import query
 from tests.support import insert_pattern, wait_until
-from tests.worker_support import SLOW, working
+from tests.worker_support import FAST, SLOW, working
 from worker.doorbell import Doorbell
 from worker.engine import Engine
 from worker.marks import Marks
@@ -143,6 +143,39 @@ def test_few_claims_of_many_rows_mute(connection: Connection) -> None:
         doorbell.claimed(connection, 6)
     assert doorbell.muted
     assert doorbell.lingers()
+
+
+def test_a_long_transaction_does_not_silence_the_worker(database: str, connection: Connection) -> None:
+    """It may hold rows that were never rung for, so the worker goes on looking; it must say that it lives."""
+    with psycopg.connect(database) as long, working(database, FAST):
+        insert_pattern(long)
+        for _ in range(5):
+            connection.execute(
+                "insert into pattern_events (symbol, timeframe, pattern_type, confidence) "
+                "select 'ACME', '1d', 'double_bottom', 0.5 from generate_series(1, 2000)"
+            )
+        wait_until(lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the drain")
+        seen = connection.execute("select clock_timestamp() + interval '0.3 s'").fetchone()
+        assert seen is not None
+        wait_until(
+            lambda: connection.execute("select bool_and(last_seen > %s) from ml.workers", seen).fetchone() == (True,),
+            "a later heartbeat",
+            5,
+        )
+        long.commit()
+        wait_until(lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the late row")
+
+
+def test_what_a_killed_worker_left_unrung_is_settled_at_the_next_start(database: str, connection: Connection) -> None:
+    connection.execute("select ml.mute_doorbell(3000)")
+    with psycopg.connect(database) as late:
+        insert_pattern(late)  # finds the bell muted by a worker that is no more
+        with working(database, SLOW):
+            time.sleep(0.5)
+            late.commit()
+            wait_until(
+                lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the late row", 5
+            )
 
 
 def test_a_steady_load_rings_seldom(database: str, connection: Connection) -> None:

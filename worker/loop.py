@@ -117,6 +117,8 @@ class _Worker:
         if self._engine.worker_id is not None and probation.unclean(self._engine.connection, self._engine.worker_id):
             logger.warning("a worker of this host ended without goodbye: scoring the oldest rows one at a time first")
             probation.serve(self._engine)
+        # Whoever was here before, a killed process or a lost connection, may have left the bell muted.
+        self._settle(anew=True)
         while not self._signals.stopping:
             self._beat()
             self._drain()
@@ -156,13 +158,15 @@ class _Worker:
                 marks.look_again(engine.connection)
                 full_look = True
 
-    def _settle(self) -> None:
+    def _settle(self, *, anew: bool = False) -> None:
         """Before sleeping: ring free again, and wait for whoever may have found the bell muted."""
-        while self._doorbell.muted and not self._signals.stopping:
+        while (anew or self._doorbell.muted) and not self._signals.stopping:
+            anew = False
             self._doorbell.release(self._engine.connection)
             settled = False
             while not settled and not self._signals.stopping:
                 self._signals.pause(SETTLE_S)
+                self._beat()  # a long transaction of somebody's can make this last
                 settled = self._doorbell.settled(self._engine.connection)
                 # Also after the last of them has ended: that is the look that finds its rows.
                 self._drain()
