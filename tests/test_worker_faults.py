@@ -143,7 +143,7 @@ def test_a_model_that_stops_answering_is_set_aside(connection: Connection) -> No
     pattern = insert_pattern(connection)
     engine.score_queue()
     assert row_of(connection, pattern, "model_version") == {"model_version": "before"}, "not tried again so soon"
-    engine._breaker._open_until = time.monotonic()  # as if the pause were over
+    engine.champion._breaker._open_until = time.monotonic()  # as if the pause were over
     pattern = insert_pattern(connection)
     engine.score_queue()
     assert row_of(connection, pattern, "model_version") == {"model_version": "now"}

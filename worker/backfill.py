@@ -85,7 +85,7 @@ def backfill(
     engine = Engine(connection, row[0])
     engine.refresh_model()
     done, after, beat_at = 0, selection.after, time.monotonic()
-    _heartbeat(engine, stopping=False)
+    engine.heartbeat(stopping=False)
     with Progress("backfill", total, enabled=progress) as bar:
         while not signals.stopping and (not selection.limit or done < selection.limit):
             _let_live_rows_go_first(engine, signals)
@@ -105,8 +105,8 @@ def backfill(
             bar.update(done)
             if time.monotonic() - beat_at >= _HEARTBEAT_S:
                 beat_at = time.monotonic()
-                _heartbeat(engine, stopping=False)
-    _heartbeat(engine, stopping=True)
+                engine.heartbeat(stopping=False)
+    engine.heartbeat(stopping=True)
     return done, after
 
 
@@ -132,22 +132,3 @@ def _score_page(engine: Engine, page: Sequence[Sequence[Any]], signals: Signals,
             logger.warning("page scored again after contention: %s", str(error).strip())
         signals.pause(_RETRY_S)
     return False
-
-
-def _heartbeat(engine: Engine, *, stopping: bool) -> None:
-    counters, bars = engine.counters, engine.gatherer.bars
-    engine.connection.execute(
-        query("heartbeat"),
-        {
-            "worker": engine.worker_id,
-            "model_version": engine.model.version if engine.model else None,
-            "model_error": engine.model_error,
-            "batches": counters.batches,
-            "scored": counters.scored,
-            "fallbacks": counters.fallbacks,
-            "failed": counters.failed,
-            "cache_hits": bars.hits,
-            "cache_misses": bars.misses,
-            "stopping": stopping,
-        },
-    )

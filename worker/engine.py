@@ -14,13 +14,12 @@ from psycopg.types.json import Jsonb
 
 from db_functions.contract import CONTEXT_COLUMNS, LEVEL_COLUMNS
 from db_functions.database import Connection
-from db_functions.errors import ChampionChanged, InvalidModel, translated
+from db_functions.errors import ChampionChanged, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.queries import query
 from worker import arrays, scoring
-from worker.breaker import Breaker
-from worker.cage import require_trial
-from worker.model import Model, first_line, load, verify
+from worker.champion import Champion
+from worker.model import Model, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -85,15 +84,20 @@ class Engine:
         self.connection = connection
         self.worker_id = worker_id
         self.counters = Counters()
-        self.model: Model | None = None
-        self.model_error: str | None = None
+        self.champion = Champion()
         self.gatherer = Gatherer()
         self.last_claimed = 0
-        self._breaker = Breaker()
-        self._standby: Model | None = None
-        self._tried: int | None = None
-        """The champion that was last loaded, or that would not load."""
         prepare(connection)
+
+    @property
+    def model(self) -> Model | None:
+        """The model that is asked first; None when there is none that loads."""
+        return self.champion.model
+
+    @property
+    def model_error(self) -> str | None:
+        """What is wrong with the champion, in one line."""
+        return self.champion.error
 
     def reconnected(self, connection: Connection) -> None:
         """Go on over a new connection; what was kept of the database may be stale."""
@@ -128,7 +132,7 @@ class Engine:
                 return 0
             scores = scoring.Scores.empty(1)
             scores.error[0] = error
-            self._write_failures(work, scores, [0], attempts)
+            self._write_failures(work, self.model, scores, [0], attempts)
         self.counters.fallbacks += 1
         self.counters.failed += 1
         return 1
@@ -137,7 +141,7 @@ class Engine:
         """Load the champion if it has changed; commits."""
         with self.connection.transaction():
             _, _, _, champion = self._batch_state()
-        self._follow(champion)
+        self.champion.follow(self.connection, champion)
 
     def _score(self, claim: Callable[[], Work], *, rescore: bool) -> int:
         score = self._score_batch
@@ -145,7 +149,7 @@ class Engine:
             try:
                 with translated(), self.connection.transaction():
                     state = self._batch_state()
-                    if state[3] == self._tried:
+                    if self.champion.follows(state[3]):
                         return score(claim(), state, rescore=rescore)
             except ChampionChanged:
                 logger.info("champion changed under a batch; scoring it again")
@@ -171,7 +175,7 @@ class Engine:
                 return sum(self._score_by_halves(half, state, rescore=rescore) for half in work.halves())
             scores = scoring.Scores.empty(1)
             scores.error[0] = first_line(error)
-            self._write_failures(work, scores, [0])
+            self._write_failures(work, self.model, scores, [0])
             self.counters.batches += 1
             self.counters.fallbacks += 1
             self.counters.failed += 1
@@ -189,41 +193,11 @@ class Engine:
             return 0
         gathered: Gathered | None = None
         model, scores = self.model, scoring.without_model(len(work.patterns))
-        if model is not None and work.patterns:
+        if model and work.patterns:
             gathered = self.gatherer.gather(self.connection, work.patterns, benchmark=benchmark, history_lag_us=lag_us)
-            model, scores = self._ask(model, gathered, min_quality)
+            model, scores = self.champion.ask(self.connection, gathered, min_quality)
         self._write(work, gathered, model, scores, champion, rescore=rescore)
         return count
-
-    def _ask(self, model: Model, gathered: Gathered, min_quality: float) -> tuple[Model | None, scoring.Scores]:
-        """Scores by ``model``, or, while it is set aside, by the champion before it, or by nobody."""
-        if self._breaker.lets_through():
-            scores = scoring.score(model, gathered, min_quality)
-            if not scores.unanswered:
-                if np.isfinite(scores.confidence).any() and self._breaker.answered():
-                    logger.warning("model %s answers again", model.version)
-                    self.model_error = None
-                return model, scores
-            if not self._breaker.failed(proven=fails_golden_rows(model)):
-                return model, scores
-            self.model_error = f"model {model.version} does not answer: {scores.error[scores.failed[0]]}"
-            logger.error("%s; set aside for a while", self.model_error)
-        if self._standby is None and model.id == self._tried:
-            self._standby = self._load_standby()
-        if self._standby is None:
-            return None, scoring.without_model(len(gathered), scoring.FAILED)
-        return self._standby, scoring.score(self._standby, gathered, min_quality)
-
-    def _load_standby(self) -> Model | None:
-        """The champion before this one; None when there is none that loads."""
-        row = self.connection.execute(query("previous_champion"), {"champion": self._tried}).fetchone()
-        if row is None:
-            return None
-        try:
-            return self._load(row[0])
-        except InvalidModel as error:
-            logger.error("%s; no model stands by", error)  # noqa: TRY400  # the message says it all
-            return None
 
     def _write(
         self,
@@ -261,19 +235,21 @@ class Engine:
         }
         self.connection.execute(query("write_scores"), parameters)
         if failed:
-            self._write_failures(work, scores, sorted(failed))
+            self._write_failures(work, model, scores, sorted(failed))
         self.counters.batches += 1
         self.counters.scored += int(scored[good].sum())
         self.counters.fallbacks += sum(scores.reason[i] is not None for i in good) + len(failed)
         self.counters.failed += len(failed)
 
-    def _write_failures(self, work: Work, scores: scoring.Scores, rows: list[int], attempts: int = 1) -> None:
+    def _write_failures(
+        self, work: Work, model: Model | None, scores: scoring.Scores, rows: list[int], attempts: int = 1
+    ) -> None:
         for i in rows:
             logger.error("pattern %s cannot be scored: %s", work.patterns[i].id, scores.error[i])
         self.connection.execute(
             query("write_failures"),
             {
-                "model": self.model.id if self.model else None,
+                "model": model.id if model else None,
                 "queue_ids": [work.queue_ids[i] for i in rows] if work.queue_ids else [],
                 "pattern_ids": [work.patterns[i].id for i in rows],
                 "errors": [scores.error[i] for i in rows],
@@ -282,55 +258,24 @@ class Engine:
             },
         )
 
-    def _follow(self, champion: int | None) -> None:
-        """Make ``champion`` the model that scores; keep the one before when it will not load."""
-        if champion == self._tried and champion is not None:
-            return
-        self._tried = champion
-        self.model_error = None
-        self._breaker, self._standby = Breaker(), None
-        if champion is None:
-            self.model = None
-            return
-        try:
-            self.model = self._load(champion)
-        except InvalidModel as error:
-            self.model_error = str(error)
-            if self.model is None:
-                self.model = self._load_standby()
-            kept = self.model.version if self.model else "the rules"
-            logger.error("%s; going on with %s", error, kept)  # noqa: TRY400  # the message says it all
-
-    def _load(self, model_id: int) -> Model:
-        """Fetch, try elsewhere, load here, replay the golden rows. Raises InvalidModel whatever is wrong."""
-        row = self.connection.execute(query("model_file"), {"id": model_id}).fetchone()
-        if row is None:
-            raise InvalidModel(f"model {model_id} is not in the registry")
-        version, data, sha256, golden = row[0], bytes(row[1]), row[2], None if row[3] is None else bytes(row[3])
-        try:
-            require_trial(version, data, golden)
-            model = load(model_id, version, data, sha256, golden)
-            parity = verify(model)
-        except Exception as error:
-            if isinstance(error, InvalidModel):
-                raise
-            raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
-        logger.info(
-            "model %s loaded: %d features, golden rows off by %.3g",
-            version,
-            model.feature_count,
-            parity.max_abs_diff if parity else math.nan,
+    def heartbeat(self, *, stopping: bool) -> None:
+        """Say that this process lives, what it serves and what it has done."""
+        counters, bars = self.counters, self.gatherer.bars
+        self.connection.execute(
+            query("heartbeat"),
+            {
+                "worker": self.worker_id,
+                "model_version": self.model.version if self.model else None,
+                "model_error": self.model_error,
+                "batches": counters.batches,
+                "scored": counters.scored,
+                "fallbacks": counters.fallbacks,
+                "failed": counters.failed,
+                "cache_hits": bars.hits,
+                "cache_misses": bars.misses,
+                "stopping": stopping,
+            },
         )
-        return model
-
-
-def fails_golden_rows(model: Model) -> bool:
-    """Whether the model fails rows that it has answered before: then it is the model, and not the rows."""
-    try:
-        verify(model)
-    except InvalidModel:
-        return True
-    return False
 
 
 def pooled(connection: Connection) -> bool:

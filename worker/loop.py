@@ -129,7 +129,7 @@ class _Worker:
     def close(self) -> None:
         """Say goodbye, if the database still listens."""
         try:
-            self._heartbeat(stopping=True)
+            self._engine.heartbeat(stopping=True)
         except psycopg.Error as error:
             logger.warning("no goodbye: %s", str(error).strip())
         self._close_connections()
@@ -176,7 +176,7 @@ class _Worker:
         if now - self._beat_at >= self._options.heartbeat_s:
             self._beat_at = now
             self._engine.refresh_model()
-            self._heartbeat(stopping=False)
+            self._engine.heartbeat(stopping=False)
             self._listener.renew()
             self._weigh()
         if now - self._upkeep_at >= _UPKEEP_S:
@@ -190,24 +190,6 @@ class _Worker:
             logger.warning("%d MB resident, more than allowed: starting afresh", resident // 2**20)
             self.too_heavy = True
             self._signals.stop()
-
-    def _heartbeat(self, *, stopping: bool) -> None:
-        engine, counters, bars = self._engine, self._engine.counters, self._engine.gatherer.bars
-        engine.connection.execute(
-            query("heartbeat"),
-            {
-                "worker": engine.worker_id,
-                "model_version": engine.model.version if engine.model else None,
-                "model_error": engine.model_error,
-                "batches": counters.batches,
-                "scored": counters.scored,
-                "fallbacks": counters.fallbacks,
-                "failed": counters.failed,
-                "cache_hits": bars.hits,
-                "cache_misses": bars.misses,
-                "stopping": stopping,
-            },
-        )
 
     def _connections(self) -> tuple[Listener, Connection]:
         # Listen before the first drain: a row that comes in between rings, and is drained twice at worst.
