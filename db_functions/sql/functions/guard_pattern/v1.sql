@@ -4,6 +4,8 @@
 create or replace function ml.guard_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+    fault text[];
 begin
     if current_user = 'ml_owner' then
         return new;
@@ -25,34 +27,33 @@ begin
     new.labeled_at := old.labeled_at;
     new.labeling_method := old.labeling_method;
 
-    if new.rule_confidence is distinct from old.rule_confidence
-       and not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
-        raise exception 'pattern_events.rule_confidence is %; allowed: 0 to 1, or null', new.rule_confidence
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'rule_confidence';
+    -- What an adopted row held before it came under guard may stay; only a change is looked at.
+    fault := case
+        when new.rule_confidence is distinct from old.rule_confidence
+             and not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
+            array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
+        when new.confidence is distinct from old.confidence and not (new.confidence >= 0 and new.confidence <= 1) then
+            array['confidence', new.confidence::text, '0 to 1, or null']
+        when new.direction not in (-1, 0, 1) and new.direction is distinct from old.direction then
+            array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
+        when not isfinite(new.detected_at) and new.detected_at is distinct from old.detected_at then
+            array['detected_at', new.detected_at::text, 'a moment in time']
+    end;
+    if fault is not null then
+        raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]
+            using errcode = 'check_violation', schema = 'public', table = 'pattern_events', column = fault[1],
+                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s', left(new.symbol, 100),
+                                  left(new.timeframe, 100), left(new.pattern_type, 100), new.detected_at);
     end if;
     if new.confidence is distinct from old.confidence then
-        if not (new.confidence >= 0 and new.confidence <= 1) then
-            raise exception 'pattern_events.confidence is %; allowed: 0 to 1, or null', new.confidence
-                using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'confidence';
-        end if;
         if new.rule_confidence is not distinct from old.rule_confidence then
             new.rule_confidence := new.confidence;
         end if;
         -- Only a blend differs from the rule confidence; a difference that adoption found ends with this write.
         new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence else new.rule_confidence end;
     end if;
-    if new.direction is null then
-        new.direction := old.direction;
-    elsif new.direction not in (-1, 0, 1) and new.direction is distinct from old.direction then
-        raise exception 'pattern_events.direction is %; allowed: 1 (bullish), -1 (bearish), 0 (unknown)', new.direction
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'direction';
-    end if;
-    if new.detected_at is null then
-        new.detected_at := old.detected_at;
-    elsif not isfinite(new.detected_at) and new.detected_at is distinct from old.detected_at then
-        raise exception 'pattern_events.detected_at is %; allowed: a moment in time', new.detected_at
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'detected_at';
-    end if;
+    new.direction := coalesce(new.direction, old.direction);
+    new.detected_at := coalesce(new.detected_at, old.detected_at);
     return new;
 end
 $$;

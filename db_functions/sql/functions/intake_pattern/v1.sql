@@ -3,25 +3,28 @@
 create or replace function ml.intake_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+    fault text[];
 begin
-    -- NaN sorts above every number, so these refuse it too.
-    if not (new.confidence >= 0 and new.confidence <= 1) then
-        raise exception 'pattern_events.confidence is %; allowed: 0 to 1, or null', new.confidence
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'confidence';
+    fault := case
+        -- NaN sorts above every number, so these refuse it too.
+        when not (new.confidence >= 0 and new.confidence <= 1) then
+            array['confidence', new.confidence::text, '0 to 1, or null']
+        when not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
+            array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
+        when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text, 'a moment in time']
+        when new.direction not in (-1, 0, 1) then
+            array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
+    end;
+    if fault is not null then
+        raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]
+            using errcode = 'check_violation', schema = 'public', table = 'pattern_events', column = fault[1],
+                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s', left(new.symbol, 100),
+                                  left(new.timeframe, 100), left(new.pattern_type, 100), new.detected_at);
     end if;
-    if new.rule_confidence is null then
-        new.rule_confidence := new.confidence;
-    elsif not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
-        raise exception 'pattern_events.rule_confidence is %; allowed: 0 to 1, or null', new.rule_confidence
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'rule_confidence';
-    end if;
+    new.rule_confidence := coalesce(new.rule_confidence, new.confidence);
     new.confidence := new.rule_confidence;
-    if new.detected_at is null then
-        new.detected_at := now();
-    elsif not isfinite(new.detected_at) then
-        raise exception 'pattern_events.detected_at is %; allowed: a moment in time', new.detected_at
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'detected_at';
-    end if;
+    new.detected_at := coalesce(new.detected_at, now());
     if new.direction is null then
         -- Compared, not subtracted: a difference of two finite numbers may overflow.
         new.direction := case
@@ -31,9 +34,6 @@ begin
             when new.verdict = 'bearish' then -1
             else 0
         end;
-    elsif new.direction not in (-1, 0, 1) then
-        raise exception 'pattern_events.direction is %; allowed: 1 (bullish), -1 (bearish), 0 (unknown)', new.direction
-            using errcode = 'check_violation', table = 'pattern_events', schema = 'public', column = 'direction';
     end if;
     new.ml_metadata := jsonb '{"source": "rule", "reason": "pending"}';
     new.blended_confidence := null;
