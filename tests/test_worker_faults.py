@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden
 from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model
+from training.check import check_model
 from worker import breaker, cage
 from worker import model as models
 from worker.cage import Watchdog, require_trial
@@ -226,3 +228,29 @@ def test_a_trial_ends_what_takes_too_long_or_too_much(monkeypatch: pytest.Monkey
     monkeypatch.setattr(cage, "TRIAL_S", 2.0)
     with pytest.raises(InvalidModel, match="did not finish its trial run within 2 s"):
         require_trial("slow", heavy_model(3000, 1500), golden)
+
+
+def test_a_model_that_reads_a_file_beside_it_is_not_served(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registration refuses it; forced into the registry, it reads nothing and the champion before it serves."""
+    model = onnx.load_model_from_string(small_model("nosy"))
+    weights = next(item for item in model.graph.initializer if item.name == "weights")
+    (tmp_path / "weights.bin").write_bytes(weights.raw_data)
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.bin")
+    nosy = model.SerializeToString()
+    monkeypatch.chdir(tmp_path)
+    assert any("keeps its data in another file" in fault for fault in check_model(nosy))
+
+    insert_bars(connection)
+    make_champion(connection, "before")
+    register(connection, "nosy", nosy)
+    connection.execute("select ml.promote('nosy', 'test')")
+    engine = Engine(connection)
+    pattern = insert_pattern(connection)
+    engine.score_queue()
+    assert row_of(connection, pattern, "model_version") == {"model_version": "before"}
+    assert engine.model_error is not None
+    assert "nosy does not load" in engine.model_error
