@@ -159,7 +159,8 @@ class BarStore:
         bounds = np.searchsorted(rows["n"], np.arange(1, len(keys) + 2))
         for n, key in enumerate(keys):
             part = rows[bounds[n] : bounds[n + 1]]
-            ts = part["ts"].astype(np.int64) + _POSTGRES_EPOCH_US
+            # The last years that Postgres knows are beyond what fits here.
+            ts = np.minimum(part["ts"].astype(np.int64), NO_LIMIT - _POSTGRES_EPOCH_US) + _POSTGRES_EPOCH_US
             bars = np.stack([part[name].astype(np.float64) for name in "ohlcv"], axis=1)
             ahead = int((ts > starts[n]).sum())
             until = NO_LIMIT if ahead < _AHEAD else int(ts[-1])

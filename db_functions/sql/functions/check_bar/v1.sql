@@ -8,11 +8,17 @@ begin
     if new.high >= greatest(new.open, new.close, new.low) and new.low <= least(new.open, new.close)
        and new.high < 'Infinity' and new.low > '-Infinity'
        and (new.volume is null or (new.volume >= 0 and new.volume < 'Infinity'))
-       and isfinite(new.ts) then
+       and isfinite(new.ts) and octet_length(new.symbol) <= 1000 and octet_length(new.timeframe) <= 1000 then
         return new;
     end if;
     fault := case
-        when new.open is null or new.high is null or new.low is null or new.close is null or new.ts is null then null
+        when new.open is null or new.high is null or new.low is null or new.close is null or new.ts is null
+             or new.symbol is null or new.timeframe is null then null
+        -- Longer ones fit no index, and an index does not say which column it refuses.
+        when octet_length(new.symbol) > 1000 then
+            array['symbol', octet_length(new.symbol) || ' bytes long', 'at most 1000 bytes']
+        when octet_length(new.timeframe) > 1000 then
+            array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
         when not isfinite(new.ts) then array['ts', new.ts::text, 'a moment in time']
         when not (abs(new.open) < 'Infinity') then array['open', new.open::text, 'finite numbers']
         when not (abs(new.high) < 'Infinity') then array['high', new.high::text, 'finite numbers']
@@ -28,7 +34,7 @@ begin
     -- A null price goes on to the column's own NOT NULL, which names it.
     if fault is not null then
         raise exception 'price_bars.% is %; allowed: % (symbol %, timeframe %, ts %)',
-            fault[1], fault[2], fault[3], new.symbol, new.timeframe, new.ts
+            fault[1], fault[2], fault[3], left(new.symbol, 100), left(new.timeframe, 100), new.ts
             using errcode = 'check_violation', schema = 'public', table = 'price_bars', column = fault[1];
     end if;
     return new;

@@ -38,6 +38,12 @@ begin
             array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
         when not isfinite(new.detected_at) and new.detected_at is distinct from old.detected_at then
             array['detected_at', new.detected_at::text, 'a moment in time']
+        when octet_length(new.symbol) > 1000 and new.symbol <> old.symbol then
+            array['symbol', octet_length(new.symbol) || ' bytes long', 'at most 1000 bytes']
+        when octet_length(new.timeframe) > 1000 and new.timeframe <> old.timeframe then
+            array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
+        when octet_length(new.pattern_type) > 1000 and new.pattern_type <> old.pattern_type then
+            array['pattern_type', octet_length(new.pattern_type) || ' bytes long', 'at most 1000 bytes']
     end;
     if fault is not null then
         raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]

@@ -15,6 +15,13 @@ begin
         when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text, 'a moment in time']
         when new.direction not in (-1, 0, 1) then
             array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
+        -- Longer ones fit no index, and an index does not say which column it refuses.
+        when octet_length(new.symbol) > 1000 then
+            array['symbol', octet_length(new.symbol) || ' bytes long', 'at most 1000 bytes']
+        when octet_length(new.timeframe) > 1000 then
+            array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
+        when octet_length(new.pattern_type) > 1000 then
+            array['pattern_type', octet_length(new.pattern_type) || ' bytes long', 'at most 1000 bytes']
     end;
     if fault is not null then
         raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]

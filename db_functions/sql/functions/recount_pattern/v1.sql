@@ -5,6 +5,7 @@ begin
     insert into ml.outcome_days as d (pattern_type, day, positives, total)
     select t.pattern_type, (new.outcome_at at time zone 'UTC')::date, t.sign * (new.outcome_label = 'positive')::integer, t.sign
     from (values (old.pattern_type, -1), (new.pattern_type, 1)) t (pattern_type, sign)
+    where octet_length(t.pattern_type) <= 1000  -- as ml.write_labels counts
     -- In order, as ml.write_labels does, so that the two never wait for each other.
     order by t.pattern_type
     on conflict (pattern_type, day) do update
