@@ -13,6 +13,12 @@ from typing import ClassVar
 import psycopg
 
 
+def one_line(text: str, most: int = 500) -> str:
+    """The first line of a text that may quote anything, with what is not printable escaped, cut at ``most``."""
+    first = next((line for line in text.strip().split("\n") if line), "no message")[:most]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in first)
+
+
 class ScoringError(Exception):
     """Pattern scoring could not go on."""
 

@@ -27,7 +27,7 @@ from db_functions.contract import (
     META_MODEL_VERSION,
     WINDOW,
 )
-from db_functions.errors import InvalidModel
+from db_functions.errors import InvalidModel, one_line
 
 MAX_BYTES: Final = 64 * 2**20
 CANARY_SECONDS: Final = 30
@@ -54,13 +54,19 @@ REFUSED: Final = {
 
 def check_file(path: Path, *, max_bytes: int = MAX_BYTES) -> list[str]:
     """:func:`check_model` for a file, whose size is looked at before it is read."""
+    return read_checked(path, max_bytes=max_bytes)[1]
+
+
+def read_checked(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[bytes, list[str]]:
+    """A file's bytes and their faults. Read once: a file may change between two readings."""
     try:
         size = path.stat().st_size
         if size > max_bytes:
-            return [_too_large(size, max_bytes)]
-        return check_model(path.read_bytes(), max_bytes=max_bytes)
+            return b"", [_too_large(size, max_bytes)]
+        data = path.read_bytes()
     except OSError as error:
-        return [f"{path} cannot be read: {error.strerror}"]
+        return b"", [f"{path} cannot be read: {error.strerror}"]
+    return data, check_model(data, max_bytes=max_bytes)
 
 
 def check_model(
@@ -79,9 +85,13 @@ def check_model(
         return ["the file is not an ONNX model; export one with `python -m training train` or your own converter"]
     if not model.graph.node:
         return ["the file holds no graph; an ONNX model with at least one node is needed"]
-    faults = [*dict.fromkeys([*_structure_faults(model), *_metadata_faults(model)])]
-    # A model that breaks these rules is not run at all.
-    return faults or _run_canary(data, timeout_s, memory_bytes)
+    try:
+        faults = [*dict.fromkeys([*_structure_faults(model), *_metadata_faults(model)])]
+    except (TypeError, AttributeError):
+        # Protobuf gives a name that is not UTF-8 as bytes, which nothing that expects a name can take.
+        return ["a name in the file is not UTF-8 text; the file is damaged, so export the model again"]
+    # A model that breaks these rules is not run at all. Faults quote names in the file, which may be anything.
+    return [one_line(fault) for fault in faults or _run_canary(data, timeout_s, memory_bytes)]
 
 
 def require_valid(data: bytes) -> None:

@@ -18,7 +18,7 @@ from db_functions.errors import InvalidModel, UnknownModel, translated
 from db_functions.golden import Golden
 from db_functions.queries import query
 from training.canary import canary_inputs
-from training.check import check_file
+from training.check import read_checked
 from training.pipeline import Artifact, toolchain_versions
 from training.verify import check_parity, open_session
 
@@ -69,10 +69,9 @@ def register_file(connection: Connection, path: Path) -> str:
     one did, not that the file answers as some other program. The version is the file's own ``model_version``, else
     its name and hash. Raises InvalidModel with every fault.
     """
-    faults = check_file(path)
+    data, faults = read_checked(path)
     if faults:
         raise InvalidModel(f"{path} does not keep the scoring contract: " + "; ".join(faults))
-    data = path.read_bytes()
     session = open_session(data)
     metadata = session.get_modelmeta().custom_metadata_map
     digest = hashlib.sha256(data).hexdigest()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from db_functions.errors import InvalidModel
+from db_functions.errors import InvalidModel, one_line
 
 TRIAL_S = 30.0
 TRIAL_MEMORY = 3 * 2**30
@@ -85,8 +85,12 @@ def resident_bytes() -> int | None:
 
 
 def require_trial(version: str, data: bytes, golden: bytes | None) -> None:
-    """Load the model and replay its golden rows in a process of its own. Raises InvalidModel when that goes wrong."""
-    digest = hashlib.sha256(data + (golden or b"")).digest()
+    """Load the model and run it on its golden rows, or on plain ones, in a process of its own.
+
+    Raises InvalidModel when that goes wrong.
+    """
+    stream = _SIZE.pack(len(data), len(golden or b"")) + data + (golden or b"")
+    digest = hashlib.sha256(stream).digest()  # with the sizes: bytes moved from one to the other are another model
     if digest in _passed:
         return
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -94,7 +98,7 @@ def require_trial(version: str, data: bytes, golden: bytes | None) -> None:
         try:
             done = subprocess.run(  # noqa: S603  # our own program
                 [sys.executable, "-m", "worker.trial", version],
-                input=_SIZE.pack(len(data), len(golden or b"")) + data + (golden or b""),
+                input=stream,
                 capture_output=True,
                 timeout=TRIAL_S,
                 cwd=empty,
@@ -106,8 +110,8 @@ def require_trial(version: str, data: bytes, golden: bytes | None) -> None:
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         if done.returncode == 1 and lines and lines[-1].startswith("model "):
-            raise InvalidModel(lines[-1])
-        ending = f"{lines[-1]} " if lines else ""
+            raise InvalidModel(one_line(lines[-1]))
+        ending = f"{one_line(lines[-1])} " if lines else ""
         raise InvalidModel(f"model {version} failed its trial run: {ending}(exit code {done.returncode})")
     _passed.add(digest)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from db_functions.contract import (
     CONTRACT_VERSION,
+    INPUTS,
     META_CONTRACT_VERSION,
     META_FEATURE_NAMES,
     META_MIN_BARS,
@@ -22,7 +23,7 @@ from db_functions.contract import (
     Arrays,
     check_signature,
 )
-from db_functions.errors import InvalidModel
+from db_functions.errors import InvalidModel, one_line
 from db_functions.golden import Golden, largest_difference
 from worker.cage import Watchdog
 
@@ -119,8 +120,7 @@ def _numbers_of(metadata: Mapping[str, str], session: Any, faults: list[str]) ->
 
 def first_line(error: Exception) -> str:
     """What an error says, in one line that a text column takes."""
-    lines = str(error).replace("\0", "").strip().splitlines()
-    return lines[0] if lines else "no message"
+    return one_line(str(error))
 
 
 def _open(version: str, data: bytes) -> Any:
@@ -152,6 +152,19 @@ def verify(model: Model) -> Parity | None:
             f"{PARITY_TOLERANCE:g} allowed"
         )
     return parity
+
+
+def try_plain_rows(model: Model) -> None:
+    """Run it on two rows of ones, for a model that came without golden rows. Raises InvalidModel when it cannot."""
+    shapes = {name: (2, *(width or 1 for width in INPUTS[name].shape)) for name in model.input_names}
+    rows = {
+        name: np.full(shape, "", dtype=object) if INPUTS[name].dtype == object else np.ones(shape, INPUTS[name].dtype)
+        for name, shape in shapes.items()
+    }
+    try:
+        model.run(rows)
+    except Exception as error:
+        raise InvalidModel(f"model {model.version} cannot answer plain rows: {first_line(error)}") from error
 
 
 def quality(outputs: Arrays, inputs: Arrays) -> NDArray[np.float32]:
