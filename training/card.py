@@ -102,7 +102,7 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
     method, paired = metrics["method"], metrics["with_rule"]
     text = (
         f"## Metrics on the last part\n\nThe event is a positive outcome (base rate {_percent(metrics['base_rate'])} "
-        f"of {metrics['rows']:,} rows). Nothing was fitted, chosen or calibrated on these rows. In brackets 95 % "
+        f"of {metrics['rows']:,} rows). Nothing was fitted or calibrated on these rows. In brackets 95 % "
         f"intervals from {method['resamples']:,} resamples of {method['blocks']} blocks of "
         f"{method['block_s'] / _DAY_S:.1f} days. "
         f"Log loss takes probabilities within [{LOG_CLIP}, {1 - LOG_CLIP}]; calibration error has {method['ece_bins']} "
