@@ -309,7 +309,7 @@ def snapshot(pattern: Pattern) -> dict[str, Any]:
         "pattern_type": pattern.pattern_type,
         "detected_at_us": pattern.detected_at_us,
         "direction": pattern.direction,
-        "rule_confidence": pattern.rule_confidence,
+        "rule_confidence": _as_json(pattern.rule_confidence),
         **{name: _as_json(value) for name, value in levels.items()},
         **{name: _as_json(market[name]) for name in CONTEXT_COLUMNS if name in market},
     }

@@ -20,9 +20,12 @@ begin
     -- overflow, and one absurd row cannot stop the labelling of all others.
     with candidate as (
         select p.id, p.symbol, p.timeframe, p.detected_at, p.direction::float8 as direction,
-               case when abs(p.entry) < 1e100 then p.entry end as entry,
-               case when abs(p.target) < 'Infinity' then p.target end as target,
-               case when abs(p.stoploss) < 'Infinity' then p.stoploss end as stop
+               -- An adopted column may be numeric, and hold what no double can.
+               case when abs(p.entry) < 1e100 then case when abs(p.entry) > 1e-300 then p.entry else 0 end end::float8 as entry,
+               case when abs(p.target) < 1e-300 then 0 when abs(p.target) < 'Infinity' then
+                   greatest(-1e300, least(p.target, 1e300)) end::float8 as target,
+               case when abs(p.stoploss) < 1e-300 then 0 when abs(p.stoploss) < 'Infinity' then
+                   greatest(-1e300, least(p.stoploss, 1e300)) end::float8 as stop
         from public.pattern_events p
         where p.outcome_label is null and p.direction <> 0
     ), priced as (
