@@ -302,6 +302,24 @@ def test_a_type_too_long_to_count_stops_no_labelling(connection: Connection) -> 
     assert counts == [("double_bottom", 1), ("short", 1)]
 
 
+@pytest.mark.parametrize("value", ["1e400", "-1e5000", "1e-400", "NaN", "Infinity"])
+def test_levels_that_no_double_can_hold(connection: Connection, value: str) -> None:
+    """An adopted column may be numeric: one such row must not stop the claim or the labelling of all others."""
+    levels = ("support", "resistance", "target", "entry", "stoploss")
+    connection.execute(
+        "alter table pattern_events " + ", ".join(f"alter column {name} type numeric" for name in levels)
+    )
+    insert_bars(connection)
+    make_champion(connection, "small-1")
+    for name in levels:
+        insert_pattern(connection, **{name: value})
+    good = insert_pattern(connection)
+    assert drained(connection).counters.scored == len(levels) + 1
+    connection.execute("select ml.label_outcomes()")
+    assert row_of(connection, good, "outcome_label") != {"outcome_label": None}
+    load_labelled(connection)
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("confidence", "1.5"), ("rule_confidence", "NaN"), ("detected_at", "infinity"), ("direction", "7")],
@@ -442,7 +460,7 @@ def test_bytes_moved_between_model_and_golden_rows_are_another_model() -> None:
         require_trial("fuzz-1", data[:-20], data[-20:])
 
 
-@pytest.mark.parametrize("old", [b"Sigmoid", b"fuzz-1", b"min_bars", b"feature_names"])
+@pytest.mark.parametrize("old", [b"Sigmoid", b"fuzz-1", b"min_bars", b"feature_names", b"history"])
 def test_names_that_are_not_text(old: bytes) -> None:
     (fault, *_) = check.check_model(small_model("fuzz-1").replace(old, b"\xff" * len(old)))
     assert fault.isprintable()

@@ -32,7 +32,11 @@ _ROWS = 5
 def main(arguments: list[str]) -> int:
     memory_bytes, seconds = (int(argument) for argument in arguments)
     limit(memory_bytes, seconds)
-    json.dump(list(faults(sys.stdin.buffer.read())), sys.stdout)
+    try:
+        found = list(faults(sys.stdin.buffer.read()))
+    except UnicodeDecodeError:
+        found = ["a name in the file is not UTF-8 text; the file is damaged, so export the model again"]
+    json.dump(found, sys.stdout)
     return 0
 
 
