@@ -126,6 +126,7 @@ def insert_history(console: Console, conn: Connection, market: Market) -> None:
         bars = sum(insert_bars(conn, one.until(int(market.cutoff.timestamp()))) for one in market.series.values())
         patterns = insert_patterns(conn, market.history)
         conn.execute("SELECT ml.set('benchmark_symbol', %s, 'demo: an equal-weight index of the stocks')", [BENCHMARK])
+        conn.execute("SELECT ml.set('history_lag', '30 days', 'demo: outcomes are known when 20 daily bars are over')")
     types = len({pattern.pattern_type for pattern in market.history})
     console.print(
         f"{bars:,} daily bars of {', '.join(market.series)}, {market.history[0].detected_at:%Y-%m-%d} to "
