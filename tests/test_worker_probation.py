@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from db_functions.database import Connection
 from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
