@@ -1,17 +1,6 @@
 -- The oldest rows that nobody else is scoring; they stay locked until the transaction ends.
 select q.id, q.enqueued_at,
-       p.id::text, p.symbol, p.timeframe, p.pattern_type,
-       floor(extract(epoch from least(greatest(p.detected_at, '0001-01-01Z'), '9999-12-31Z')) * 1000000)::bigint,
-       case when least(p.started_at, p.detected_at) >= '0001-01-01Z' and greatest(p.started_at, p.detected_at) <= '9999-12-31Z'
-            and p.started_at is not null then extract(epoch from p.detected_at - p.started_at)::float8 end,
-       p.direction::integer,
-       -- An adopted column may be numeric, and hold what no double can.
-       case when abs(p.support) < 1e300 then case when abs(p.support) > 1e-300 then p.support else 0 end end::float8,
-       case when abs(p.resistance) < 1e300 then case when abs(p.resistance) > 1e-300 then p.resistance else 0 end end::float8,
-       case when abs(p.target) < 1e300 then case when abs(p.target) > 1e-300 then p.target else 0 end end::float8,
-       case when abs(p.entry) < 1e300 then case when abs(p.entry) > 1e-300 then p.entry else 0 end end::float8,
-       case when abs(p.stoploss) < 1e300 then case when abs(p.stoploss) > 1e-300 then p.stoploss else 0 end end::float8,
-       p.rule_confidence::float8, (p.metadata -> 'market')::text
+-- include: pattern_columns
 from (select id, pattern_id, enqueued_at from ml.queue
       where id > %(after)s order by id limit %(limit)s for update skip locked) q
 left join public.pattern_events p on p.id = q.pattern_id
