@@ -116,6 +116,13 @@ def test_importances_find_the_feature_that_matters() -> None:
     assert max(found, key=lambda name: found[name]) == FEATURE_NAMES[7]
 
 
+def test_the_importances_of_all_features_are_registered() -> None:
+    rises = small_artifact().metrics["importances"]
+    assert tuple(rises) == FEATURE_NAMES
+    best = max(rises, key=lambda name: rises[name])
+    assert f"| `{best}` | {rises[best]:+.5f} |" in _unpadded(small_artifact().card)
+
+
 def test_too_few_rows_says_how_many_are_needed() -> None:
     data = small_dataset().take(slice(0, 150))
     with pytest.raises(TooFewRows, match=r"150 labelled rows \(\d+ negative.*fit has \d+ rows of at least 200"):

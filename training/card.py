@@ -35,14 +35,13 @@ def render(
     split: Split,
     calibration: Calibration,
     metrics: Mapping[str, Any],
-    importances: Mapping[str, float],
     parity: ParityReport,
     toolchain: Mapping[str, str],
     *,
     models: Sequence[str],
     seed: int,
 ) -> str:
-    """The whole card; ``importances`` is the rise of the Brier score when a feature is shuffled."""
+    """The whole card."""
     sections = [
         f"# Model `{exported.version}`",
         _what(exported, models, seed),
@@ -51,7 +50,7 @@ def render(
         _metrics(metrics),
         _by_type(metrics["by_pattern_type"]),
         _calibration(calibration, metrics["reliability"]),
-        _importances(importances),
+        _importances(metrics["importances"]),
         _use(metrics),
         _parity(parity),
         "## Toolchain\n\n" + _table(["package", "version"], [[k, v] for k, v in toolchain.items()]),

@@ -81,7 +81,7 @@ def train(
         known = dataset.positive[split.fit].mean()
         held_out = model.answer_from(features[test])["ml_confidence"]
         metrics = evaluate(held_out, dataset.take(test), known_rate=float(known), seed=seed)
-        importances = permutation_importances(
+        metrics["importances"] = permutation_importances(
             model, features[test], dataset.positive[test], seed=seed, progress=progress
         )
         stage("export")
@@ -107,7 +107,6 @@ def train(
             split,
             model.calibration,
             metrics,
-            importances,
             parity,
             toolchain,
             models=models,
