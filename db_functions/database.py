@@ -124,5 +124,10 @@ def connect(
         )
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"cannot connect to the database: {str(error).strip()}") from error
+    except psycopg.ProgrammingError:
+        # libpq quotes what it cannot parse, password and all.
+        raise DatabaseUnavailable(
+            "cannot connect to the database: DATABASE_URL is neither a postgresql:// URL nor a connection string"
+        ) from None
     connection.answer_timeout_s = answer_timeout_s
     return connection

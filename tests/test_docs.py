@@ -477,4 +477,4 @@ def test_what_is_accepted(connection: Connection, database: str) -> None:
 @every_document
 def test_blocks_are_of_kinds_that_are_run(document: Path) -> None:
     kinds = {step.kind for step in steps(document.read_text())}
-    assert kinds <= {"sql", "sh", "python", "as", "worker", ""}, document.name
+    assert kinds <= {"sql", "sh", "python", "as", "worker", "json", ""}, document.name

@@ -145,6 +145,6 @@ def test_all_four_variables_reach_the_settings(
 def test_a_variable_that_cannot_be_is_named(database: str) -> None:
     with process(database, "run", ML_CONFIDENCE_THRESHOLD="high") as worker:
         assert worker.wait() == 1
-        last = worker.stderr().splitlines()[-1]
-        assert last.startswith("worker: the environment variable ML_CONFIDENCE_THRESHOLD cannot be applied")
+        last = worker.lines()[-1]["message"]
+        assert last.startswith("the environment variable ML_CONFIDENCE_THRESHOLD cannot be applied")
         assert 'setting "threshold" cannot be high; allowed: 0 to 1' in last

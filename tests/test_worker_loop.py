@@ -132,15 +132,15 @@ def test_a_database_without_the_schema_is_one_clear_line(make_database: Callable
     url = make_database(None)
     with process(url, "run") as worker:
         assert worker.wait() == 1
-        lines = worker.stderr().splitlines()
-        assert lines[-1].startswith("worker: The database has no `ml` schema; run `alembic upgrade head` first.")
-        assert len(lines) == 1
+        (line,) = worker.lines()
+        assert line["event"] == "ended_with_error"
+        assert line["message"].startswith("The database has no `ml` schema; run `alembic upgrade head` first.")
 
 
 def test_processes_that_cannot_work_are_not_started_for_ever(make_database: Callable[[str | None], str]) -> None:
     with process(make_database(None), "run", "--processes", "2") as worker:
         assert worker.wait(60) == 1
-        assert worker.stderr().rstrip().endswith("giving up")
+        assert worker.lines()[-1]["event"] == "gave_up"
 
 
 @pytest.mark.parametrize("arguments", [["backfill"], ["backfill", "--dry-run"], ["label"], ["status"]])

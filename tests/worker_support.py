@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -66,6 +67,10 @@ class Process:
 
     def stderr(self) -> str:
         return self.log.read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged; as nobody's terminal it gets JSON, one object a line."""
+        return [json.loads(line) for line in self.stderr().splitlines()]
 
     def stop(self, timeout_s: float = 20) -> int:
         """SIGTERM; the exit code."""

@@ -21,6 +21,8 @@ from db_functions.queries import query
 from worker import __version__
 from worker.engine import Engine
 from worker.listener import Signals
+from worker.log import event
+from worker.model import first_line
 from worker.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -116,7 +118,7 @@ def _let_live_rows_go_first(engine: Engine, signals: Signals) -> None:
             if engine.score_queue() == 0:
                 return
         except _CONTENTION as error:
-            logger.warning("live rows left to the others: %s", str(error).strip())
+            logger.warning("live rows left to the others: %(error)s", event("queue_contended", error=first_line(error)))
             return
 
 
@@ -126,9 +128,11 @@ def _score_page(engine: Engine, page: Sequence[Sequence[Any]], signals: Signals,
         try:
             if engine.score_rows(page, rescore=rescore):
                 return True
-            logger.info("the champion keeps changing; trying the page again")
+            logger.info("the champion keeps changing; trying the page again", event("page_retried"))
         except _CONTENTION as error:
             # A live worker has some of these rows in hand, in an order of its own.
-            logger.warning("page scored again after contention: %s", str(error).strip())
+            logger.warning(
+                "page scored again after contention: %(error)s", event("page_contended", error=first_line(error))
+            )
         signals.pause(_RETRY_S)
     return False

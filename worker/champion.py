@@ -14,6 +14,7 @@ from db_functions.queries import query
 from worker import scoring
 from worker.breaker import Breaker
 from worker.cage import require_trial
+from worker.log import event
 from worker.model import Model, first_line, load, verify
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Champion:
             if self.model is None:
                 self.model = self._fetch_standby(connection)
             kept = self.model.version if self.model else "the rules"
-            logger.error("%s; going on with %s", error, kept)  # noqa: TRY400  # the message says it all
+            logger.error("%(error)s; going on with %(kept)s", event("model_refused", error=str(error), kept=kept))  # noqa: TRY400  # the message says it all
 
     def ask(
         self, connection: Connection, gathered: Gathered, min_quality: float
@@ -63,13 +64,15 @@ class Champion:
             scores = scoring.score(model, gathered, min_quality)
             if not scores.unanswered:
                 if np.isfinite(scores.confidence).any() and self._breaker.answered():
-                    logger.warning("model %s answers again", model.version)
+                    logger.warning("model %(model)s answers again", event("model_recovered", model=model.version))
                     self.error = None
                 return model, scores
             if not self._breaker.failed(proven=fails_golden_rows(model)):
                 return model, scores
             self.error = f"model {model.version} does not answer: {scores.error[scores.failed[0]]}"
-            logger.error("%s; set aside for a while", self.error)
+            logger.error(
+                "%(error)s; set aside for a while", event("model_set_aside", model=model.version, error=self.error)
+            )
         if self._standby is None and model.id == self._tried:
             self._standby = self._fetch_standby(connection)
         if self._standby is None:
@@ -84,7 +87,7 @@ class Champion:
         try:
             return fetch(connection, row[0])
         except InvalidModel as error:
-            logger.error("%s; no model stands by", error)  # noqa: TRY400  # the message says it all
+            logger.error("%(error)s; no model stands by", event("standby_refused", error=str(error)))  # noqa: TRY400  # the message says it all
             return None
 
 
@@ -103,10 +106,13 @@ def fetch(connection: Connection, model_id: int) -> Model:
             raise
         raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
     logger.info(
-        "model %s loaded: %d features, golden rows off by %.3g",
-        version,
-        model.feature_count,
-        parity.max_abs_diff if parity else math.nan,
+        "model %(model)s loaded: %(features)d features, golden rows off by %(golden_rows_off_by).3g",
+        event(
+            "model_loaded",
+            model=version,
+            features=model.feature_count,
+            golden_rows_off_by=parity.max_abs_diff if parity else math.nan,
+        ),
     )
     return model
 

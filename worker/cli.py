@@ -19,22 +19,26 @@ from db_functions.queries import query
 from worker.backfill import START, Selection, backfill, preview
 from worker.cage import limit_memory
 from worker.listener import Signals
+from worker.log import configure, event
 from worker.loop import Options, run
 from worker.supervisor import supervise
+
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 an error that the last line on stderr explains, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
+    configure(verbose=options.verbose)
     try:
         with translated():
             code: int = options.command(options)
     except (ScoringError, psycopg.Error) as error:
-        print(f"worker: {str(error).strip()}", file=sys.stderr)
+        if options.command is _run and not sys.stderr.isatty():
+            # A service, whose lines something collects: the last one is like the others.
+            logger.error("%(error)s", event("ended_with_error", error=str(error).strip()))  # noqa: TRY400
+        else:
+            print(f"worker: {str(error).strip()}", file=sys.stderr)
         return 1
     return code
 

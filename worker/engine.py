@@ -19,6 +19,7 @@ from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.queries import query
 from worker import arrays, scoring
 from worker.champion import Champion
+from worker.log import event
 from worker.model import Model, first_line
 
 logger = logging.getLogger(__name__)
@@ -152,11 +153,13 @@ class Engine:
                     if self.champion.follows(state[3]):
                         return score(claim(), state, rescore=rescore)
             except ChampionChanged:
-                logger.info("champion changed under a batch; scoring it again")
+                logger.info("champion changed under a batch; scoring it again", event("batch_repeated"))
             except Exception as error:
                 if not _of_a_row(error) or score == self._score_by_halves:
                     raise
-                logger.warning("a batch failed, looking for the row: %s", first_line(error))
+                logger.warning(
+                    "a batch failed, looking for the row: %(error)s", event("batch_failed", error=first_line(error))
+                )
                 score = self._score_by_halves
                 continue
             # Outside the transaction, so that no row stays locked while a model loads.
@@ -240,12 +243,26 @@ class Engine:
         self.counters.scored += int(scored[good].sum())
         self.counters.fallbacks += sum(scores.reason[i] is not None for i in good) + len(failed)
         self.counters.failed += len(failed)
+        logger.debug(
+            "a batch of %(rows)d: %(scored)d scored by %(model)s in %(inference_ms).2f ms, %(failed)d failed",
+            event(
+                "batch_scored",
+                rows=len(work.patterns),
+                scored=int(scored[good].sum()),
+                failed=len(failed),
+                model=model.version if model else None,
+                inference_ms=scores.inference_ms,
+            ),
+        )
 
     def _write_failures(
         self, work: Work, model: Model | None, scores: scoring.Scores, rows: list[int], attempts: int = 1
     ) -> None:
         for i in rows:
-            logger.error("pattern %s cannot be scored: %s", work.patterns[i].id, scores.error[i])
+            logger.error(
+                "pattern %(pattern)s cannot be scored: %(error)s",
+                event("pattern_failed", pattern=str(work.patterns[i].id), error=scores.error[i]),
+            )
         self.connection.execute(
             query("write_failures"),
             {

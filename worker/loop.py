@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import psycopg
 
@@ -21,13 +21,16 @@ from worker.cage import resident_bytes
 from worker.doorbell import PACE_S, SETTLE_S, Doorbell
 from worker.engine import BATCH, Engine, pooled
 from worker.listener import Listener, Signals
+from worker.log import event
 from worker.marks import Marks
+from worker.model import first_line
 
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = ("ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT")
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 10.0
 _UPKEEP_S = 3600.0
+_REPORT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,10 @@ def run(options: Options, signals: Signals, *, url: str | None = None, ready: Ca
             if options.give_up_after_s is not None and time.monotonic() - lost_at > options.give_up_after_s:
                 raise
             wait_s = delay * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
-            logger.warning("database lost, trying again in %.1f s: %s", wait_s, str(error).strip())
+            logger.warning(
+                "database lost, trying again in %(retry_in_s).1f s: %(error)s",
+                event("database_lost", retry_in_s=wait_s, error=" ".join(str(error).split())),
+            )
             delay = min(delay * 2, _BACKOFF_MOST_S)
             signals.pause(wait_s)
     if worker is None:
@@ -101,7 +107,8 @@ class _Worker:
         self.too_heavy = False
         self._beat_at = -float("inf")
         self._upkeep_at = -float("inf")
-        logger.info("worker %d started", row[0])
+        self._reported_at, self._reported = time.monotonic(), asdict(self._engine.counters)
+        logger.info("worker %(worker)d started", event("worker_started", worker=row[0], version=__version__))
 
     def reconnect(self) -> None:
         """Whatever went wrong, two fresh connections are in a known state."""
@@ -110,12 +117,15 @@ class _Worker:
         self._engine.reconnected(work)
         # It may be another server, whose queue counts from somewhere else.
         self._marks, self._doorbell = Marks(), Doorbell()
-        logger.info("database found again")
+        logger.info("database found again", event("database_found"))
 
     def work(self) -> None:
         self._engine.refresh_model()
         if self._engine.worker_id is not None and probation.unclean(self._engine.connection, self._engine.worker_id):
-            logger.warning("a worker of this host ended without goodbye: scoring the oldest rows one at a time first")
+            logger.warning(
+                "a worker of this host ended without goodbye: scoring the oldest rows one at a time first",
+                event("probation"),
+            )
             probation.serve(self._engine)
         # Whoever was here before, a killed process or a lost connection, may have left the bell muted.
         self._settle(anew=True)
@@ -131,9 +141,9 @@ class _Worker:
         try:
             self._engine.heartbeat(stopping=True)
         except psycopg.Error as error:
-            logger.warning("no goodbye: %s", str(error).strip())
+            logger.warning("no goodbye: %(error)s", event("goodbye_failed", error=first_line(error)))
         self._close_connections()
-        logger.info("worker stopped after %d scores", self._engine.counters.scored)
+        logger.info("worker stopped after %(scored)d scores", event("worker_stopped", **asdict(self._engine.counters)))
 
     def _drain(self) -> None:
         """Score until a full look, from the proven mark on, finds nothing that somebody else has not claimed."""
@@ -183,11 +193,31 @@ class _Worker:
             self._upkeep_at = now
             self._engine.connection.execute(query("make_partitions"))
             self._engine.connection.execute(query("prune"))
+        if now - self._reported_at >= _REPORT_S:
+            self._report(now)
+
+    def _report(self, now: float) -> None:
+        done = asdict(self._engine.counters)
+        since = {name: value - self._reported[name] for name, value in done.items()}
+        logger.info(
+            "the last %(seconds).0f s: %(scored)d scored, %(fallbacks)d fell back, %(failed)d failed, "
+            "in %(batches)d batches with %(model)s",
+            event(
+                "minute",
+                seconds=now - self._reported_at,
+                model=self._engine.model.version if self._engine.model else None,
+                **since,
+            ),
+        )
+        self._reported_at, self._reported = now, done
 
     def _weigh(self) -> None:
         resident = resident_bytes()
         if resident is not None and resident > self._options.max_resident_bytes:
-            logger.warning("%d MB resident, more than allowed: starting afresh", resident // 2**20)
+            logger.warning(
+                "%(resident_mb)d MB resident, more than allowed: starting afresh",
+                event("worker_too_heavy", resident_mb=resident // 2**20),
+            )
             self.too_heavy = True
             self._signals.stop()
 
@@ -202,8 +232,11 @@ class _Worker:
             if pooled(work) and not listener.hears(work):
                 logger.warning(
                     "the database is reached through a pooler that shares sessions, so the doorbell is not heard: "
-                    "looking for rows every %g s only; give the worker a direct connection",
-                    min(self._options.poll_interval_s, self._options.heartbeat_s),
+                    "looking for rows every %(poll_interval_s)g s only; give the worker a direct connection",
+                    event(
+                        "doorbell_unheard",
+                        poll_interval_s=min(self._options.poll_interval_s, self._options.heartbeat_s),
+                    ),
                 )
             undo.pop_all()
         return listener, work
@@ -226,4 +259,7 @@ def apply_environment(connection: Connection) -> None:
             continue
         row = connection.execute(query("apply_environment"), {"name": name, "value": value}).fetchone()
         if row is not None and row[0]:
-            logger.warning("setting taken from the environment: %s=%s", name, value)
+            logger.warning(
+                "setting taken from the environment: %(variable)s=%(value)s",
+                event("setting_from_environment", variable=name, value=value),
+            )

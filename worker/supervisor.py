@@ -10,6 +10,7 @@ import time
 
 from db_functions.database import database_url
 from worker.listener import Signals
+from worker.log import event
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,13 @@ def supervise(processes: int, arguments: list[str], signals: Signals, environmen
             if child is not None and child.poll() is not None:
                 gave_up = gave_up + 1 if child.returncode == 1 else 0
                 if gave_up >= _GIVE_UP:
-                    logger.error("workers end with an error as soon as they start; giving up")
+                    logger.error("workers end with an error as soon as they start; giving up", event("gave_up"))
                     signals.stop()
                     break
-                logger.error("worker process %d ended with exit code %d; starting another", child.pid, child.returncode)
+                logger.error(
+                    "worker process %(pid)d ended with exit code %(exit_code)d; starting another",
+                    event("process_ended", pid=child.pid, exit_code=child.returncode),
+                )
                 children[place], not_before[place] = None, time.monotonic() + _RESTART_S
             if children[place] is None and time.monotonic() >= not_before[place]:
                 # A group of its own: Ctrl-C reaches this process alone, which passes it on once. A second signal would
@@ -54,7 +58,10 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
         # Stopped before it could handle signals: it had done nothing yet.
         return 0 if code == -signal.SIGTERM else abs(code)
     except subprocess.TimeoutExpired:
-        logger.warning("worker process %d does not stop; killing it (its batch goes back to the queue)", child.pid)
+        logger.warning(
+            "worker process %(pid)d does not stop; killing it (its batch goes back to the queue)",
+            event("process_killed", pid=child.pid),
+        )
         child.kill()
         child.wait()
         return 1
