@@ -1,4 +1,4 @@
-"""The exported graph against scikit-learn and NumPy, over every real row of the demo's market.
+"""The exported graph against NumPy, scikit-learn, XGBoost and LightGBM, over every real row of the demo's market.
 
 No database: the rows are put together here from the application's patterns and the bars, so nothing but the market's
 own oddities is under test. A share of them lose the start of their series, levels or the rule confidence.
@@ -7,6 +7,7 @@ own oddities is under test. A share of them lose the start of their series, leve
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -22,7 +23,7 @@ from training.dataset import NEGATIVE, NEUTRAL, POSITIVE, Dataset
 from training.export import FittedModel, export
 from training.features import INPUT_NAMES
 from training.features.graph import to_model
-from training.learners import LEARNERS, fit_ensemble
+from training.learners import DEFAULT, LEARNERS, Combine, FittedEnsemble, fit_ensemble
 from training.pipeline import compute_features
 from training.verify import open_session
 
@@ -115,21 +116,35 @@ def test_the_graphs_features_are_numpys(rows: Dataset, features: Floats) -> None
     assert worst.max() <= FEATURE_TOLERANCE
 
 
-def test_the_graphs_probabilities_are_scikit_learns(rows: Dataset, features: Floats) -> None:
+@pytest.fixture(scope="module")
+def fitted(rows: Dataset, features: Floats) -> FittedEnsemble:
+    """Every learner, fitted on the earlier half."""
     earlier = slice(0, len(rows) // 2)
-    ensemble = fit_ensemble(features[earlier], rows.outcome[earlier], list(LEARNERS), seed=1, size=SIZE)
+    return fit_ensemble(features[earlier], rows.outcome[earlier], list(LEARNERS), seed=1, size=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("names", "combine"),
+    [*(((name,), "vote") for name in LEARNERS), (DEFAULT, "vote"), (tuple(LEARNERS), "vote"), (DEFAULT, "stack")],
+)
+def test_the_graphs_probabilities_are_the_libraries(
+    rows: Dataset, features: Floats, fitted: FittedEnsemble, names: tuple[str, ...], combine: Combine
+) -> None:
+    members = tuple(member for member in fitted.members if member.name in names)
+    ensemble = replace(fitted, members=members, combine=combine)
     # A fitted calibration would all but flatten answers to rows like these, and any difference with them.
-    model = FittedModel(ensemble, Calibration((3.0, 1.0, 3.0), (0.0, 0.0, 0.0)))
+    slopes = (3.0, 1.0, 3.0) * (len(members) if combine == "stack" else 1)
+    model = FittedModel(ensemble, Calibration(slopes, (0.0, 0.0, 0.0)))
     session = open_session(export(model).onnx)
-    names = [item.name for item in session.get_outputs()]
-    given = session.run(names, {item.name: rows.inputs[item.name] for item in session.get_inputs()})
+    outputs = [item.name for item in session.get_outputs()]
+    given = session.run(outputs, {item.name: rows.inputs[item.name] for item in session.get_inputs()})
     expected = model.answer_from(features)
-    for name, answer in zip(names, given, strict=True):
+    for name, answer in zip(outputs, given, strict=True):
         found = largest_difference({name: expected[name]}, {name: answer})
-        print(f"{len(rows):,} rows: {name} differs by at most {found.amount:.1e}")
+        print(f"{'+'.join(names)} ({combine}), {len(rows):,} rows: {name} differs by at most {found.amount:.1e}")
         assert found.amount <= PARITY_TOLERANCE
     # Answers that hardly differ from each other would agree whatever the graph does.
-    assert expected["ml_confidence"].std() > 0.05
+    assert expected["ml_confidence"].std() > 0.02
 
 
 def _moment(pattern: Pattern) -> int:

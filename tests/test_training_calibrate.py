@@ -109,6 +109,20 @@ def test_the_fit_is_the_best_under_its_penalty() -> None:
         assert objective(best + step) > objective(best)
 
 
+def test_stacked_members_are_weighed_by_what_they_proved_worth() -> None:
+    true, outcome = _draw(4_000, 11)
+    noise = np.random.default_rng(12).dirichlet([2.0, 1.0, 2.0], 4_000)
+    fitted = fit_calibration(np.concatenate([noise, true], axis=1), outcome)
+    assert max(fitted.slope[:3]) < 0.15
+    assert min(fitted.slope[3:]) > 0.7
+    # Two that say the same share what one would get.
+    twice = fit_calibration(np.concatenate([true, true], axis=1), outcome)
+    np.testing.assert_allclose(np.reshape(twice.slope, (2, 3)).sum(axis=0), fit_calibration(true, outcome).slope, 1e-3)
+    fresh, fresh_outcome = _draw(20_000, 13)
+    answer = fitted.apply(np.concatenate([noise[:1].repeat(20_000, axis=0), fresh], axis=1), np)
+    assert _loss(answer, fresh_outcome) < _loss(fresh, fresh_outcome) + 0.01
+
+
 def test_no_rows_make_every_class_as_likely() -> None:
     fitted = fit_calibration(np.empty((0, 3)), np.empty(0, np.int8))
     np.testing.assert_allclose(fitted.apply(np.array([[0.9, 0.1, 0.0]]), np), 1 / 3)

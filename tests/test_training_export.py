@@ -14,14 +14,20 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier
 
 from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
 from tests.training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
-from training.errors import ParityFailed, UnknownLearner
+from training import learners
+from training.convert import convert
+from training.errors import LearnerNotInstalled, NotConvertible, ParityFailed, UnknownLearner
 from training.export import FittedModel, export
 from training.features import FEATURE_NAMES, MIN_BARS
-from training.learners import LEARNERS, fit_ensemble, fit_grid
+from training.learners import DEFAULT, LEARNERS, Combine, Learner, Member, fit_ensemble, fit_grid
+from training.pipeline import train
 from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows, open_session
 
 HERE = Path(__file__).parent
@@ -31,10 +37,17 @@ def _golden(model: FittedModel, rows: int = 400) -> Golden:
     return golden_rows(model, small_dataset(), rows)
 
 
-@pytest.mark.parametrize("models", [*((name,) for name in LEARNERS), tuple(LEARNERS)])
-def test_the_file_answers_as_the_fitted_model(models: tuple[str, ...]) -> None:
-    model = small_model(models)
-    report = check_parity(small_export(models).onnx, _golden(model), batch_sizes=(1, 7, 400))
+@pytest.mark.parametrize(
+    ("models", "combine"),
+    [
+        *(((name,), "vote") for name in LEARNERS),
+        (DEFAULT, "vote"),
+        (tuple(LEARNERS), "stack"),
+    ],
+)
+def test_the_file_answers_as_the_fitted_model(models: tuple[str, ...], combine: Combine) -> None:
+    model = small_model(models, combine)
+    report = check_parity(small_export(models, combine).onnx, _golden(model), batch_sizes=(1, 7, 400))
     assert report.max_abs_diff <= PARITY_TOLERANCE
     assert (report.rows, report.batch_sizes) == (400, (1, 7, 400))
 
@@ -68,7 +81,7 @@ def test_a_class_missing_from_training_leaves_three_columns(lacking: int) -> Non
 def test_a_feature_never_seen_is_ignored() -> None:
     features = small_features().copy()
     features[:, 4] = np.nan
-    ensemble = fit_ensemble(features, small_dataset().outcome, list(LEARNERS), seed=1, size=SMALL)
+    ensemble = fit_ensemble(features, small_dataset().outcome, list(DEFAULT), seed=1, size=SMALL)
     unseen = ensemble.probabilities(features)
     assert np.isfinite(unseen).all()
     features[:, 4] = 1e30
@@ -134,10 +147,39 @@ def test_the_gate_names_the_worst_row_and_output() -> None:
         check_parity(small_export().onnx, golden, batch_sizes=(20,))
 
 
-def test_equal_fits_give_equal_bytes() -> None:
-    first, second = export(fit_small()), export(fit_small())
+@pytest.mark.parametrize("models", [(name,) for name in LEARNERS])
+def test_equal_fits_give_equal_bytes(models: tuple[str, ...]) -> None:
+    first, second = export(fit_small(models=models)), export(fit_small(models=models))
     assert first.sha256 == second.sha256
     assert first.version == second.version
+
+
+def _isotonic(seed: int, size: float, rows: int) -> Any:
+    """Converts without a word, and wrong: the converted steps of its calibration lie elsewhere."""
+    forest = RandomForestClassifier(20, max_depth=6, random_state=seed)
+    return CalibratedClassifierCV(forest, method="isotonic", cv=3)
+
+
+class _Unknown(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that no converter has heard of."""
+
+
+def test_a_learner_that_does_not_convert_faithfully_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "LEARNERS", {**LEARNERS, "isotonic": Learner(_isotonic, {})})
+    with pytest.raises(ParityFailed, match=r"not registered \(alone, learner isotonic by 0\.\d+\)"):
+        train(small_dataset(), ["logistic", "isotonic"], seed=3, size=SMALL)
+
+
+def test_a_learner_without_a_converter_is_named() -> None:
+    member = Member("mine", _Unknown())
+    with pytest.raises(NotConvertible, match="learner mine cannot be converted to ONNX: "):
+        convert(member, 4)
+
+
+def test_a_learner_whose_library_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    with pytest.raises(LearnerNotInstalled, match=r"pip install 'pattern-scoring\[xgboost\]'"):
+        fit_small(models=("xgboost",))
 
 
 def test_bytes_do_not_depend_on_the_process() -> None:

@@ -149,6 +149,7 @@ def test_an_unknown_learner_is_refused_before_any_work() -> None:
 
 def test_the_command_line_names_every_learner() -> None:
     assert tuple(learners.LEARNERS) == cli.LEARNER_NAMES
+    assert learners.DEFAULT == cli.DEFAULT_LEARNERS
 
 
 def test_check_says_what_is_wrong_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +176,7 @@ def test_times_without_an_offset_are_utc() -> None:
     options = cli.parser().parse_args(["train", "--since", "2012-01-31", "--until", "2013-01-31T12:00+02:00"])
     assert options.since.isoformat() == "2012-01-31T00:00:00+00:00"
     assert options.until.isoformat() == "2013-01-31T12:00:00+02:00"
-    assert options.models == list(learners.LEARNERS)
+    assert options.models == list(learners.DEFAULT)
 
 
 def test_the_summary_says_what_the_intervals_allow() -> None:

@@ -11,7 +11,7 @@ from training.calibrate import fit_calibration
 from training.dataset import Dataset
 from training.export import Exported, FittedModel, export
 from training.features import compute
-from training.learners import LEARNERS, fit_ensemble
+from training.learners import DEFAULT, Combine, fit_ensemble
 from training.pipeline import Artifact, train
 
 DAY_S = 86_400
@@ -79,23 +79,25 @@ def small_features() -> NDArray[np.float64]:
     return np.asarray(compute(small_dataset().inputs, np))
 
 
-def fit_small(outcome: NDArray[np.int8] | None = None, models: tuple[str, ...] = tuple(LEARNERS)) -> FittedModel:
+def fit_small(
+    outcome: NDArray[np.int8] | None = None, models: tuple[str, ...] = DEFAULT, combine: Combine = "vote"
+) -> FittedModel:
     """A few trees fitted on two thirds of the shared rows, calibrated on the rest."""
     outcome = small_dataset().outcome if outcome is None else outcome
-    ensemble = fit_ensemble(small_features()[:800], outcome[:800], models, seed=3, size=SMALL)
+    ensemble = fit_ensemble(small_features()[:800], outcome[:800], models, seed=3, size=SMALL, combine=combine)
     return FittedModel(ensemble, fit_calibration(ensemble.probabilities(small_features()[800:]), outcome[800:]))
 
 
 @cache
-def small_model(models: tuple[str, ...] = tuple(LEARNERS)) -> FittedModel:
+def small_model(models: tuple[str, ...] = DEFAULT, combine: Combine = "vote") -> FittedModel:
     """:func:`fit_small` once, for all who do not change it."""
-    return fit_small(models=models)
+    return fit_small(models=models, combine=combine)
 
 
 @cache
-def small_export(models: tuple[str, ...] = tuple(LEARNERS)) -> Exported:
+def small_export(models: tuple[str, ...] = DEFAULT, combine: Combine = "vote") -> Exported:
     """The file of :func:`small_model`."""
-    return export(small_model(models))
+    return export(small_model(models, combine))
 
 
 @cache

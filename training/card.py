@@ -14,6 +14,7 @@ from training.calibrate import FLOOR, Calibration
 from training.dataset import Dataset
 from training.evaluate import BLEND, LOG_CLIP, Verdict, verdict
 from training.export import Exported
+from training.learners import Recipe
 from training.split import Split
 from training.verify import ParityReport
 
@@ -38,18 +39,17 @@ def render(
     parity: ParityReport,
     toolchain: Mapping[str, str],
     *,
-    models: Sequence[str],
-    seed: int,
+    recipe: Recipe,
 ) -> str:
     """The whole card."""
     sections = [
         f"# Model `{exported.version}`",
-        _what(exported, models, seed),
+        _what(exported, recipe),
         _data(dataset),
         _split(dataset, split),
         _metrics(metrics),
         _by_type(metrics["by_pattern_type"]),
-        _calibration(calibration, metrics["reliability"]),
+        _calibration(calibration, recipe, metrics["reliability"]),
         _importances(metrics["importances"]),
         _use(metrics),
         _parity(parity),
@@ -58,13 +58,18 @@ def render(
     return "\n\n".join(sections) + "\n"
 
 
-def _what(exported: Exported, models: Sequence[str], seed: int) -> str:
-    members = f"soft vote of {', '.join(models)}" if len(models) > 1 else models[0]
+def _what(exported: Exported, recipe: Recipe) -> str:
+    how = {"vote": "soft vote", "stack": "stack"}[recipe.combine]
+    members = f"{how} of {', '.join(recipe.models)}" if len(recipe.models) > 1 else recipe.models[0]
+    changed = "; ".join(
+        f"{name}: {', '.join(f'{key} {value}' for key, value in values.items())}"
+        for name, values in recipe.parameters.items()
+    )
     return (
         f"Calibrated probability that a chart pattern reaches its target before its stop: {members}, then vector "
         f"scaling towards the class shares. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
-        f"probability, reading {', '.join(f'`{name}`' for name in exported.inputs)}. Seed {seed}. SHA-256 "
-        f"`{exported.sha256}`."
+        f"probability, reading {', '.join(f'`{name}`' for name in exported.inputs)}. Seed {recipe.seed}. SHA-256 "
+        f"`{exported.sha256}`." + (f" Other than by default: {changed}." if changed else "")
     )
 
 
@@ -146,11 +151,19 @@ def _by_type(types: Mapping[str, Mapping[str, Any]]) -> str:
     return "## By pattern type\n\n" + _table(header, rows)
 
 
-def _calibration(calibration: Calibration, bins: Sequence[Mapping[str, float]]) -> str:
-    terms = "; ".join(
-        f"{name} times {slope:.3f}, {bias:+.3f}"
-        for name, slope, bias in zip(CLASSES, calibration.slope, calibration.bias, strict=True)
-    )
+def _calibration(calibration: Calibration, recipe: Recipe, bins: Sequence[Mapping[str, float]]) -> str:
+    if recipe.combine == "stack":
+        slopes = [
+            f"{model} {', '.join(f'{slope:.3f}' for slope in calibration.slope[start : start + len(CLASSES)])}"
+            for model, start in zip(recipe.models, range(0, len(calibration.slope), len(CLASSES)), strict=True)
+        ]
+        shifts = ", ".join(f"{bias:+.3f}" for bias in calibration.bias)
+        terms = f"slopes of {', '.join(CLASSES)}: {'; '.join(slopes)}; then {shifts}"
+    else:
+        terms = "; ".join(
+            f"{name} times {slope:.3f}, {bias:+.3f}"
+            for name, slope, bias in zip(CLASSES, calibration.slope, calibration.bias, strict=True)
+        )
     rows = [
         [
             f"{b['from']:.3f} to {b['to']:.3f}",

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from training.pipeline import Artifact
 
 # The training stack takes seconds to import, so each command imports what it needs.
-LEARNER_NAMES = ("random_forest", "logistic", "gradient_boosting")
+LEARNER_NAMES = (
+    "random_forest",
+    "logistic",
+    "gradient_boosting",
+    "extra_trees",
+    "exact_boosting",
+    "xgboost",
+    "lightgbm",
+)
+DEFAULT_LEARNERS = LEARNER_NAMES[:3]
 APPLICATION_NAME = "pattern-scoring training"
 _METRICS: Final = ("Brier", "log loss", "ROC AUC", "calibration error")
 
@@ -47,9 +56,15 @@ def parser() -> argparse.ArgumentParser:
         "--models",
         nargs="+",
         choices=LEARNER_NAMES,
-        default=list(LEARNER_NAMES),
+        default=list(DEFAULT_LEARNERS),
         metavar="NAME",
-        help=f"learners joined by soft vote: {', '.join(LEARNER_NAMES)} (default: all)",
+        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three)",
+    )
+    train.add_argument(
+        "--combine",
+        choices=("vote", "stack"),
+        default="vote",
+        help="average the learners' probabilities, or weigh each by what it proved worth (default: vote)",
     )
     train.add_argument("--promote", action="store_true", help="make it the champion at once")
     train.add_argument("--version", help="name of the model (default: algorithm and hash)")
@@ -95,7 +110,14 @@ def _train(options: argparse.Namespace) -> int:
         stage("load")
         dataset = load_labelled(connection, since=options.since, until=options.until, progress=progress)
     # Not held open meanwhile: fitting may take minutes.
-    artifact = train(dataset, options.models, seed=options.seed, version=options.version, progress=progress)
+    artifact = train(
+        dataset,
+        options.models,
+        combine=options.combine,
+        seed=options.seed,
+        version=options.version,
+        progress=progress,
+    )
     if options.output is not None:
         _write(options.output, artifact.onnx)
     with connect(application_name=APPLICATION_NAME) as connection:

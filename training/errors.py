@@ -13,6 +13,14 @@ class UnknownLearner(ScoringError):
     """No learner of that name; `python -m training train --help` lists them."""
 
 
+class LearnerNotInstalled(ScoringError):
+    """The learner's library is an optional extra that is not installed."""
+
+
+class NotConvertible(InvalidModel):
+    """No converter can write a learner as ONNX."""
+
+
 class ParityFailed(InvalidModel):
     """The exported graph does not answer as the fitted model does; it is not registered."""
 

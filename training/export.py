@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import ndonnx as ndx
 import numpy as np
 import onnx
 import spox
 from numpy.typing import NDArray
-from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 
 from db_functions.contract import (
     CLASSES,
@@ -37,11 +34,10 @@ from db_functions.contract import (
 )
 from training import features as feature_code
 from training.calibrate import Calibration
+from training.convert import convert
 from training.features.graph import trace
-from training.learners import FittedEnsemble
+from training.learners import FittedEnsemble, combined
 
-OPSETS: Final = {"": 21, "ai.onnx.ml": 3}
-"""Operator sets asked of the converter; the joined graph may carry the newer one that ndonnx writes."""
 _DIGEST_CHARACTERS: Final = 10
 
 
@@ -115,9 +111,14 @@ _traced = cache(trace)
 def _join(model: FittedModel) -> onnx.ModelProto:
     inputs, features = _traced()
     ensemble = model.ensemble
-    placed = ensemble.grid.place(features, ndx)
-    vote = spox.inline(_convert(ensemble))(features=placed.unwrap_spox())["probabilities"]
-    uncalibrated = _three_columns(ndx.astype(ndx.asarray(vote), ndx.float64), ensemble.classes)
+    placed = ensemble.grid.place(features, ndx).unwrap_spox()
+    width = ensemble.grid.low.shape[1]
+    answers = [
+        ndx.asarray(spox.inline(convert(member, width))(features=placed)["probabilities"])
+        for member in ensemble.members
+    ]
+    columns = [_three_columns(ndx.astype(answer, ndx.float64), ensemble.classes) for answer in answers]
+    uncalibrated = combined(columns, ensemble.combine, ndx)
     calibrated = ndx.astype(model.calibration.apply(uncalibrated, ndx), ndx.float32)
     outputs = {
         "ml_confidence": calibrated[:, 2],
@@ -134,22 +135,6 @@ def _join(model: FittedModel) -> onnx.ModelProto:
         for tensor in tensors:
             _state_shape(tensor, specs[tensor.name])
     return proto
-
-
-def _convert(ensemble: FittedEnsemble) -> Any:
-    """The fitted pipeline alone, float32 ``features`` [N, F] to ``probabilities`` [N, classes seen]."""
-    width = ensemble.grid.low.shape[1]
-    with warnings.catch_warnings():
-        # The histogram-boosting converter writes booleans as integers; protobuf 7 refuses them, hence the pin below 7.
-        warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints: Expected an int, got a boolean")
-        return convert_sklearn(
-            ensemble.estimator,
-            name="ensemble",
-            initial_types=[("features", FloatTensorType([None, width]))],
-            final_types=[("label", Int64TensorType([None])), ("probabilities", FloatTensorType([None, None]))],
-            target_opset=OPSETS,
-            options={id(ensemble.estimator): {"zipmap": False}},
-        )
 
 
 def _three_columns(probabilities: ndx.Array, classes: tuple[int, ...]) -> ndx.Array:

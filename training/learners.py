@@ -1,8 +1,8 @@
 """The learners, the ensemble they form, and fitting it so that it survives conversion to ONNX.
 
-What converts exactly is narrower than what scikit-learn fits (measured; see the parity gate in ``verify``): trees must
-be fitted on float32, on imputed values, with no scaler before them. So features are put on a float32 grid here, by code
-that also runs inside the graph, and imputed first; the one scaler stands inside the logistic member.
+What converts exactly is narrower than what the libraries fit (measured; see the parity gate in ``verify``): trees must
+be fitted on float32, on imputed values, with no scaler before them. So features are put on a float32 grid here, absent
+ones on their median, by code that also runs inside the graph; the one scaler stands inside the logistic member.
 
 Market data is mostly noise, so every learner is held in: large leaves, shallow and slow boosting, small weights. What
 that was worth on real patterns stands in ``calibrate``, which also stretches answers that turn out too timid.
@@ -10,21 +10,26 @@ that was worth on real patterns stands in ``calibrate``, which also stretches an
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
-from sklearn.impute import SimpleImputer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from db_functions.contract import CLASSES
-from training.errors import UnknownLearner
+from training.errors import LearnerNotInstalled, UnknownLearner
 
 TREES: Final = 300
 ROUNDS: Final = 120
@@ -34,53 +39,147 @@ GRID_BITS: Final = 20
 """A feature is rounded to its largest limit (as a power of two) divided by two to this power."""
 LEAST_STEP_EXPONENT: Final = -40
 """The finest step, 2**-40 or about 1e-12: anything smaller in a feature is rounding."""
-
-
 LEAF_SHARE: Final = 0.02
 LEAST_LEAF: Final = 20
 
+Combine = Literal["vote", "stack"]
+"""``vote`` averages the members' probabilities; ``stack`` leaves them to the calibration, which weighs each."""
+Parameters = Mapping[str, Mapping[str, Any]]
+"""Arguments of learners, by learner, that replace their defaults; see ``LEARNERS`` for which there are."""
 
-def _leaf(rows: int) -> int:
+
+def _leaf(rows: int, share: float) -> int:
     """The fewest rows of a leaf: a share, since the mean of a leaf is as noisy however many leaves there are."""
-    return max(LEAST_LEAF, round(LEAF_SHARE * rows))
+    return max(LEAST_LEAF, round(share * rows))
 
 
-def _random_forest(seed: int, size: float, rows: int) -> Any:
+def _times(size: float, count: int) -> int:
+    return max(1, round(count * size))
+
+
+def _random_forest(seed: int, size: float, rows: int, *, depth: int = 10, leaf_share: float = LEAF_SHARE) -> Any:
     # Depth bounds the file's size whatever the number of rows.
     return RandomForestClassifier(
-        max(1, round(TREES * size)), max_depth=10, min_samples_leaf=_leaf(rows), n_jobs=-1, random_state=seed
+        _times(size, TREES), max_depth=depth, min_samples_leaf=_leaf(rows, leaf_share), n_jobs=-1, random_state=seed
     )
 
 
-def _logistic(seed: int, size: float, rows: int) -> Any:  # noqa: ARG001 - one signature for all
+def _extra_trees(seed: int, size: float, rows: int, *, depth: int = 10, leaf_share: float = LEAF_SHARE) -> Any:
+    return ExtraTreesClassifier(
+        _times(size, TREES), max_depth=depth, min_samples_leaf=_leaf(rows, leaf_share), n_jobs=-1, random_state=seed
+    )
+
+
+def _logistic(seed: int, size: float, rows: int, *, strength: float = 0.001) -> Any:  # noqa: ARG001 - one signature
     # A prior of standard deviation sqrt(C) on each weight: a hundred features move the log-odds by 0.3, unless many
     # rows say more.
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=1000, random_state=seed))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, random_state=seed))
 
 
-def _gradient_boosting(seed: int, size: float, rows: int) -> Any:
-    # No early stopping: it would hold out rows at random, and neighbours in time would leak into them.
+# No boosting below stops early: it would hold out rows at random, and neighbours in time would leak into them.
+
+
+def _gradient_boosting(
+    seed: int, size: float, rows: int, *, rate: float = 0.02, leaves: int = 4, leaf_share: float = LEAF_SHARE
+) -> Any:
     return HistGradientBoostingClassifier(
-        max_iter=max(1, round(ROUNDS * size)),
-        learning_rate=0.02,
-        max_leaf_nodes=4,
-        min_samples_leaf=max(2 * LEAST_LEAF, _leaf(rows)),
+        max_iter=_times(size, ROUNDS),
+        learning_rate=rate,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
         l2_regularization=50.0,
         early_stopping=False,
         random_state=seed,
     )
 
 
-LEARNERS: Final[Mapping[str, Callable[[int, float, int], Any]]] = {
-    "random_forest": _random_forest,
-    "logistic": _logistic,
-    "gradient_boosting": _gradient_boosting,
+def _exact_boosting(
+    seed: int, size: float, rows: int, *, rate: float = 0.02, depth: int = 2, leaf_share: float = LEAF_SHARE
+) -> Any:
+    # Half the rows and a tenth of the features for each tree: what an exact search of every threshold needs not to
+    # follow noise, nor to take minutes.
+    return GradientBoostingClassifier(
+        n_estimators=_times(size, ROUNDS),
+        learning_rate=rate,
+        max_depth=depth,
+        min_samples_leaf=max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
+        subsample=0.5,
+        max_features=0.1,
+        random_state=seed,
+    )
+
+
+def _xgboost(
+    seed: int, size: float, rows: int, *, rate: float = 0.02, depth: int = 2, leaf_share: float = LEAF_SHARE
+) -> Any:
+    return _library("xgboost").XGBClassifier(
+        n_estimators=_times(size, ROUNDS),
+        learning_rate=rate,
+        max_depth=depth,
+        # A row's hessian is p (1 - p), near 0.2 here.
+        min_child_weight=0.2 * max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
+        reg_lambda=50.0,
+        tree_method="hist",
+        n_jobs=1,
+        random_state=seed,
+    )
+
+
+def _lightgbm(
+    seed: int, size: float, rows: int, *, rate: float = 0.02, leaves: int = 4, leaf_share: float = LEAF_SHARE
+) -> Any:
+    return _library("lightgbm").LGBMClassifier(
+        n_estimators=_times(size, ROUNDS),
+        learning_rate=rate,
+        num_leaves=leaves,
+        min_child_samples=max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
+        reg_lambda=50.0,
+        deterministic=True,
+        force_row_wise=True,
+        n_jobs=1,
+        random_state=seed,
+        verbose=-1,
+    )
+
+
+def _library(name: str) -> Any:
+    """An optional library. Raises LearnerNotInstalled where it is missing."""
+    try:
+        importlib.import_module("onnxmltools")
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise LearnerNotInstalled(
+            f"learner {name} needs the packages {name} and onnxmltools; "
+            f"install them with `pip install 'pattern-scoring[{name}]'`"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """How to build an unfitted classifier from (seed, size, rows), and the arguments that ``--tune`` tries."""
+
+    build: Callable[..., Any]
+    choices: Mapping[str, Sequence[Any]]
+
+
+_LEAVES: Final = (0.01, LEAF_SHARE, 0.04)
+_RATES: Final = (0.01, 0.02, 0.05)
+
+LEARNERS: Final[Mapping[str, Learner]] = {
+    "random_forest": Learner(_random_forest, {"depth": (6, 10), "leaf_share": _LEAVES}),
+    "logistic": Learner(_logistic, {"strength": (0.0001, 0.001, 0.01)}),
+    "gradient_boosting": Learner(_gradient_boosting, {"rate": _RATES, "leaves": (3, 4, 8), "leaf_share": _LEAVES}),
+    "extra_trees": Learner(_extra_trees, {"depth": (6, 10), "leaf_share": _LEAVES}),
+    "exact_boosting": Learner(_exact_boosting, {"rate": _RATES, "depth": (1, 2, 3), "leaf_share": _LEAVES}),
+    "xgboost": Learner(_xgboost, {"rate": _RATES, "depth": (1, 2, 3), "leaf_share": _LEAVES}),
+    "lightgbm": Learner(_lightgbm, {"rate": _RATES, "leaves": (3, 4, 8), "leaf_share": _LEAVES}),
 }
+DEFAULT: Final = ("random_forest", "logistic", "gradient_boosting")
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What features are put on before anything is fitted: limits and a step for each, float64 [1, F].
+    """What features are put on before anything is fitted: limits, a step and a median for each, float64 [1, F].
 
     Limits, because one wild value (a volume ratio over an empty month) would carry the logistic member away, and
     float32 arithmetic with it. A step, because NumPy and ONNX Runtime round the last bits of some features differently,
@@ -93,30 +192,83 @@ class Grid:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     step: NDArray[np.float64]
+    median: NDArray[np.float64]
+    """What stands for an absent value; itself on the grid."""
 
     def place(self, features: Any, xp: Any) -> Any:
-        """Float64 features [N, F] on the grid, as float32; NaN stays NaN. For NumPy and for the graph alike."""
-        low, high, step = (xp.asarray(values) for values in (self.low, self.high, self.step))
+        """Float64 features [N, F] on the grid, as float32, NaN at the median. For NumPy and for the graph alike."""
+        low, high, step, median = (xp.asarray(values) for values in (self.low, self.high, self.step, self.median))
         limited = xp.where(features < low, low, features)
         limited = xp.where(limited > high, high, limited)
-        return xp.astype(xp.round(limited / step) * step, xp.float32)
+        placed = xp.round(limited / step) * step
+        return xp.astype(xp.where(xp.isnan(placed), median, placed), xp.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A fitted learner."""
+
+    name: str
+    estimator: Any
+
+    def probabilities(self, placed: NDArray[np.float32], classes: Sequence[int]) -> NDArray[np.float64]:
+        """Its own library's P(negative, neutral, positive), [N, 3], of features on the grid; 0 for a class unseen."""
+        answer = np.zeros((len(placed), len(CLASSES)))
+        if len(placed):
+            with warnings.catch_warnings():
+                # LightGBM names unnamed columns at fitting, and then warns that arrays have no names.
+                warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+                answer[:, list(classes)] = self.estimator.predict_proba(placed)
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
 class FittedEnsemble:
-    """A fitted soft vote, with the grid its features are put on and the classes it has seen."""
+    """Fitted members and how they are combined, the grid their features are put on, the classes they have seen."""
 
     algorithm: str
-    estimator: Pipeline
+    members: tuple[Member, ...]
+    combine: Combine
     grid: Grid
     classes: tuple[int, ...]
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """scikit-learn's P(negative, neutral, positive), [N, 3], of features [N, F]; 0 for a class never seen."""
-        answer = np.zeros((len(features), len(CLASSES)))
-        if len(features):
-            answer[:, list(self.classes)] = self.estimator.predict_proba(self.grid.place(features, np))
-        return answer
+        """Of features [N, F]: the members' mean P(negative, neutral, positive), [N, 3]; stacked, all side by side."""
+        placed = self.grid.place(features, np)
+        return np.asarray(combined([m.probabilities(placed, self.classes) for m in self.members], self.combine, np))
+
+
+def combined(answers: Sequence[Any], combine: Combine, xp: Any) -> Any:
+    """Probabilities [N, 3] of each member as one answer: their mean, or [N, 3 * members]. For NumPy and the graph."""
+    if combine == "stack":
+        return xp.concat(list(answers), axis=1)
+    total = answers[0]
+    for answer in answers[1:]:
+        total = total + answer
+    return total / float(len(answers))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that decides what is fitted on given rows."""
+
+    models: tuple[str, ...]
+    combine: Combine = "vote"
+    parameters: Parameters = field(default_factory=dict)
+    seed: int = 0
+    size: float = 1.0
+
+    def fit(self, features: NDArray[np.float64], outcome: NDArray[np.int8]) -> FittedEnsemble:
+        """:func:`fit_ensemble` by this recipe."""
+        return fit_ensemble(
+            features,
+            outcome,
+            self.models,
+            seed=self.seed,
+            size=self.size,
+            combine=self.combine,
+            parameters=self.parameters,
+        )
 
 
 def fit_ensemble(
@@ -126,20 +278,28 @@ def fit_ensemble(
     *,
     seed: int,
     size: float = 1.0,
+    combine: Combine = "vote",
+    parameters: Parameters | None = None,
 ) -> FittedEnsemble:
-    """Fit the named learners on features [N, F] and join them by soft vote.
+    """Fit the named learners on features [N, F].
 
-    ``size`` scales the number of trees, for tests. Raises UnknownLearner for a name that is not in ``LEARNERS``.
+    ``size`` scales the number of trees, for tests. Raises UnknownLearner for a name that is not in ``LEARNERS``,
+    LearnerNotInstalled for one whose library is missing.
     """
     names = check_names(models)
-    vote = VotingClassifier(
-        [(name, LEARNERS[name](seed, size, len(features))) for name in names], voting="soft", flatten_transform=False
-    )
-    estimator = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), vote)
     grid = fit_grid(features)
-    estimator.fit(grid.place(features, np), outcome)
-    _use_one_thread(vote)
-    return FittedEnsemble(_algorithm(names), estimator, grid, tuple(int(c) for c in vote.classes_))
+    placed = grid.place(features, np)
+    # Libraries differ in whether labels may skip a number, as they do where a class was never seen.
+    classes, label = np.unique(outcome, return_inverse=True)
+    members = []
+    for name in names:
+        estimator = LEARNERS[name].build(seed, size, len(features), **(parameters or {}).get(name, {}))
+        estimator.fit(placed, label)
+        _use_one_thread(estimator)
+        members.append(Member(name, estimator))
+    return FittedEnsemble(
+        _algorithm(names, combine), tuple(members), combine, grid, tuple(int(known) for known in classes)
+    )
 
 
 def check_names(models: Sequence[str]) -> list[str]:
@@ -151,10 +311,11 @@ def check_names(models: Sequence[str]) -> list[str]:
     return names
 
 
-def _algorithm(names: Sequence[str]) -> str:
+def _algorithm(names: Sequence[str], combine: Combine) -> str:
     if len(names) == 1:
         return names[0]
-    return "ensemble" if set(names) == set(LEARNERS) else "+".join(names)
+    joined = "ensemble" if set(names) == set(DEFAULT) else "+".join(names)
+    return joined if combine == "vote" else f"stack+{joined}"
 
 
 def fit_grid(features: NDArray[np.float64]) -> Grid:
@@ -163,13 +324,14 @@ def fit_grid(features: NDArray[np.float64]) -> Grid:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         limits = np.nan_to_num(np.nanquantile(finite, [LIMIT_SHARE, 1 - LIMIT_SHARE], axis=0, keepdims=True))
+        median = np.nan_to_num(np.nanmedian(finite, axis=0, keepdims=True))
     largest = np.abs(limits).max(axis=0)
     exponent = np.ceil(np.log2(largest, where=largest > 0, out=np.zeros_like(largest)))
-    return Grid(limits[0], limits[1], np.exp2(np.maximum(exponent - GRID_BITS, LEAST_STEP_EXPONENT)))
+    step = np.exp2(np.maximum(exponent - GRID_BITS, LEAST_STEP_EXPONENT))
+    return Grid(limits[0], limits[1], step, np.round(np.clip(median, limits[0], limits[1]) / step) * step)
 
 
-def _use_one_thread(vote: VotingClassifier) -> None:
+def _use_one_thread(estimator: Any) -> None:
     # Threads add up the trees' votes in the order they finish, so the last bits would differ from run to run.
-    for member in vote.estimators_:
-        if hasattr(member, "n_jobs"):
-            member.n_jobs = 1
+    if hasattr(estimator, "n_jobs"):
+        estimator.n_jobs = 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any, Final
 
@@ -18,18 +20,20 @@ from training.baseline import drift_baseline
 from training.calibrate import fit_calibration
 from training.check import require_valid
 from training.dataset import Dataset
-from training.errors import TooFewRows
+from training.errors import ParityFailed, TooFewRows
 from training.evaluate import evaluate
-from training.export import FittedModel, export, to_float32
+from training.export import Exported, FittedModel, export, to_float32
+from training.learners import Recipe
 from training.progress import Stages, bar
 from training.split import Split, split_by_time
-from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows
+from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows, unfaithful
 
 FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "calibrate": (50, 10), "test": (50, 10)}
 """Rows that each part needs in all, and of positive and of other outcomes."""
 IMPORTANCE_ROWS: Final = 1_000
 _FEATURE_CHUNK: Final = 2_000
 _PACKAGES: Final = ("numpy", "scikit-learn", "scipy", "skl2onnx", "onnx", "onnxruntime", "spox", "ndonnx", "protobuf")
+_OPTIONAL_PACKAGES: Final = ("onnxmltools", "xgboost", "xgboost-cpu", "lightgbm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,10 @@ class Artifact:
 
 def train(
     dataset: Dataset,
-    models: Sequence[str] = tuple(learners.LEARNERS),
+    models: Sequence[str] = learners.DEFAULT,
     *,
+    combine: learners.Combine = "vote",
+    parameters: learners.Parameters | None = None,
     seed: int = 0,
     version: str | None = None,
     progress: bool = False,
@@ -66,16 +72,17 @@ def train(
     """Split, compute features, fit, calibrate, evaluate, export, check and verify.
 
     Equal datasets, models and seeds give equal bytes. ``size`` scales the number of trees, for tests. Raises
-    TooFewRows, UnknownLearner, InvalidModel, and ParityFailed when the file does not answer as the fitted model does.
+    TooFewRows, UnknownLearner, LearnerNotInstalled, InvalidModel, and ParityFailed, naming the learner, when the file
+    does not answer as the fitted model does.
     """
-    learners.check_names(models)
+    recipe = Recipe(tuple(learners.check_names(models)), combine, parameters or {}, seed, size)
     split = split_by_time(dataset, embargo_s=embargo_s)
     require_enough(dataset, split)
     with Stages(5, shown=progress) as stage:
         stage("features")
         features = compute_features(dataset, progress=progress)
         stage("fit")
-        model = _fit(dataset, features, split, models, seed, size, progress)
+        model = _fit(dataset, features, split, recipe, progress)
         stage("evaluate")
         test = split.test
         known = dataset.positive[split.fit].mean()
@@ -88,7 +95,7 @@ def train(
         exported = export(model, version=version)
         require_valid(exported.onnx)
         stage("verify")
-        parity = check_parity(exported.onnx, golden_rows(model, dataset, GATE_ROWS), progress=progress)
+        parity = _gate(model, exported, dataset, features, progress)
     toolchain = toolchain_versions()
     return Artifact(
         version=exported.version,
@@ -109,8 +116,7 @@ def train(
             metrics,
             parity,
             toolchain,
-            models=models,
-            seed=seed,
+            recipe=recipe,
         ),
         toolchain=toolchain,
         drift_baseline=_baseline(model, features, split),
@@ -119,19 +125,20 @@ def train(
     )
 
 
-def _fit(
-    dataset: Dataset,
-    features: NDArray[np.float64],
-    split: Split,
-    models: Sequence[str],
-    seed: int,
-    size: float,
-    progress: bool,
-) -> FittedModel:
+def _gate(
+    model: FittedModel, exported: Exported, dataset: Dataset, features: NDArray[np.float64], progress: bool
+) -> ParityReport:
+    try:
+        return check_parity(exported.onnx, golden_rows(model, dataset, GATE_ROWS), progress=progress)
+    except ParityFailed as error:
+        raise ParityFailed(f"{error} ({unfaithful(model.ensemble, features[:GATE_ROWS])})") from error
+
+
+def _fit(dataset: Dataset, features: NDArray[np.float64], split: Split, recipe: Recipe, progress: bool) -> FittedModel:
     """Calibrate on what ensembles fitted before each fold answer to it; fit the one that is kept on every known row."""
 
     def ensemble(rows: NDArray[np.intp]) -> learners.FittedEnsemble:
-        return learners.fit_ensemble(features[rows], dataset.outcome[rows], models, seed=seed, size=size)
+        return recipe.fit(features[rows], dataset.outcome[rows])
 
     answers = [
         ensemble(fold.fit).probabilities(features[fold.calibrate])
@@ -201,4 +208,8 @@ def permutation_importances(
 
 def toolchain_versions() -> dict[str, str]:
     """Python and the packages that had a part in the file."""
-    return {"python": platform.python_version(), **{name: installed(name) for name in _PACKAGES}}
+    versions = {"python": platform.python_version(), **{name: installed(name) for name in _PACKAGES}}
+    for name in _OPTIONAL_PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = installed(name)
+    return versions

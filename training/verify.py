@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from db_functions.contract import PARITY_TOLERANCE, Arrays
 from db_functions.golden import Golden, largest_difference
+from training.convert import convert
 from training.dataset import Dataset
 from training.errors import ParityFailed
 from training.export import FittedModel
+from training.learners import FittedEnsemble
 from training.progress import bar
 
 GATE_ROWS: Final = 5_000
@@ -105,6 +107,20 @@ def check_parity(
                     worst, worst_output = found.amount, found.output
                 done.update(len(next(iter(expected.values()))))
     return ParityReport(worst, worst_output, len(golden), sizes, tolerance)
+
+
+def unfaithful(ensemble: FittedEnsemble, features: NDArray[np.float64], tolerance: float = PARITY_TOLERANCE) -> str:
+    """Which members answer features [N, F] otherwise once converted, in words; what to ask when the gate has failed."""
+    placed = ensemble.grid.place(features, np)
+    found = []
+    for member in ensemble.members:
+        session = open_session(convert(member, placed.shape[1]).SerializeToString())
+        (given,) = session.run(["probabilities"], {"features": placed})
+        expected = member.probabilities(placed, ensemble.classes)[:, list(ensemble.classes)]
+        amount = largest_difference({"": expected}, {"": given}).amount
+        if amount > tolerance:
+            found.append(f"learner {member.name} by {amount:.3g}")
+    return f"alone, {', '.join(found)}" if found else "each learner alone converts well"
 
 
 def _batches(golden: Golden, wanted: Sequence[str], size: int) -> Iterator[tuple[int, Arrays, Arrays]]:
