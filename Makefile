@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Of the tests, each with servers of its own. They wait more than they work: more than two cores have.
+PROCESSES ?= 3
 
 .PHONY: env demo test lint format lock clean
 
@@ -20,7 +22,7 @@ demo: env  ## the main job, end to end, on real market data
 	@$(BIN)/python -m bench.demo
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
 lint: env
 	$(BIN)/ruff check .

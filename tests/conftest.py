@@ -42,8 +42,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     try:
         with running(request.param) as started:
             yield started
+            return
     except Exception as error:  # noqa: BLE001  # one clear line instead of hundreds of failures
-        pytest.exit(f"the {request.param} server cannot be used: {error}", returncode=3)
+        said = f"the {request.param} server cannot be used: {error}"
+    # Not pytest.exit: a process of xdist that exits within a test is taken for one that crashed.
+    request.session.shouldstop = said
+    pytest.fail(said, pytrace=False)
 
 
 def _janitor(server: Server, name: str, template: str | None = None) -> DatabaseJanitor:
