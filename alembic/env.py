@@ -1,7 +1,8 @@
 """Runs the migrations: over one connection, one transaction a revision, one upgrade at a time.
 
-A migration that would wait for a busy table gives up after LOCK_TIMEOUT instead of queueing every application behind
-itself; it changes nothing then and can be tried again. What goes wrong ends in one message, without the SQL.
+A migration that would wait for a busy table gives up after a while instead of queueing every application behind
+itself, and a statement that takes too long is ended, with the locks that it holds; nothing has changed then and it can
+be tried again. What goes wrong ends in one message, without the SQL.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from sqlalchemy import create_engine, pool, text
 from sqlalchemy.exc import DBAPIError
 
 from db_functions.database import database_url, sqlalchemy_url
+from db_functions.ddl import statement
 from db_functions.errors import ScoringError
+from db_functions.queries import query
 
-LOCK_TIMEOUT = "5s"
 ONE_UPGRADE_AT_A_TIME = 7_311_001
+TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "60s"}
+"""For each statement of a revision, but for walks in batches; ``-x statement_timeout=10min`` replaces one."""
 
 options = {
     # A name and a place of its own, so that an application's Alembic can live in the same database.
@@ -32,7 +36,11 @@ def run_offline() -> None:
     """Write the SQL to stdout; every decision is taken in SQL, so nothing needs a database here."""
     # `named` keeps the percent signs that a driver's parameter style would have doubled.
     context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, **options)
-    context.execute(f"set lock_timeout = '{LOCK_TIMEOUT}'")
+    context.execute(f"select pg_advisory_lock({ONE_UPGRADE_AT_A_TIME})")
+    for timeout in set_timeouts():
+        context.execute(timeout)
+    if leads_to_base():
+        context.execute(statement(query("refuse_loss")))
     with context.begin_transaction():
         context.run_migrations()
 
@@ -44,12 +52,38 @@ def run_online() -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         driver.add_notice_handler(show_warning)
-        connection.execute(text("select pg_advisory_lock(:key)"), {"key": ONE_UPGRADE_AT_A_TIME})
-        connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
+        key = {"key": ONE_UPGRADE_AT_A_TIME}
+        if not connection.execute(text("select pg_try_advisory_lock(:key)"), key).scalar():
+            print("another upgrade or downgrade is under way: waiting for it", file=sys.stderr)
+            connection.execute(text("select pg_advisory_lock(:key)"), key)
+        # After that wait, which may take as long as the other one does.
+        for timeout in set_timeouts():
+            connection.execute(text(timeout))
+        if leads_to_base():
+            connection.execute(statement(query("refuse_loss")))
         connection.commit()
         context.configure(connection=connection, **options)
         with context.begin_transaction():
             context.run_migrations()
+
+
+def leads_to_base() -> bool:
+    try:
+        return context.get_revision_argument() is None
+    except KeyError:
+        return False  # of a command that leads nowhere, such as `alembic current`
+
+
+def timeouts() -> dict[str, str]:
+    given = context.get_x_argument(as_dictionary=True)
+    unknown = given.keys() - TIMEOUTS.keys()
+    if unknown:
+        raise CommandError(f"-x takes {' and '.join(TIMEOUTS)}, not {', '.join(sorted(unknown))}")
+    return TIMEOUTS | given
+
+
+def set_timeouts() -> list[str]:
+    return [f"set {name} = '{value.replace(chr(39), '')}'" for name, value in timeouts().items()]
 
 
 def show_warning(notice: psycopg.errors.Diagnostic) -> None:
@@ -62,11 +96,16 @@ def explain(error: DBAPIError) -> str:
     cause = error.orig
     if not isinstance(cause, psycopg.Error) or cause.diag.message_primary is None:
         return str(cause).strip()
+    limits, undone = timeouts(), "nothing was left half done. Run the same command again when"
     if isinstance(cause, psycopg.errors.LockNotAvailable):
         return (
-            f"a table was in use by another session for longer than {LOCK_TIMEOUT}; nothing was left half done. "
-            "Run the same command again when that session is done (pg_stat_activity shows sessions that are "
-            "'idle in transaction')."
+            f"a table was in use by another session for longer than {limits['lock_timeout']}; {undone} that session "
+            "is done (pg_stat_activity shows sessions that are 'idle in transaction')."
+        )
+    if isinstance(cause, psycopg.errors.QueryCanceled):
+        return (
+            f"a statement took longer than {limits['statement_timeout']} and was ended; {undone} the server is less "
+            "busy, or with -x statement_timeout=10min."
         )
     parts = (cause.diag.message_primary, cause.diag.message_detail, cause.diag.message_hint)
     return ". ".join(part.rstrip(".") for part in parts if part) + "."

@@ -7,8 +7,11 @@ from changing (write a ``v2.sql`` and a migration instead). ``python -m db_funct
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import DDL
 
@@ -23,8 +26,26 @@ def sql_text(path: str) -> str:
 
 def sql(path: str) -> DDL:
     """The file as a statement for ``op.execute``: percent signs doubled, colons left alone."""
-    text = sql_text(path).rstrip().removesuffix(";")  # Alembic's offline output ends a statement itself
+    return statement(sql_text(path))
+
+
+def statement(text: str) -> DDL:
+    """SQL text as a statement that SQLAlchemy passes on as it is."""
+    text = text.rstrip().removesuffix(";")  # Alembic's offline output ends a statement itself
     return DDL(text.replace("%", "%%"))  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def unhurried(op: Any) -> Iterator[None]:
+    """In a migration: statements that walk a table of any size, commit in batches and may take their time."""
+    with op.get_context().autocommit_block():
+        op.execute(_SET.format("ml.statement_timeout", "current_setting('statement_timeout')"))
+        op.execute(_SET.format("statement_timeout", "'0'"))
+        yield
+        op.execute(_SET.format("statement_timeout", "current_setting('ml.statement_timeout')"))
+
+
+_SET = "do $$ begin perform set_config('{}', {}, false); end $$"
 
 
 def checksums() -> dict[str, str]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from db_functions.database import Connection
 from tests.conftest import ROOT, alembic_config, downgrade, upgrade
 from tests.older import VARIANTS, build, catalogue, contents, differences, shape
 from tests.servers import DEBIAN_BIN, Server, running
-from tests.support import insert_bars, insert_pattern, make_champion, row_of
+from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
+from tests.worker_support import count
 from worker.engine import Engine
 
 MakeDatabase = Callable[[str | None], str]
@@ -110,15 +112,20 @@ def test_what_others_keep_in_the_database_stays(empty: str) -> None:
 # Offline
 
 
-def _run_script(url: str, script: str) -> None:
-    """Run it as an operator would, through psql."""
+def _psql(url: str) -> subprocess.Popen[str]:
+    """psql as an operator would run a script with it."""
     psql = next((str(path) for path in (DEBIAN_BIN / "psql", _embedded_psql()) if path.exists()), shutil.which("psql"))
     assert psql, "there is no psql"
-    done = subprocess.run(
+    return subprocess.Popen(
         [psql, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", url],
-        input=script, capture_output=True, text=True, check=False,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+
+
+def _run_script(url: str, script: str) -> None:
+    process = _psql(url)
+    _, said = process.communicate(script, timeout=60)
+    assert process.returncode == 0, said
 
 
 def _embedded_psql() -> Path:
@@ -141,6 +148,7 @@ def test_offline_sql_does_what_an_online_upgrade_does(make_database: MakeDatabas
     down = _offline("downgrade", "head:base")
     for script in (up, down):
         assert "set lock_timeout = '5s';" in script
+        assert "set statement_timeout = '60s';" in script
         assert not re.search(r";\s*;", script)
     online, offline = make_database(None), make_database(None)
     if variant != "empty":
@@ -171,6 +179,12 @@ def test_offline_sql_does_what_an_online_upgrade_does(make_database: MakeDatabas
 # Locks
 
 
+def _head() -> str:
+    head = ScriptDirectory.from_config(alembic_config("")).get_current_head()
+    assert head
+    return head
+
+
 def test_two_upgrades_at_once_end_well(make_database: MakeDatabase, template: str) -> None:
     url = make_database(None)
     with _open(url) as connection:
@@ -179,8 +193,63 @@ def test_two_upgrades_at_once_end_well(make_database: MakeDatabase, template: st
     ends = [_finished(process) for process in both]
     assert [code for code, _, _ in ends] == [0, 0], ends
     with _open(url) as connection:
-        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [(_head(),)]
         assert connection.execute("select count(*) from pattern_events where direction is null").fetchone() == (0,)
+
+
+def test_two_scripts_at_once_do_the_work_of_one(make_database: MakeDatabase) -> None:
+    url, script = make_database(None), _offline("upgrade", "head")
+    both = [_psql(url) for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        ends = list(pool.map(lambda process: process.communicate(script, timeout=60)[1], both))
+    assert sorted(process.returncode for process in both) == [0, 3], ends
+    assert any("already exists" in said for said in ends)
+    upgraded = make_database(None)
+    upgrade(upgraded)
+    with _open(url) as one, _open(upgraded) as other:
+        assert differences(catalogue(other), catalogue(one)) == []
+
+
+def test_an_upgrade_that_waits_for_another_says_so(empty: str) -> None:
+    with _open(empty) as other:
+        other.execute("select pg_advisory_lock(7311001)")
+        process = _alembic(empty, "upgrade", "head")
+        assert process.stderr is not None
+        while "another upgrade or downgrade is under way" not in (line := process.stderr.readline()):
+            assert line, "it ended without a word"
+    assert _finished(process)[0] == 0
+
+
+def test_a_statement_that_takes_too_long_is_ended_with_nothing_changed(empty: str) -> None:
+    with _open(empty) as connection:
+        before = catalogue(connection)
+        code, out, err = _finished(_alembic(empty, "-x", "statement_timeout=1ms", "upgrade", "head"))
+        assert code != 0
+        assert "a statement took longer than 1ms and was ended; nothing was left half done" in (out + err)
+        assert "Traceback" not in out + err
+        assert differences(before, catalogue(connection)) == []
+
+
+def test_what_walks_a_table_may_take_its_time(empty: str) -> None:
+    with _open(empty) as connection:
+        build(connection, "base")
+        upgrade(empty, "0001")
+        with psycopg.connect(empty) as busy:
+            busy.execute("select from pattern_events limit 1 for update")
+            process = _alembic(empty, "-x", "statement_timeout=400ms", "upgrade", "0002")
+            waited = "select from pg_stat_activity where application_name = 'alembic' and wait_event_type = 'Lock' "
+            wait_until(
+                lambda: bool(connection.execute(f"{waited} and now() - query_start > interval '0.6 s'").fetchall()),
+                "it waits for longer than a statement may take",
+            )
+        assert _finished(process)[0] == 0
+        assert count(connection, "pattern_events where direction is null") == 0
+
+
+def test_an_unknown_timeout_is_refused(empty: str) -> None:
+    code, out, err = _finished(_alembic(empty, "-x", "locktimeout=1s", "upgrade", "head"))
+    assert code != 0
+    assert "-x takes lock_timeout and statement_timeout, not locktimeout" in out + err
 
 
 def test_a_busy_table_stops_the_upgrade_with_nothing_changed(empty: str) -> None:

@@ -9,7 +9,7 @@ Revision: 0002, after 0001
 
 from alembic import op
 
-from db_functions.ddl import sql
+from db_functions.ddl import sql, unhurried
 
 revision = "0002"
 down_revision = "0001"
@@ -18,10 +18,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
+    with unhurried(op):
         op.execute(sql("adoption/adopt_rows/v1"))
 
 
 def downgrade() -> None:
-    with op.get_context().autocommit_block():
+    with unhurried(op):
         op.execute(sql("adoption/restore_rows/v1"))
