@@ -132,28 +132,41 @@ def check_signature(
     axis must be free (a string or None).
     """
     faults: list[str] = []
-    given_inputs = list(inputs)
+    given_inputs, given_outputs = list(inputs), list(outputs)
     if not given_inputs:
         faults.append("the model has no inputs; it must ask for at least one of: " + ", ".join(INPUTS))
-    for name, onnx_type, shape in given_inputs:
-        spec = INPUTS.get(name)
-        if spec is None:
-            faults.append(f"input {name!r} is not in the contract; the worker can feed: {', '.join(INPUTS)}")
-        else:
-            faults += _tensor_faults("input", spec, onnx_type, shape)
-    given_outputs = {name: (onnx_type, shape) for name, onnx_type, shape in outputs}
-    for name, spec in OUTPUTS.items():
-        if name not in given_outputs:
-            faults.append(f"output {name!r} is missing; it must be {spec.describe()}")
-    for name, (onnx_type, shape) in given_outputs.items():
-        spec = OUTPUTS.get(name) or OPTIONAL_OUTPUTS.get(name)
-        if spec is None:
-            faults.append(
-                f"output {name!r} is not in the contract; allowed: {', '.join([*OUTPUTS, *OPTIONAL_OUTPUTS])}"
-            )
-        else:
-            faults += _tensor_faults("output", spec, onnx_type, shape)
+    for item in given_inputs:
+        faults += input_faults(*item)
+    named = {name for name, _, _ in given_outputs}
+    faults += [
+        f"output {name!r} is missing; it must be {spec.describe()}"
+        for name, spec in OUTPUTS.items()
+        if name not in named
+    ]
+    for item in given_outputs:
+        faults += output_faults(*item)
     return faults
+
+
+def input_faults(name: str, onnx_type: str, shape: list[object]) -> list[str]:
+    """What is wrong with one input, as ONNX Runtime describes it."""
+    spec = INPUTS.get(name)
+    if spec is None:
+        return [f"input {name!r} is not in the contract; the worker can feed: {', '.join(INPUTS)}"]
+    return _tensor_faults("input", spec, onnx_type, shape)
+
+
+def output_faults(name: str, onnx_type: str, shape: list[object]) -> list[str]:
+    """What is wrong with one output, as ONNX Runtime describes it."""
+    spec = OUTPUTS.get(name) or OPTIONAL_OUTPUTS.get(name)
+    if spec is None:
+        return [f"output {name!r} is not in the contract; allowed: {', '.join([*OUTPUTS, *OPTIONAL_OUTPUTS])}"]
+    return _tensor_faults("output", spec, onnx_type, shape)
+
+
+def describe_tensor(onnx_type: str, shape: list[object]) -> str:
+    """A tensor as a person would write it, for example ``float32 [N, 3]``."""
+    return f"{_PLAIN_TYPES.get(onnx_type, onnx_type)} [{', '.join(str(axis) for axis in shape)}]"
 
 
 def _tensor_faults(kind: str, spec: TensorSpec, onnx_type: str, shape: list[object]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,8 +13,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from db_functions.errors import InvalidModel
+from db_functions.golden import Golden
 from tests.training_support import small_export
+from training import cli
 from training.check import check_file, check_model, require_valid
+from training.describe import describe
+from training.errors import ParityFailed
+from training.registry import read_golden
+from training.verify import check_parity
 
 Graph = onnx.GraphProto
 
@@ -225,10 +232,16 @@ ZOO: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "unknown input": (lambda: _input("tomorrow", TensorProto.DOUBLE, ["N"]), "input 'tomorrow' is not in the contract"),
     "wrong input type": (lambda: _input("direction", TensorProto.FLOAT, ["N"]), "input 'direction' is float32"),
     "wrong input shape": (lambda: _input("levels", TensorProto.DOUBLE, ["N", 4]), "input 'levels' has 4 on axis 1"),
+    "wrong input rank": (lambda: _input("levels", TensorProto.DOUBLE, ["N"]), "input 'levels' has 1 axes ['N']"),
+    "wrong window": (lambda: _input("bars", TensorProto.DOUBLE, ["N", 64, 5]), "input 'bars' has 64 on axis 1"),
     "fixed batch": (lambda: _input("direction", TensorProto.DOUBLE, [8]), "'direction' fixes the batch at 8"),
     "no confidence": (
         lambda: _model(outputs=[helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 3])]),
         "output 'ml_confidence' is missing",
+    ),
+    "no probabilities": (
+        lambda: _model(outputs=[helper.make_tensor_value_info("ml_confidence", TensorProto.FLOAT, ["N"])]),
+        "output 'probabilities' is missing",
     ),
     "invalid graph": (
         lambda: _model([*_nodes(), helper.make_node("Identity", ["nowhere"], ["x"])]),
@@ -248,6 +261,37 @@ def test_the_zoo(kind: str) -> None:
     # A foreign domain is a fault where it is imported and where it is used; nothing else is said twice.
     assert len(faults) == (2 if kind == "custom domain" else 1), faults
     assert reason in faults[0]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, reason) in ZOO.items() if reason.startswith(("input", "output"))])
+def test_a_fault_of_the_signature_stands_beside_its_tensor(kind: str) -> None:
+    make, reason = ZOO[kind]
+    lines = describe(_bytes(make()))
+    (wrong,) = (line for line in lines if line.faults)
+    assert reason in wrong.faults[0]
+    assert repr(wrong.name) in reason
+    assert wrong.kind == reason.split()[0]
+
+
+def test_a_sound_model_is_as_agreed_tensor_by_tensor() -> None:
+    described = [(line.kind, line.name, line.given, line.faults) for line in describe(_bytes(_model()))]
+    assert described == [
+        ("input", "rule_confidence", "float64 [N]", ()),
+        ("output", "ml_confidence", "float32 [N]", ()),
+        ("output", "probabilities", "float32 [N, 3]", ()),
+    ]
+    assert describe(b"no model") == []
+
+
+def test_check_prints_every_tensor_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(_bytes(ZOO["wrong window"][0]()))
+    assert cli.main(["check", str(path)]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 5
+    assert printed[1].split()[:2] == ["input", "bars"]
+    assert printed[1].endswith("input 'bars' has 64 on axis 1; it must be float64 [N, 128, 5]")
+    assert printed[4] == f"{path}: may not be registered"
 
 
 def test_a_branch_of_allowed_operators_passes() -> None:
@@ -292,3 +336,41 @@ def test_require_valid_lists_every_fault() -> None:
     model = _model(metadata={})
     with pytest.raises(InvalidModel, match=r"contract version.*model_version.*min_bars"):
         require_valid(_bytes(model))
+
+
+def test_golden_rows_may_come_with_the_file(tmp_path: Path) -> None:
+    model, rows = tmp_path / "model.onnx", tmp_path / "rows.npz"
+    model.write_bytes(_bytes(_model()))
+    rule = np.array([0.25, np.nan, 1.0])
+    confidence = np.array([0.25, 0.5, 1.0], np.float32)
+    answers = {
+        "ml_confidence": confidence,
+        "probabilities": np.stack([1 - confidence, 0 * confidence, confidence], axis=1),
+    }
+    golden = Golden({"rule_confidence": rule}, answers)
+    rows.write_bytes(golden.to_bytes())
+    assert read_golden(rows, ["rule_confidence"]).outputs["ml_confidence"].tolist() == [0.25, 0.5, 1.0]
+    assert check_parity(model.read_bytes(), golden).max_abs_diff == 0
+    answers["ml_confidence"][2] = 0.99
+    with pytest.raises(ParityFailed, match=r"by 0\.01 .* 'ml_confidence', golden row 2"):
+        check_parity(model.read_bytes(), golden)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "said"),
+    [
+        ({"bars": np.zeros((2, 128, 5))}, {}, "lack rule_confidence, ml_confidence, probabilities"),
+        ({"rule_confidence": np.zeros(2, np.float32)}, None, r"rule_confidence is float32 \[2\], not float64 \[N\]"),
+        ({"rule_confidence": np.zeros((2, 1))}, None, r"rule_confidence is float64 \[2, 1\], not float64 \[N\]"),
+    ],
+)
+def test_golden_rows_that_the_worker_could_not_feed_are_refused(
+    tmp_path: Path, inputs: dict[str, Any], outputs: dict[str, Any] | None, said: str
+) -> None:
+    rows = tmp_path / "rows.npz"
+    whole = {"ml_confidence": np.zeros(2, np.float32), "probabilities": np.zeros((2, 3), np.float32)}
+    rows.write_bytes(Golden(inputs, whole if outputs is None else {"features": np.zeros((2, 1))}).to_bytes())
+    with pytest.raises(InvalidModel, match=said):
+        read_golden(rows, ["rule_confidence"])
+    with pytest.raises(InvalidModel, match="holds no golden rows"):
+        read_golden(tmp_path / "nothing.npz", [])

@@ -77,6 +77,12 @@ def parser() -> argparse.ArgumentParser:
     register = commands.add_parser("register", help="register an ONNX file made anywhere")
     register.set_defaults(run=_register)
     register.add_argument("file", type=Path)
+    register.add_argument(
+        "--golden",
+        type=Path,
+        metavar="FILE",
+        help="rows and the answers that your own framework gives to them (.npz); the file must answer alike",
+    )
 
     check = commands.add_parser("check", help="say what is wrong with an ONNX file; needs no database")
     check.set_defaults(run=_check)
@@ -136,19 +142,25 @@ def _register(options: argparse.Namespace) -> int:
     from training.registry import register_file
 
     with connect(application_name=APPLICATION_NAME) as connection:
-        version = register_file(connection, options.file)
+        version = register_file(connection, options.file, options.golden)
     print(f"registered {version}; to serve it: python -m training promote {version} --reason '...'")
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
-    from training.check import check_file
+    from training.check import read_checked
+    from training.describe import describe
 
-    faults = check_file(options.file)
+    data, faults = read_checked(options.file)
+    lines = describe(data)
+    told = [fault for line in lines for fault in line.faults]
+    if lines:
+        rows = [[line.kind, line.name, line.given, "; ".join(line.faults) or "as agreed"] for line in lines]
+        print("\n".join(_aligned(rows)))
     for fault in faults:
-        print(f"{options.file}: {fault}")
-    if not faults:
-        print(f"{options.file}: keeps the scoring contract")
+        if fault not in told:
+            print(f"{options.file}: {fault}")
+    print(f"{options.file}: {'may not be registered' if faults else 'keeps the scoring contract'}")
     return 1 if faults else 0
 
 

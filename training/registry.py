@@ -12,7 +12,14 @@ import onnxruntime as ort
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from db_functions.contract import CONTRACT_VERSION, META_FEATURE_NAMES, META_MIN_BARS, META_MODEL_VERSION
+from db_functions.contract import (
+    CONTRACT_VERSION,
+    INPUTS,
+    META_FEATURE_NAMES,
+    META_MIN_BARS,
+    META_MODEL_VERSION,
+    OUTPUTS,
+)
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel, UnknownModel, translated
 from db_functions.golden import Golden
@@ -62,12 +69,13 @@ def register(connection: Connection, artifact: Artifact) -> None:
         )
 
 
-def register_file(connection: Connection, path: Path) -> str:
+def register_file(connection: Connection, path: Path, golden_path: Path | None = None) -> str:
     """Register an ONNX file made anywhere, once it keeps the contract; returns its version.
 
-    Its golden rows are recorded from the file itself: they show that later runtimes and batch sizes answer as this
-    one did, not that the file answers as some other program. The version is the file's own ``model_version``, else
-    its name and hash. Raises InvalidModel with every fault.
+    ``golden_path`` names rows as ``db_functions.golden`` writes them, with the answers of the framework that the model
+    came from; the file must give the same. Without it golden rows are recorded from the file itself: they show that
+    later runtimes and batch sizes answer as this one did, not that the file answers as some other program. The version
+    is the file's own ``model_version``. Raises InvalidModel with every fault, ParityFailed when golden rows differ.
     """
     data, faults = read_checked(path)
     if faults:
@@ -78,8 +86,11 @@ def register_file(connection: Connection, path: Path) -> str:
     min_bars = int(metadata[META_MIN_BARS])
     given = [item.name for item in session.get_inputs()]
     names = [item.name for item in session.get_outputs()]
-    inputs = {name: values for name, values in canary_inputs(min_bars).items() if name in given}
-    golden = Golden(inputs, dict(zip(names, session.run(names, inputs), strict=True)))
+    if golden_path is None:
+        inputs = {name: values for name, values in canary_inputs(min_bars).items() if name in given}
+        golden = Golden(inputs, dict(zip(names, session.run(names, inputs), strict=True)))
+    else:
+        golden = read_golden(golden_path, given)
     artifact = Artifact(
         version=metadata.get(META_MODEL_VERSION) or f"{path.stem}-{digest[:10]}",
         algorithm="onnx",
@@ -99,6 +110,28 @@ def register_file(connection: Connection, path: Path) -> str:
     )
     register(connection, artifact)
     return artifact.version
+
+
+def read_golden(path: Path, wanted: list[str]) -> Golden:
+    """Golden rows that came with a model. Raises InvalidModel when they are none, or lack an input or an answer."""
+    try:
+        golden = Golden.from_bytes(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidModel(f"{path} holds no golden rows: {error}") from error
+    lacking = [
+        *(name for name in wanted if name not in golden.inputs),
+        *(n for n in OUTPUTS if n not in golden.outputs),
+    ]
+    if lacking:
+        raise InvalidModel(f"the golden rows in {path} lack {', '.join(lacking)}")
+    mistyped = [
+        f"{name} is {values.dtype} {list(values.shape)}, not {spec.describe()}"
+        for name, values in golden.inputs.items()
+        if (spec := INPUTS.get(name)) is not None and (values.dtype != spec.dtype or values.ndim != len(spec.shape) + 1)
+    ]
+    if mistyped:
+        raise InvalidModel(f"the golden rows in {path} are not what the worker feeds: {'; '.join(mistyped)}")
+    return golden
 
 
 def promote(connection: Connection, version: str, reason: str, *, force: bool = False) -> None:

@@ -1,0 +1,56 @@
+"""What an ONNX file asks for and answers, tensor by tensor, beside what the contract says. Nothing is run for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from db_functions.contract import OUTPUTS, describe_tensor, input_faults, output_faults
+from db_functions.errors import one_line
+
+_FREE_AXIS = "N"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One tensor of the file, or one that it lacks; ``faults`` is empty when it is as the contract has it."""
+
+    kind: str
+    name: str
+    given: str
+    faults: tuple[str, ...]
+
+
+def describe(data: bytes) -> list[Line]:
+    """Inputs, outputs and the outputs that are missing; empty when the bytes are no model at all."""
+    try:
+        graph = onnx.load_model_from_string(data).graph
+        constants = {tensor.name for tensor in graph.initializer}
+        asked = [item for item in graph.input if item.name not in constants]
+        lines = [*_lines("input", asked, input_faults), *_lines("output", graph.output, output_faults)]
+    except (DecodeError, TypeError, AttributeError):
+        # No model, or names in it that are not text: ``check`` says which.
+        return []
+    answered = {line.name for line in lines if line.kind == "output"}
+    missing = [
+        Line("output", name, "missing", (f"output {name!r} is missing; it must be {spec.describe()}",))
+        for name, spec in OUTPUTS.items()
+        if name not in answered
+    ]
+    return lines + missing
+
+
+def _lines(
+    kind: str, items: list[onnx.ValueInfoProto], faults: Callable[[str, str, list[object]], list[str]]
+) -> Iterator[Line]:
+    for item in items:
+        tensor = item.type.tensor_type
+        onnx_type = f"tensor({onnx.helper.tensor_dtype_to_string(tensor.elem_type).split('.')[-1].lower()})"
+        shape: list[object] = [
+            axis.dim_value if axis.HasField("dim_value") else axis.dim_param or _FREE_AXIS for axis in tensor.shape.dim
+        ]
+        wrong = faults(item.name, onnx_type, shape)
+        yield Line(kind, one_line(item.name), one_line(describe_tensor(onnx_type, shape)), tuple(map(one_line, wrong)))
