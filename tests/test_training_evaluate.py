@@ -169,10 +169,29 @@ def test_bins_are_those_of_width_bucket() -> None:
     assert count(np.array([0.5, 1.0, 1.5, 2.0, 9.0]), np.array([1.0, 2.0])).tolist() == [1, 2, 2]
 
 
+def test_a_value_that_fills_a_decile_has_a_bin_of_its_own() -> None:
+    values = np.concatenate([np.zeros(900), np.linspace(1, 2, 100)]).astype(np.float32)
+    found = histogram(values)
+    assert found["edges"][:2] == [0.0, 1.0]
+    assert found["counts"][:3] == [0, 900, 100]
+
+
+def test_few_values_have_a_bin_each() -> None:
+    rare = np.concatenate([np.zeros(990), np.ones(10)]).astype(np.float32)
+    assert (histogram(rare)["edges"], histogram(rare)["counts"]) == ([1.0], [990, 10])
+
+
 def test_a_feature_never_seen_or_constant_has_a_baseline() -> None:
     features = np.stack([np.full(20, np.nan), np.full(20, 3.0)], axis=1).astype(np.float32)
-    found = drift_baseline(features, ["never", "constant"], np.linspace(0, 1, 20, dtype=np.float32))
-    assert found["features"]["never"] == {"edges": [], "counts": [0], "nan": 20, "infinite": 0, "rows": 20}
-    assert found["features"]["constant"]["edges"] == [3.0]
-    assert found["features"]["constant"]["counts"] == [0, 20]
+    rise = np.linspace(0, 1, 20, dtype=np.float32)
+    probabilities = np.stack([(1 - rise) / 2, (1 - rise) / 2, rise], axis=1)
+    types = np.array(["flag"] * 15 + ["wedge"] * 5, dtype=object)
+    found = drift_baseline(features, ["never", "constant"], {"pattern_type": types}, probabilities)
+    assert found["features"]["never"] == {
+        "edges": [], "counts": [0], "nan": 20, "infinite": 0, "rows": 20, "mean": None, "deviation": None,
+    }  # fmt: skip
+    assert (found["features"]["constant"]["edges"], found["features"]["constant"]["counts"]) == ([], [20])
+    assert found["inputs"]["pattern_type"]["categories"] == ["flag", "wedge"]
+    assert found["inputs"]["pattern_type"]["counts"] == [15, 5]
+    assert found["outputs"]["prediction_class"]["counts"] == [7, 0, 13]
     json.dumps(found, allow_nan=False)

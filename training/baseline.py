@@ -7,38 +7,80 @@ drifts too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from db_functions.contract import CLASSES
+
 BINS: Final = 10
+MOST_CATEGORIES: Final = 200
+"""Rarer texts than the so many most frequent ones are counted as unseen, live as in training."""
+_FINE: Final = 50
 
 
 def drift_baseline(
-    features: NDArray[np.float32], names: Sequence[str], confidence: NDArray[np.float32]
+    features: NDArray[np.float32],
+    names: Sequence[str],
+    texts: Mapping[str, NDArray[Any]],
+    probabilities: NDArray[np.float32],
 ) -> dict[str, Any]:
     """The baseline, ready for JSON.
 
-    ``features`` [N, F] of the rows fitted on; ``confidence`` [M] of rows *not* fitted on, for a model is surer of the
-    rows it learnt, and live predictions would seem to drift from the first day.
+    ``features`` [N, F] and ``texts`` (text inputs by name, each [N]) of the rows fitted on; ``probabilities`` [M, 3] of
+    rows *not* fitted on, for a model is surer of the rows it learnt, and live predictions would seem to drift from the
+    first day.
     """
+    confidence = probabilities[:, 2]
+    predicted = np.array(CLASSES)[probabilities.argmax(axis=1)]
     return {
         "features": {name: histogram(features[:, column]) for column, name in enumerate(names)},
-        "ml_confidence": histogram(confidence),
+        "inputs": {name: frequencies(values) for name, values in texts.items()},
+        "outputs": {
+            "ml_confidence": deciles(confidence) | {"quantiles": _quantiles(confidence.astype(np.float64), _FINE)},
+            "prediction_class": frequencies(predicted, CLASSES),
+        },
     }
 
 
 def histogram(values: NDArray[np.float32]) -> dict[str, Any]:
-    """Decile edges of the finite values (fewer where values repeat) and how many values fall in each bin."""
+    """Bins of the finite values and how many fall in each.
+
+    Few different values have a bin each. Otherwise the edges are deciles; a value that fills a decile by itself has a
+    bin of its own, so that what lies above it can be told from it.
+    """
     finite = values[np.isfinite(values)].astype(np.float64)
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, BINS + 1)[1:-1])) if len(finite) else np.empty(0)
+    distinct = np.unique(finite)
+    if len(distinct) <= BINS:
+        return _counted(values, distinct[1:])
+    edges = _quantiles(finite, BINS)
+    repeated = [edge for edge, after in pairwise(edges) if edge == after]
+    above = [distinct[np.searchsorted(distinct, edge, side="right")] for edge in repeated if edge < distinct[-1]]
+    return _counted(values, np.unique(np.concatenate([edges, above])))
+
+
+def deciles(values: NDArray[np.float32]) -> dict[str, Any]:
+    """Bins of equal mass of the finite values, fewer where values repeat."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    return _counted(values, np.unique(_quantiles(finite, BINS)))
+
+
+def frequencies(values: NDArray[Any], categories: Sequence[str] | None = None) -> dict[str, Any]:
+    """How often each category occurs: those given, or the most frequent ones there are."""
+    found, counts = np.unique(values.astype(str), return_counts=True)
+    if categories is None:
+        kept = sorted(np.argsort(-counts, kind="stable")[:MOST_CATEGORIES])
+        categories = [str(found[i]) for i in kept]
+    number = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    known = [number.get(category, 0) for category in categories]
     return {
-        "edges": edges.tolist(),
-        "counts": count(finite, edges).tolist(),
-        "nan": int(np.isnan(values).sum()),
-        "infinite": int(np.isinf(values).sum()),
+        "categories": list(categories),
+        "counts": known,
+        "missing": 0,
+        "unseen": len(values) - sum(known),
         "rows": len(values),
     }
 
@@ -46,3 +88,23 @@ def histogram(values: NDArray[np.float32]) -> dict[str, Any]:
 def count(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many finite ``values`` fall in each of the ``len(edges) + 1`` bins."""
     return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+
+
+def _counted(values: NDArray[np.float32], edges: NDArray[np.float64]) -> dict[str, Any]:
+    finite = values[np.isfinite(values)].astype(np.float64)
+    return {
+        "edges": edges.tolist(),
+        "counts": count(finite, edges).tolist(),
+        "nan": int(np.isnan(values).sum()),
+        "infinite": int(np.isinf(values).sum()),
+        "rows": len(values),
+        "mean": float(finite.mean()) if len(finite) else None,
+        "deviation": float(finite.std()) if len(finite) else None,
+    }
+
+
+def _quantiles(values: NDArray[np.float64], parts: int) -> list[float]:
+    """Values that occur: one between two that occur would be an edge at which nothing is."""
+    if len(values) == 0:
+        return []
+    return np.quantile(values, np.linspace(0, 1, parts + 1)[1:-1], method="inverted_cdf").tolist()

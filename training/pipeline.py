@@ -119,7 +119,7 @@ def train(
             recipe=recipe,
         ),
         toolchain=toolchain,
-        drift_baseline=_baseline(model, features, split),
+        drift_baseline=_baseline(model, dataset, features, split),
         golden=golden_rows(model, dataset).to_bytes(),
         parity=parity,
     )
@@ -148,9 +148,13 @@ def _fit(dataset: Dataset, features: NDArray[np.float64], split: Split, recipe: 
     return FittedModel(ensemble(split.fit), calibration)
 
 
-def _baseline(model: FittedModel, features: NDArray[np.float64], split: Split) -> dict[str, Any]:
-    unseen = model.answer_from(features[split.test])["ml_confidence"]
-    return drift_baseline(to_float32(features[split.fit]), feature_code.FEATURE_NAMES, unseen)
+def _baseline(model: FittedModel, dataset: Dataset, features: NDArray[np.float64], split: Split) -> dict[str, Any]:
+    return drift_baseline(
+        to_float32(features[split.fit]),
+        feature_code.FEATURE_NAMES,
+        {name: dataset.inputs[name][split.fit] for name in ("pattern_type", "timeframe")},
+        model.answer_from(features[split.test])["probabilities"],
+    )
 
 
 def compute_features(dataset: Dataset, *, progress: bool = False) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_ELEMENTS: dict[str, tuple[str, int]] = {"f4": ("float4", 700), "f8": ("float8", 701)}
+_ELEMENTS: dict[str, tuple[str, int]] = {"f4": ("float4", 700), "f8": ("float8", 701), "i4": ("int4", 23)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,13 @@ class Doubles:
     """A flat ``double precision[]`` parameter; NaN stays NaN."""
 
     values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """A flat ``integer[]`` parameter."""
+
+    values: NDArray[np.int32]
 
 
 def _binary(values: NDArray[Any], kind: str) -> bytes:
@@ -55,7 +62,16 @@ class _DoublesDumper(Dumper):
         return _binary(obj.values, "f8")
 
 
+class _IntegersDumper(Dumper):
+    format = Format.BINARY
+    oid = 1007
+
+    def dump(self, obj: Integers) -> bytes:
+        return _binary(obj.values, "i4")
+
+
 def register(connection: psycopg.Connection[Any]) -> None:
-    """Let ``connection`` take Reals and Doubles as parameters."""
+    """Let ``connection`` take Reals, Doubles and Integers as parameters."""
     connection.adapters.register_dumper(Reals, _RealsDumper)
     connection.adapters.register_dumper(Doubles, _DoublesDumper)
+    connection.adapters.register_dumper(Integers, _IntegersDumper)

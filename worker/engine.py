@@ -21,6 +21,7 @@ from worker import arrays, scoring
 from worker.champion import Champion
 from worker.log import event
 from worker.model import Model, first_line
+from worker.tally import BinStore
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ class Engine:
         self.champion = Champion()
         self.gatherer = Gatherer()
         self.last_claimed = 0
+        self._bins = BinStore()
+        self._cache_told = (0, 0)
         prepare(connection)
 
     @property
@@ -104,6 +107,7 @@ class Engine:
         """Go on over a new connection; what was kept of the database may be stale."""
         self.connection = connection
         self.gatherer.forget()
+        self._bins.forget()
         prepare(connection)
 
     def score_queue(self, limit: int = BATCH, after: int = 0) -> int:
@@ -218,7 +222,9 @@ class Engine:
         hashes = gathered.hashes() if gathered else [b""] * len(work.patterns)
         history = gathered.inputs["history"] if gathered else np.full((len(work.patterns), 2), np.nan)
         scored = np.isfinite(scores.confidence)
+        bars = self.gatherer.bars
         parameters = {
+            "role": "champion",
             "champion": champion,
             "model": model.id if model else None,
             "queue_ids": [work.queue_ids[i] for i in good] + work.orphans if queued else work.orphans,
@@ -233,10 +239,18 @@ class Engine:
             "history": arrays.Doubles(history[good].astype(np.float64)),
             "input_hashes": [hashes[i] for i in good],
             "inference_ms": scores.inference_ms,
+            "cache_hits": bars.hits - self._cache_told[0],
+            "cache_misses": bars.misses - self._cache_told[1],
             "rescore": rescore,
             "worker": self.worker_id,
         }
-        self.connection.execute(query("write_scores"), parameters)
+        row = self.connection.execute(query("write_batch"), parameters).fetchone()
+        assert row is not None
+        written_at, skipped = row[0], set(row[1] or ())
+        self._cache_told = (bars.hits, bars.misses)
+        if model and gathered:
+            written = [i for place, i in enumerate(good) if scored[i] and place not in skipped]
+            self._tally("champion", model, scores, gathered, written, written_at, live=queued)
         if failed:
             self._write_failures(work, model, scores, sorted(failed))
         self.counters.batches += 1
@@ -253,6 +267,42 @@ class Engine:
                 model=model.version if model else None,
                 inference_ms=scores.inference_ms,
             ),
+        )
+
+    def _tally(
+        self,
+        role: str,
+        model: Model,
+        scores: scoring.Scores,
+        gathered: Gathered,
+        rows: list[int],
+        written_at: Any,
+        *,
+        live: bool,
+    ) -> None:
+        """Count the scored ``rows`` of a batch in the frozen bins of the model that scored them."""
+        bins = self._bins.of(self.connection, model.id, model.feature_count) if rows else None
+        if bins is None:
+            return
+        tally = bins.tally(
+            None if scores.features is None else scores.features[rows],
+            scores.confidence[rows],
+            scores.probabilities[rows],
+            {name: [str(text) for text in gathered.inputs[name][rows]] for name in ("pattern_type", "timeframe")},
+        )
+        self.connection.execute(
+            query("write_tally"),
+            {
+                "role": role,
+                "model": model.id,
+                "source": "live" if live else "backfill",
+                "written_at": written_at,
+                "rows": tally.rows,
+                "cells": arrays.Integers(tally.cells),
+                "counts": arrays.Integers(tally.counts),
+                "sums": arrays.Doubles(tally.sums),
+                "squares": arrays.Doubles(tally.squares),
+            },
         )
 
     def _write_failures(

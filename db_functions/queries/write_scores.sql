@@ -1,4 +1,0 @@
-select ml.write_scores(
-    %(champion)s, %(model)s, %(queue_ids)s::bigint[], %(enqueued_at)s::timestamptz[], %(pattern_ids)s::uuid[],
-    %(reasons)s::text[], %(confidence)s::real[], %(probabilities)s, %(quality)s, %(bars)s::smallint[], %(features)s::real[],
-    %(history)s, %(input_hashes)s::bytea[], %(inference_ms)s::real, %(rescore)s, %(worker)s)
