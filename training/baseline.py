@@ -107,4 +107,5 @@ def _quantiles(values: NDArray[np.float64], parts: int) -> list[float]:
     """Values that occur: one between two that occur would be an edge at which nothing is."""
     if len(values) == 0:
         return []
-    return np.quantile(values, np.linspace(0, 1, parts + 1)[1:-1], method="inverted_cdf").tolist()
+    found = np.quantile(values, np.linspace(0, 1, parts + 1)[1:-1], method="inverted_cdf")
+    return [float(value) for value in found]
