@@ -54,16 +54,6 @@ class Series:
     first: int
     until: int
 
-    def window(self, at: int) -> tuple[Ints, Floats]:
-        """The newest ``WINDOW`` bars with ts <= ``at``, fewer at the start of a series; views, not copies."""
-        end = int(np.searchsorted(self.ts, at, side="right"))
-        return self.ts[max(0, end - WINDOW) : end], self.bars[max(0, end - WINDOW) : end]
-
-    def before(self, ts: int) -> int | None:
-        """The ts of the bar just before ``ts``; None when there is none."""
-        place = int(np.searchsorted(self.ts, ts, side="left"))
-        return int(self.ts[place - 1]) if place else None
-
     def cut(self, since: int) -> None:
         """Forget bars at or after ``since``."""
         end = int(np.searchsorted(self.ts, since, side="left"))

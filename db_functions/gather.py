@@ -8,14 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.bars import BarStore, Floats, Ints, Key, Series
+from db_functions.bars import NO_LIMIT, BarStore, Floats, Ints, Key, Series
 from db_functions.contract import CONTEXT_COLUMNS, INPUTS, WINDOW
 from db_functions.database import Connection
 from db_functions.queries import query
@@ -60,14 +62,15 @@ class Gathered:
 
     def hashes(self) -> list[bytes]:
         """Per row the first 16 bytes of the SHA-256 of all inputs, in the contract's order."""
-        blocks = []
-        for name in INPUTS:
-            values = self.inputs[name]
-            if values.dtype == object:
-                blocks.append([str(value).encode() + b"\0" for value in values])
-            else:
-                blocks.append([row.tobytes() for row in np.ascontiguousarray(values)])
-        return [hashlib.sha256(b"".join(parts)).digest()[:16] for parts in zip(*blocks, strict=True)]
+        columns = [self.inputs[name] for name in INPUTS]
+        hashes = []
+        for i in range(len(self)):
+            digest = hashlib.sha256()
+            for values in columns:
+                # A row of numbers is hashed where it lies.
+                digest.update(str(values[i]).encode() + b"\0" if values.dtype == object else values[i])
+            hashes.append(digest.digest()[:16])
+        return hashes
 
 
 class Gatherer:
@@ -100,42 +103,60 @@ class Gatherer:
         """
         self.bars.refresh(connection)
         count = len(patterns)
+        at = np.array([pattern.detected_at_us for pattern in patterns], dtype=np.int64)
+        rows = _rows_by_series(patterns)
         bars = np.full((count, WINDOW, 5), np.nan)
         market = np.full((count, WINDOW, 5), np.nan)
         seen = np.zeros(count, dtype=np.int64)
-        times: list[tuple[Ints, int | None]] = []
-        series = self.bars.get(connection, _spans(patterns))
-        for i, pattern in enumerate(patterns):
-            own = series[pattern.symbol, pattern.timeframe]
-            ts, window = own.window(pattern.detected_at_us)
-            seen[i] = len(ts)
-            if len(ts):
-                bars[i, -len(ts) :] = window
-                times.append((ts, own.before(int(ts[0]))))
-            else:
-                times.append((ts, None))
-        if benchmark is not None:
-            self._align(connection, benchmark, patterns, times, market)
+        series = self.bars.get(connection, {key: (at[own].min(), at[own].max()) for key, own in rows.items()})
+        stretches: dict[Key, _Stretch] = {}
+        for key, own in rows.items():
+            ends = np.searchsorted(series[key].ts, at[own], side="right")
+            bars[own] = _windows(series[key].bars, ends)
+            seen[own] = np.minimum(ends, WINDOW)
+            if (some := ends > 0).any():
+                stretches[key] = _Stretch.of(series[key], own[some], ends[some])
+        if benchmark is not None and stretches:
+            self._align(connection, benchmark, stretches, market)
         if history is None:
             history = self._history.values(connection, patterns, history_lag_us)
         return Gathered(_assemble(patterns, bars, market, history), seen)
 
-    def _align(
-        self,
-        connection: Connection,
-        benchmark: str,
-        patterns: Sequence[Pattern],
-        times: Sequence[tuple[Ints, int | None]],
-        market: Floats,
-    ) -> None:
+    def _align(self, connection: Connection, benchmark: str, stretches: Mapping[Key, _Stretch], market: Floats) -> None:
         spans: dict[Key, tuple[int, int]] = {}
-        for pattern, (ts, _) in zip(patterns, times, strict=True):
-            if len(ts):
-                _widen(spans, (benchmark, pattern.timeframe), int(ts[0]), int(ts[-1]))
-        series = self.bars.get(connection, spans) if spans else {}
-        for i, (pattern, (ts, before)) in enumerate(zip(patterns, times, strict=True)):
-            if len(ts):
-                market[i, -len(ts) :] = align(series[benchmark, pattern.timeframe], ts, before)
+        for (_, timeframe), stretch in stretches.items():
+            first, last = spans.get((benchmark, timeframe), (NO_LIMIT, -NO_LIMIT))
+            spans[benchmark, timeframe] = min(first, int(stretch.ts[0])), max(last, int(stretch.ts[-1]))
+        series = self.bars.get(connection, spans)
+        for (_, timeframe), stretch in stretches.items():
+            aligned = align(series[benchmark, timeframe], stretch.ts, stretch.before)
+            market[stretch.rows] = _windows(aligned, stretch.ends)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """The part of a series that the windows of some rows cover: window ``i`` is the bars before ``ends[i]``."""
+
+    rows: Ints
+    ends: Ints
+    ts: Ints
+    before: int | None
+    """The ts of the bar ahead of the stretch."""
+
+    @classmethod
+    def of(cls, series: Series, rows: Ints, ends: Ints) -> _Stretch:
+        first, last = max(0, int(ends.min()) - WINDOW), int(ends.max())
+        return cls(rows, ends - first, series.ts[first:last], int(series.ts[first - 1]) if first else None)
+
+
+def _windows(bars: Floats, ends: Ints) -> Floats:
+    """The ``WINDOW`` bars before each of ``ends``, [n, WINDOW, 5]; NaN ahead of the first bar."""
+    place = ends[:, None] + np.arange(-WINDOW, 0)
+    if not len(bars):
+        return np.full((*place.shape, 5), np.nan)
+    found: Floats = bars[np.maximum(place, 0)]
+    found[place < 0] = np.nan
+    return found
 
 
 def align(benchmark: Series, ts: Ints, before: int | None) -> Floats:
@@ -153,33 +174,24 @@ def align(benchmark: Series, ts: Ints, before: int | None) -> Floats:
     return found
 
 
-def _spans(patterns: Sequence[Pattern]) -> dict[Key, tuple[int, int]]:
-    spans: dict[Key, tuple[int, int]] = {}
-    for pattern in patterns:
-        _widen(spans, (pattern.symbol, pattern.timeframe), pattern.detected_at_us, pattern.detected_at_us)
-    return spans
-
-
-def _widen(spans: dict[Key, tuple[int, int]], key: Key, first: int, last: int) -> None:
-    span = spans.get(key)
-    spans[key] = (first, last) if span is None else (min(span[0], first), max(span[1], last))
+def _rows_by_series(patterns: Sequence[Pattern]) -> dict[Key, Ints]:
+    rows: dict[Key, list[int]] = {}
+    for i, pattern in enumerate(patterns):
+        rows.setdefault((pattern.symbol, pattern.timeframe), []).append(i)
+    return {key: np.array(own) for key, own in rows.items()}
 
 
 def _assemble(
     patterns: Sequence[Pattern], bars: Floats, market: Floats, history: Floats
 ) -> dict[str, NDArray[np.generic]]:
-    nan = np.nan
+    # NumPy makes NaN of None.
     return {
         "bars": bars,
         "market_bars": market,
         "levels": _finite(np.array([p.levels for p in patterns], dtype=np.float64).reshape(-1, 5)),
-        "rule_confidence": np.array(
-            [nan if p.rule_confidence is None else p.rule_confidence for p in patterns], dtype=np.float64
-        ),
+        "rule_confidence": np.array([p.rule_confidence for p in patterns], dtype=np.float64),
         "direction": np.array([p.direction or 0 for p in patterns], dtype=np.float64),
-        "duration_s": _finite(
-            np.array([nan if p.duration_s is None else p.duration_s for p in patterns], dtype=np.float64)
-        ),
+        "duration_s": _finite(np.array([p.duration_s for p in patterns], dtype=np.float64)),
         "pattern_type": np.array([p.pattern_type for p in patterns], dtype=object),
         "timeframe": np.array([p.timeframe for p in patterns], dtype=object),
         "detected_at": np.array([p.detected_at_us // 1_000_000 for p in patterns], dtype=np.int64),
@@ -195,6 +207,9 @@ def _finite(values: Floats) -> Floats:
     return values
 
 
+_decode = json.JSONDecoder(parse_int=float).decode
+
+
 def _json(text: str | None) -> Any:
     """What the database sent as JSON text; None for what Python cannot hold, such as a nesting too deep for its stack.
 
@@ -203,7 +218,7 @@ def _json(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(text, parse_int=float)
+        return _decode(text)
     except (ValueError, RecursionError):
         return None
 
@@ -211,7 +226,7 @@ def _json(text: str | None) -> Any:
 def _context(market: Any) -> list[float]:
     if not isinstance(market, dict):
         return [np.nan] * len(CONTEXT_COLUMNS)
-    return [_number(market.get(name)) for name in CONTEXT_COLUMNS]
+    return [_number(market[name]) if name in market else np.nan for name in CONTEXT_COLUMNS]
 
 
 def _number(value: Any) -> float:
@@ -229,7 +244,7 @@ class _History:
 
     def __init__(self, ttl_s: float) -> None:
         self._ttl_s = ttl_s
-        self._kept: dict[str, tuple[Ints, Floats, Floats]] = {}
+        self._kept: dict[str, tuple[list[int], list[tuple[float, int]]]] = {}
         self._read_at = -np.inf
 
     def forget(self) -> None:
@@ -237,15 +252,12 @@ class _History:
 
     def values(self, connection: Connection, patterns: Sequence[Pattern], lag_us: int) -> Floats:
         """[N, 2]: positives / all (NaN at zero) and all, of outcomes before detected_at's UTC day minus the lag."""
-        types = [p.pattern_type for p in patterns]
-        self._load(connection, sorted(set(types)))
+        self._load(connection, sorted({pattern.pattern_type for pattern in patterns}))
         values = np.empty((len(patterns), 2))
         for i, pattern in enumerate(patterns):
-            days, positives, total = self._kept[pattern.pattern_type]
+            days, known = self._kept[pattern.pattern_type]
             midnight = pattern.detected_at_us - pattern.detected_at_us % _DAY_US
-            place = int(np.searchsorted(days, (midnight - lag_us) // _DAY_US, side="left"))
-            count = total[place]
-            values[i] = (positives[place] / count if count > 0 else np.nan, count)
+            values[i] = known[bisect_left(days, (midnight - lag_us) // _DAY_US)]
         return values
 
     def _load(self, connection: Connection, types: list[str]) -> None:
@@ -261,7 +273,8 @@ class _History:
         for name, day, positives, total in rows:
             by_type[name].append((day, positives, total))
         for name, days in by_type.items():
-            table = np.array(days, dtype=np.int64).reshape(-1, 3)
-            sums = np.vstack([np.zeros((1, 2)), np.cumsum(table[:, 1:], axis=0)])
-            # sums[k] counts the first k days; a day at place k is the first that is not counted.
-            self._kept[name] = (table[:, 0], sums[:, 0], sums[:, 1])
+            positives = accumulate((day[1] for day in days), initial=0)
+            totals = accumulate((day[2] for day in days), initial=0)
+            # Place k counts the first k days; a day at place k is the first that is not counted.
+            known = [(good / all_ if all_ > 0 else np.nan, all_) for good, all_ in zip(positives, totals, strict=True)]
+            self._kept[name] = [day[0] for day in days], known
