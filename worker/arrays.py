@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import psycopg
@@ -12,66 +13,109 @@ from numpy.typing import NDArray
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_ELEMENTS: dict[str, tuple[str, int]] = {"f4": ("float4", 700), "f8": ("float8", 701), "i4": ("int4", 23)}
+POSTGRES_EPOCH_US = 946_684_800_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Reals:
-    """A flat ``real[]`` parameter; NaN stays NaN."""
+class Array:
+    """A flat array parameter. Elements where ``missing`` is true are sent as null; NaN stays NaN."""
 
-    values: NDArray[np.float32]
+    values: NDArray[Any]
+    missing: NDArray[np.bool_] | None = None
 
+    element: ClassVar[tuple[int, str]]
+    """Its element's type: oid, and how the value is laid out."""
+    oid: ClassVar[int]
 
-@dataclass(frozen=True, slots=True)
-class Doubles:
-    """A flat ``double precision[]`` parameter; NaN stays NaN."""
-
-    values: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Integers:
-    """A flat ``integer[]`` parameter."""
-
-    values: NDArray[np.int32]
-
-
-def _binary(values: NDArray[Any], kind: str) -> bytes:
-    flat = np.ascontiguousarray(values).reshape(-1)
-    item = np.dtype([("length", ">i4"), ("value", f">{kind}")])
-    body = np.empty(len(flat), dtype=item)
-    body["length"] = item["value"].itemsize
-    body["value"] = flat
-    header = struct.pack(">iiIii", 1, 0, _ELEMENTS[kind][1], len(flat), 1)
-    return header + body.tobytes()
+    def binary(self) -> bytes:
+        oid, layout = self.element
+        flat = np.ascontiguousarray(self.values).reshape(-1)
+        item = np.dtype([("length", ">i4"), ("value", layout)])
+        body = np.empty(len(flat), dtype=item)
+        body["length"] = item["value"].itemsize
+        body["value"] = flat
+        if self.missing is None or not self.missing.any():
+            return struct.pack(">iiIii", 1, 0, oid, len(flat), 1) + body.tobytes()
+        # A null is a length of -1, and no value behind it.
+        body["length"][self.missing] = -1
+        kept = np.ones((len(flat), item.itemsize), dtype=np.bool_)
+        kept[self.missing, item["length"].itemsize :] = False
+        sent = body.view(np.uint8).reshape(kept.shape)[kept]
+        return struct.pack(">iiIii", 1, 1, oid, len(flat), 1) + sent.tobytes()
 
 
-class _RealsDumper(Dumper):
-    format = Format.BINARY
-    oid = 1021
+class Smallints(Array):
+    """``smallint[]``"""
 
-    def dump(self, obj: Reals) -> bytes:
-        return _binary(obj.values, "f4")
+    element, oid = (21, ">i2"), 1005
 
 
-class _DoublesDumper(Dumper):
-    format = Format.BINARY
-    oid = 1022
+class Integers(Array):
+    """``integer[]``"""
 
-    def dump(self, obj: Doubles) -> bytes:
-        return _binary(obj.values, "f8")
+    element, oid = (23, ">i4"), 1007
 
 
-class _IntegersDumper(Dumper):
-    format = Format.BINARY
-    oid = 1007
+class Bigints(Array):
+    """``bigint[]``"""
 
-    def dump(self, obj: Integers) -> bytes:
-        return _binary(obj.values, "i4")
+    element, oid = (20, ">i8"), 1016
+
+
+class Reals(Array):
+    """``real[]``"""
+
+    element, oid = (700, ">f4"), 1021
+
+
+class Doubles(Array):
+    """``double precision[]``"""
+
+    element, oid = (701, ">f8"), 1022
+
+
+class Timestamps(Array):
+    """``timestamptz[]``, of microseconds since :data:`POSTGRES_EPOCH_US`"""
+
+    element, oid = (1184, ">i8"), 1185
+
+
+class Uuids(Array):
+    """``uuid[]``"""
+
+    element, oid = (2950, "V16"), 2951
+
+
+class Digests(Array):
+    """``bytea[]``, of 16 bytes each"""
+
+    element, oid = (17, "V16"), 1001
+
+
+def uuids(texts: Sequence[str]) -> Uuids:
+    """Of UUIDs as Postgres writes them."""
+    return Uuids(np.frombuffer(bytes.fromhex("".join(texts).replace("-", "")), dtype="V16"))
+
+
+def timestamps(moments_us: Sequence[int | None]) -> Timestamps:
+    """Of microseconds since 1970-01-01 UTC, or None."""
+    missing = np.array([moment is None for moment in moments_us], dtype=np.bool_)
+    values = np.array([moment or 0 for moment in moments_us], dtype=np.int64) - POSTGRES_EPOCH_US
+    return Timestamps(values, missing)
+
+
+def _dumper(array: type[Array]) -> type[Dumper]:
+    class ArrayDumper(Dumper):
+        format = Format.BINARY
+        oid = array.oid
+
+        def dump(self, obj: Array) -> bytes:
+            return obj.binary()
+
+    return ArrayDumper
 
 
 def register(connection: psycopg.Connection[Any]) -> None:
-    """Let ``connection`` take Reals, Doubles and Integers as parameters."""
-    connection.adapters.register_dumper(Reals, _RealsDumper)
-    connection.adapters.register_dumper(Doubles, _DoublesDumper)
-    connection.adapters.register_dumper(Integers, _IntegersDumper)
+    """Let ``connection`` take these arrays as parameters."""
+    for array in Array.__subclasses__():
+        connection.adapters.register_dumper(array, _dumper(array))

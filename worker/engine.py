@@ -44,10 +44,10 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Rows to score. ``queue_id`` and ``enqueued_at`` are None for rows that no queue holds."""
+    """Rows to score. Rows that no queue holds have no ``queue_ids``, and None in ``enqueued_at_us``."""
 
     queue_ids: list[int]
-    enqueued_at: list[Any]
+    enqueued_at_us: list[int | None]
     patterns: list[Pattern]
     orphans: list[int]
     """Queue rows whose pattern is gone."""
@@ -57,7 +57,7 @@ class Work:
         kept = [row for row in rows if row[2] is not None]
         return cls(
             queue_ids=[row[0] for row in kept if row[0] is not None],
-            enqueued_at=[row[1] for row in kept],
+            enqueued_at_us=[row[1] for row in kept],
             patterns=[Pattern.from_row(row[2:]) for row in kept],
             orphans=[row[0] for row in rows if row[2] is None],
         )
@@ -67,8 +67,8 @@ class Work:
         middle = len(self.patterns) // 2
         first, second = slice(None, middle), slice(middle, None)
         return (
-            Work(self.queue_ids[first], self.enqueued_at[first], self.patterns[first], self.orphans),
-            Work(self.queue_ids[second], self.enqueued_at[second], self.patterns[second], []),
+            Work(self.queue_ids[first], self.enqueued_at_us[first], self.patterns[first], self.orphans),
+            Work(self.queue_ids[second], self.enqueued_at_us[second], self.patterns[second], []),
         )
 
 
@@ -216,28 +216,29 @@ class Engine:
         *,
         rescore: bool,
     ) -> None:
+        bars = self.gatherer.bars
         failed = set(scores.failed)
         good = [i for i in range(len(work.patterns)) if i not in failed]
-        queued = bool(work.queue_ids)
-        hashes = gathered.hashes() if gathered else [b""] * len(work.patterns)
+        queue_ids = [work.queue_ids[i] for i in good] if work.queue_ids else []
+        hashes = gathered.hashes() if gathered else [bytes(16)] * len(work.patterns)
         history = gathered.inputs["history"] if gathered else np.full((len(work.patterns), 2), np.nan)
+        bars_seen = gathered.bars_seen if gathered else np.zeros(len(work.patterns), dtype=np.int64)
         scored = np.isfinite(scores.confidence)
-        bars = self.gatherer.bars
         parameters = {
             "role": "champion",
             "champion": champion,
             "model": model.id if model else None,
-            "queue_ids": [work.queue_ids[i] for i in good] + work.orphans if queued else work.orphans,
-            "enqueued_at": [work.enqueued_at[i] for i in good],
-            "pattern_ids": [work.patterns[i].id for i in good],
+            "queue_ids": arrays.Bigints(np.array(queue_ids + work.orphans, dtype=np.int64)),
+            "enqueued_at": arrays.timestamps([work.enqueued_at_us[i] for i in good]),
+            "pattern_ids": arrays.uuids([work.patterns[i].id for i in good]),
             "reasons": [scores.reason[i] for i in good],
-            "confidence": [float(scores.confidence[i]) if scored[i] else None for i in good],
+            "confidence": arrays.Reals(scores.confidence[good], missing=~scored[good]),
             "probabilities": arrays.Reals(scores.probabilities[good]),
             "quality": arrays.Reals(scores.quality[good]),
-            "bars": [int(gathered.bars_seen[i]) if gathered else 0 for i in good],
+            "bars": arrays.Smallints(bars_seen[good]),
             "features": None if scores.features is None else arrays.Reals(scores.features[good]),
-            "history": arrays.Doubles(history[good].astype(np.float64)),
-            "input_hashes": [hashes[i] for i in good],
+            "history": arrays.Doubles(history[good]),
+            "input_hashes": arrays.Digests(np.frombuffer(b"".join(hashes[i] for i in good), dtype="V16")),
             "inference_ms": scores.inference_ms,
             "cache_hits": bars.hits - self._cache_told[0],
             "cache_misses": bars.misses - self._cache_told[1],
@@ -250,7 +251,7 @@ class Engine:
         self._cache_told = (bars.hits, bars.misses)
         if model and gathered:
             written = [i for place, i in enumerate(good) if scored[i] and place not in skipped]
-            self._tally("champion", model, scores, gathered, written, written_at, live=queued)
+            self._tally("champion", model, scores, gathered, written, written_at, live=bool(work.queue_ids))
         if failed:
             self._write_failures(work, model, scores, sorted(failed))
         self.counters.batches += 1

@@ -1,5 +1,5 @@
 -- The oldest rows that nobody else is scoring; they stay locked until the transaction ends.
-select q.id, q.enqueued_at,
+select q.id, (extract(epoch from q.enqueued_at) * 1000000)::bigint,
 -- include: pattern_columns
 from (select id, pattern_id, enqueued_at from ml.queue
       where id > %(after)s order by id limit %(limit)s for update skip locked) q
