@@ -31,7 +31,11 @@ class DatabaseUnavailable(ScoringError):
 
 
 class SchemaMissing(ScoringError):
-    """The database has no `ml` schema; run `alembic upgrade head` first."""
+    """The database has no `ml` schema, or an older one; run `alembic upgrade head` first."""
+
+
+class SchemaOutdated(ScoringError):
+    """The database is of an older release than this program; run `alembic upgrade head`."""
 
 
 class ChampionChanged(ScoringError):
@@ -80,4 +84,6 @@ def translated() -> Iterator[None]:
             raise kind(error.diag.message_primary) from error
         if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable):
             raise SchemaMissing(f"{SchemaMissing.__doc__} ({error.diag.message_primary})") from error
+        if isinstance(error, psycopg.errors.UndefinedFunction) and " ml." in (error.diag.message_primary or ""):
+            raise SchemaOutdated(f"{SchemaOutdated.__doc__} ({error.diag.message_primary})") from error
         raise

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 import psycopg
 
 from db_functions.database import Connection, connect
-from db_functions.errors import DatabaseUnavailable, translated
+from db_functions.errors import DatabaseUnavailable, SchemaOutdated, translated
 from db_functions.queries import query
-from worker import __version__, probation
+from worker import __version__, probation, schema
 from worker.cage import resident_bytes
 from worker.doorbell import PACE_S, SETTLE_S, Doorbell
 from worker.engine import BATCH, Engine, pooled
@@ -65,16 +65,22 @@ def run(options: Options, signals: Signals, *, url: str | None = None, ready: Ca
             if ready is not None:
                 ready()
             worker.work()
-        except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable, SchemaOutdated) as error:
             if delay == _BACKOFF_FIRST_S:
                 lost_at = time.monotonic()
             if options.give_up_after_s is not None and time.monotonic() - lost_at > options.give_up_after_s:
                 raise
             wait_s = delay * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
-            logger.warning(
-                "database lost, trying again in %(retry_in_s).1f s: %(error)s",
-                event("database_lost", retry_in_s=wait_s, error=" ".join(str(error).split())),
-            )
+            said = " ".join(str(error).split())
+            if isinstance(error, SchemaOutdated):
+                logger.warning(
+                    "waiting, with nothing claimed: %(error)s", event("schema_outdated", retry_in_s=wait_s, error=said)
+                )
+            else:
+                logger.warning(
+                    "database lost, trying again in %(retry_in_s).1f s: %(error)s",
+                    event("database_lost", retry_in_s=wait_s, error=said),
+                )
             delay = min(delay * 2, _BACKOFF_MOST_S)
             signals.pause(wait_s)
     if worker is None:
@@ -229,6 +235,7 @@ class _Worker:
             listener = Listener(listening, self._signals)
             work = self._connect("pattern-scoring worker")
             undo.callback(work.close)
+            schema.require(work)
             if pooled(work) and not listener.hears(work):
                 logger.warning(
                     "the database is reached through a pooler that shares sessions, so the doorbell is not heard: "

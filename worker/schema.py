@@ -1,0 +1,68 @@
+"""Whether the database knows every statement that a worker runs, asked before the first row is claimed.
+
+A worker of the next release may be started before the database is upgraded. It then claims nothing and waits; rows
+keep their rule confidence and stay in the queue, or an older worker that still runs scores them.
+"""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+
+from db_functions.database import Connection
+from db_functions.errors import SchemaMissing, SchemaOutdated
+from db_functions.queries import query
+
+STATEMENTS = (
+    "apply_environment",
+    "backend",
+    "bar_changes",
+    "bars",
+    "batch_state",
+    "bury_workers",
+    "claim",
+    "clear_suspect",
+    "heartbeat",
+    "make_partitions",
+    "mark_suspect",
+    "model_bins",
+    "model_file",
+    "mute_doorbell",
+    "next_queued",
+    "outcome_days",
+    "own_xid",
+    "previous_champion",
+    "prune",
+    "queue_horizon",
+    "queue_issued",
+    "ring",
+    "start_worker",
+    "unfinished_workers",
+    "write_batch",
+    "write_failures",
+    "write_tally",
+)
+"""The named queries of ``python -m worker run``."""
+
+
+def require(connection: Connection) -> None:
+    """Have the server plan every statement. Raises SchemaOutdated, or SchemaMissing when nothing of ours is there."""
+    for name in STATEMENTS:
+        try:
+            connection.execute(_planned(name))
+        except psycopg.errors.InvalidSchemaName as error:
+            raise SchemaMissing(f"{SchemaMissing.__doc__} ({error.diag.message_primary})") from error
+        except (
+            psycopg.errors.UndefinedFunction,
+            psycopg.errors.UndefinedColumn,
+            psycopg.errors.UndefinedTable,
+        ) as error:
+            raise SchemaOutdated(f"{SchemaOutdated.__doc__} ({error.diag.message_primary})") from error
+
+
+def _planned(name: str) -> bytes:
+    """EXPLAIN runs nothing; null stands for any parameter. It takes the query that a COPY wraps, not the COPY."""
+    text = re.sub(r"%\(\w+\)s", "null", query(name)).replace("%%", "%")
+    text = re.sub(r"\A(?:--[^\n]*\n)*copy \((.*)\) to stdout.*\Z", r"\1", text, flags=re.DOTALL)
+    return f"explain {text}".encode()
