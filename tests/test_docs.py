@@ -400,7 +400,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
 @pytest.mark.parametrize(
     "relation",
     ["public.pattern_events", "public.price_bars", "ml.predictions", "ml.model_timeline", "ml.queue_status",
-     "ml.settings_history"],
+     "ml.settings_history", "ml.health", "ml.metrics", "ml.metrics_history", "ml.alerts"],
 )  # fmt: skip
 def test_every_column_is_documented(relation: str, transaction: Connection) -> None:
     columns = one_column(

@@ -7,9 +7,9 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import psycopg
 
@@ -24,12 +24,12 @@ from worker.listener import Listener, Signals
 from worker.log import event
 from worker.marks import Marks
 from worker.model import first_line
+from worker.upkeep import EVERY_S, Upkeep
 
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = ("ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT")
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 10.0
-_UPKEEP_S = 3600.0
 _REPORT_S = 60.0
 
 
@@ -44,6 +44,8 @@ class Options:
     """A worker that has grown beyond this stops after its batch, for its caller to start afresh."""
     answer_timeout_s: float = 75.0
     """A connection on which the server does not answer for this long is lost; the server itself gives up after 60 s."""
+    upkeep_s: Mapping[str, float] = field(default_factory=lambda: EVERY_S)
+    """How often each task of upkeep is due."""
     give_up_after_s: float | None = None
     """End with the error after this long without a database; None: try for ever."""
 
@@ -112,7 +114,8 @@ class _Worker:
         self._doorbell = Doorbell()
         self.too_heavy = False
         self._beat_at = -float("inf")
-        self._upkeep_at = -float("inf")
+        self._upkeep = Upkeep(url, options.upkeep_s)
+        self._upkeep.start()
         self._reported_at, self._reported = time.monotonic(), asdict(self._engine.counters)
         logger.info("worker %(worker)d started", event("worker_started", worker=row[0], version=__version__))
 
@@ -144,6 +147,7 @@ class _Worker:
 
     def close(self) -> None:
         """Say goodbye, if the database still listens."""
+        self._upkeep.stop()
         try:
             self._engine.heartbeat(stopping=True)
         except psycopg.Error as error:
@@ -195,10 +199,6 @@ class _Worker:
             self._engine.heartbeat(stopping=False)
             self._listener.renew()
             self._weigh()
-        if now - self._upkeep_at >= _UPKEEP_S:
-            self._upkeep_at = now
-            self._engine.connection.execute(query("make_partitions"))
-            self._engine.connection.execute(query("prune"))
         if now - self._reported_at >= _REPORT_S:
             self._report(now)
 

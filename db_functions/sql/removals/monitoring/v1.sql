@@ -2,6 +2,7 @@ drop view ml.metric_counts, ml.feature_counts, ml.cohort_counts, ml.fresh_metric
 drop function ml.write_batch, ml.write_tally, ml.fold, ml.renumber_logs, ml.freeze_bins, ml.histogram_fault, ml.drop_partitions;
 drop table ml.batches, ml.tallies, ml.outcome_changes, ml.folds, ml.metric_rollups, ml.feature_rollups, ml.cohorts,
     ml.baselines, ml.bins;
+drop aggregate ml.sum_arrays(double precision[]);
 drop function ml.add_arrays, ml.sum_by_bin, ml.latency_bin, ml.latency_quantile;
 alter table ml.models drop column score_edges, drop column calibration_edges;
 alter table ml.predictions

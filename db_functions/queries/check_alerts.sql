@@ -1,0 +1,1 @@
+select ml.check_alerts()

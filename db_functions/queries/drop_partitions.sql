@@ -1,0 +1,1 @@
+select ml.drop_partitions()

@@ -1,0 +1,1 @@
+select ml.label_due(%(max_rows)s)
