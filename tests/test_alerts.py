@@ -240,7 +240,8 @@ def test_metrics_agree_with_the_rows(connection: Connection, engine: Engine) -> 
     score(connection, engine, 4, symbol="NONE")
     rows = connection.execute(
         "select count(*), avg(ml_confidence::float8), stddev_pop(ml_confidence::float8), "
-        "percentile_disc(0.5) within group (order by latency_ms) from ml.predictions"
+        "(select percentile_disc(0.5) within group (order by prediction_latency_ms) from pattern_events) "
+        "from ml.predictions"
     ).fetchone()
     assert rows is not None
     for fold in (False, True):
@@ -249,7 +250,8 @@ def test_metrics_agree_with_the_rows(connection: Connection, engine: Engine) -> 
         for period in ("hour", "day"):
             found = connection.execute(
                 "select rows, fallback_rate, confidence_mean, confidence_deviation, latency_p50_ms, positive, "
-                "model_version from ml.metrics where period = %s and source = 'live' order by model_version nulls first",
+                "model_version from ml.metrics where period = %s and source = 'live' "
+                "order by model_version nulls first",
                 [period],
             ).fetchall()
             total, model = found

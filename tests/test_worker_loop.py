@@ -75,7 +75,7 @@ def test_lost_connections_are_made_again(ready: Connection, database: str, which
             "where datname = current_database() and application_name like %s",
             [which],
         ).fetchall()
-        assert len(killed) == (2 if "%" in which else 1)
+        assert len(killed) == (3 if "%" in which else 1)
         second = insert_pattern(ready)
         wait_until(lambda: scored(ready, second), "the row is scored after the reconnect", 10)
         # The new listener hears, too.
