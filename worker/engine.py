@@ -362,6 +362,8 @@ def prepare(connection: Connection) -> None:
         return
     # A plan cached while a table was small must not turn into a scan when it grows; jit costs more than any statement.
     connection.execute("set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off")
+    # What a crash of the server takes back goes as a whole: the score, and the row is in the queue again.
+    connection.execute("set synchronous_commit = off")
     connection.execute(
         "set lock_timeout = '5s'; set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '60s'"
     )

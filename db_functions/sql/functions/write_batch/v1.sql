@@ -64,7 +64,7 @@ begin
         where p.id = g.pattern_id
           -- Whoever comes second, live or backfill, finds the score and leaves it.
           and (rescore or p.scored_at is null or p.scored_at < g.enqueued_at)
-        returning g.*, extract(epoch from written_at - g.enqueued_at)::double precision * 1000 as latency_ms,
+        returning g.*, (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision as latency_ms,
                   p.prediction_class, p.outcome_label, p.pattern_type, p.timeframe,
                   -- As the blend saw them: an adopted column may hold anything.
                   case when p.rule_confidence >= 0 and p.rule_confidence <= 1 then p.rule_confidence::double precision end as rule,
@@ -96,8 +96,7 @@ begin
                w.threshold
         from written w where w.confidence is not null and w.outcome_label is not null
     )
-    select array_agg(g.i order by g.i) into skipped
-    from given g where not exists (select from written w where w.n = g.n);
+    select array_agg(i order by i) into skipped from (select i from given except select i from written) s;
     delete from ml.queue q where q.id = any (queue_ids);
 end
 $$;

@@ -8,6 +8,7 @@ alter table ml.models drop column score_edges, drop column calibration_edges;
 alter table ml.predictions
     drop column pattern_type, drop column timeframe, drop column rule_confidence, drop column blended_confidence,
     drop column threshold;
+alter table ml.predictions add constraint predictions_model_id_fkey foreign key (model_id) references ml.models;
 alter table ml.settings
     drop column alert_window, drop column alert_min_rows, drop column sla_warning, drop column sla_critical,
     drop column error_warning, drop column error_critical, drop column fallback_warning, drop column fallback_critical,
