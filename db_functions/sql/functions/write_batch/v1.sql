@@ -89,12 +89,12 @@ begin
         from written w
         having count(*) > 0
     ), known as (
-        -- Only a backfill finds outcomes that are known before the score.
+        -- Only a backfill finds outcomes that are known before the score; an adopted column has words of its own too.
         insert into ml.outcome_changes (sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
                                         ml_confidence, rule_confidence, blended_confidence, threshold)
         select 1, written_at, source, role, model, w.pattern_type, w.timeframe, w.outcome_label, w.confidence, w.rule, w.blend,
                w.threshold
-        from written w where w.confidence is not null and w.outcome_label is not null
+        from written w where w.confidence is not null and w.outcome_label in ('positive', 'negative', 'neutral')
     )
     select array_agg(i order by i) into skipped from (select i from given except select i from written) s;
     delete from ml.queue q where q.id = any (queue_ids);
