@@ -224,8 +224,9 @@ class Engine:
         history = gathered.inputs["history"] if gathered else np.full((len(work.patterns), 2), np.nan)
         bars_seen = gathered.bars_seen if gathered else np.zeros(len(work.patterns), dtype=np.int64)
         scored = np.isfinite(scores.confidence)
+        role = "standby" if model and model.id != champion else "champion"
         parameters = {
-            "role": "champion",
+            "role": role,
             "champion": champion,
             "model": model.id if model else None,
             "queue_ids": arrays.Bigints(np.array(queue_ids + work.orphans, dtype=np.int64)),
@@ -251,7 +252,7 @@ class Engine:
         self._cache_told = (bars.hits, bars.misses)
         if model and gathered:
             written = [i for place, i in enumerate(good) if scored[i] and place not in skipped]
-            self._tally("champion", model, scores, gathered, written, written_at, live=bool(work.queue_ids))
+            self._tally(role, model, scores, gathered, written, written_at, live=bool(work.queue_ids))
         if failed:
             self._write_failures(work, model, scores, sorted(failed))
         self.counters.batches += 1

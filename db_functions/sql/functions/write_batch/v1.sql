@@ -1,7 +1,7 @@
 -- The worker's one way to write a score: rows, log, counts and queue together. Arrays are parallel, one element a
 -- pattern; probabilities, features and history are flattened, oldest pattern first.
 create or replace function ml.write_batch(
-    role            text,               -- as whom the model scored: champion, canary
+    role            text,               -- as whom the model scored: champion, standby, canary
     champion        integer,            -- the champion the worker acted on, null when it saw none
     model           integer,            -- the model that scored, null when none did
     queue_ids       bigint[],           -- queue rows to delete; empty for backfill
