@@ -94,7 +94,9 @@ begin
                                         ml_confidence, rule_confidence, blended_confidence, threshold)
         select 1, written_at, source, role, model, w.pattern_type, w.timeframe, w.outcome_label, w.confidence, w.rule, w.blend,
                w.threshold
-        from written w where w.confidence is not null and w.outcome_label in ('positive', 'negative', 'neutral')
+        from written w
+        -- An adopted column may hold other words.
+        where w.confidence is not null and w.outcome_label in ('positive', 'negative', 'neutral') and w.threshold is not null
     )
     select array_agg(i order by i) into skipped from (select i from given except select i from written) s;
     delete from ml.queue q where q.id = any (queue_ids);

@@ -9,14 +9,15 @@ with mark as (
     from ml.models m
 ), prediction as (
     select (date_trunc('week', b.at, 'UTC') at time zone 'UTC')::date as cohort, b.model_id, b.role, b.source,
-           e.pattern_type, e.timeframe, 'any' as outcome, 1 as sign, e.ml, e.rule, e.blend, e.threshold
+           -- Longer ones, from before the upgrade, fit no index.
+           left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe, 'any' as outcome, 1 as sign, e.ml, e.rule, e.blend, e.threshold
     from mark join ml.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
     cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules, b.blends, b.thresholds)
         e (pattern_type, timeframe, ml, rule, blend, threshold)
     where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
     union all
     select (date_trunc('week', c.scored_at, 'UTC') at time zone 'UTC')::date, c.model_id, c.role, c.source,
-           c.pattern_type, c.timeframe, c.outcome, c.sign, c.ml_confidence, c.rule_confidence, c.blended_confidence, c.threshold
+           left(c.pattern_type, 200), left(c.timeframe, 200), c.outcome, c.sign, c.ml_confidence, c.rule_confidence, c.blended_confidence, c.threshold
     from mark join ml.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
     where not pg_visible_in_snapshot(c.xid, mark.snapshot)
 ), value as (
