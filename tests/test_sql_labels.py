@@ -562,7 +562,8 @@ def test_ten_thousand_candidates_read_their_own_bars_by_index(transaction: Conne
 def test_labelling_reads_what_is_open_where_the_documented_index_is(connection: Connection) -> None:
     insert_bars(connection)
     connection.execute(
-        "insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target) select 'ACME', '1d', 'flag', %s, 100, 95, 110 from generate_series(1, 3000)",
+        "insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target) "
+        "select 'ACME', '1d', 'flag', %s, 100, 95, 110 from generate_series(1, 3000)",
         [at(100)],
     )
     connection.execute("select ml.label_outcomes()")
