@@ -95,6 +95,7 @@ def prepare(connection: Connection) -> None:
     )
     make_champion(connection, "forest-1", small_model("forest-1", bias=0.7, sensitivity=0.2))
     register(connection, "forest-2", small_model("forest-2", bias=0.1, sensitivity=0.2))
+    connection.execute("update ml.settings set gate_pairs = default")
 
 
 def with_history(connection: Connection, url: str) -> None:
@@ -102,7 +103,7 @@ def with_history(connection: Connection, url: str) -> None:
     with scorer(url) as score_all:
         for number in range(13):
             if number == 12:
-                connection.execute("select ml.promote('forest-2', 'cheaper to run')")
+                connection.execute("select ml.promote('forest-2', 'cheaper to run', force => true)")
             day = 130 + 4 * number
             connection.execute(
                 "insert into pattern_events (symbol, timeframe, detected_at, entry, stoploss, target, pattern_type, "
@@ -400,7 +401,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
 @pytest.mark.parametrize(
     "relation",
     ["public.pattern_events", "public.price_bars", "ml.predictions", "ml.model_timeline", "ml.queue_status",
-     "ml.settings_history", "ml.health", "ml.metrics", "ml.metrics_history", "ml.alerts"],
+     "ml.settings_history", "ml.health", "ml.metrics", "ml.metrics_history", "ml.alerts", "ml.shadow_comparison"],
 )  # fmt: skip
 def test_every_column_is_documented(relation: str, transaction: Connection) -> None:
     columns = one_column(

@@ -56,7 +56,7 @@ begin
             scored_at = case when g.confidence is not null then written_at end,
             prediction_latency_ms = extract(epoch from written_at - g.enqueued_at) * 1000,
             ml_metadata = jsonb_strip_nulls(jsonb_build_object(
-                'reason', g.reason, 'model_version', case when g.confidence is not null then version end,
+                'reason', g.reason, 'role', case when role = 'canary' then role end, 'model_version', case when g.confidence is not null then version end,
                 'quality', round(g.quality::numeric, 4), 'bars', g.bars,
                 'probabilities', case when g.confidence is not null then
                     to_jsonb(probabilities[i * 3 + 1 : i * 3 + 3]) end))
