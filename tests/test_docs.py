@@ -415,12 +415,19 @@ def test_every_column_is_documented(relation: str, transaction: Connection) -> N
 # Tables of applications.md
 
 
-def table(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading of applications.md, without its header."""
-    text = (ROOT / "docs" / "applications.md").read_text()
+def table(heading: str, document: str = "applications.md") -> list[list[str]]:
+    """The cells of the first table under a heading, without its header."""
+    text = (ROOT / "docs" / document).read_text()
     section = text.split(f"{heading}\n", 1)[1]
     lines = re.findall(r"^\|(.+)\|$", section.split("\n#", 1)[0].lstrip(), re.MULTILINE)
     return [[cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line)] for line in lines[2:]]
+
+
+@embedded
+def test_channels_are_all_there(transaction: Connection) -> None:
+    sources = one_column(transaction, "select prosrc from pg_proc where pronamespace = 'ml'::regnamespace")
+    sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
+    assert {row[0] for row in table("## Channels", "operators.md")} == sent
 
 
 @embedded
