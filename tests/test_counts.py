@@ -104,7 +104,12 @@ def test_reasons_latencies_and_confidences_agree_with_the_rows(scored: Connectio
 def test_a_fold_changes_no_figure(scored: Connection) -> None:
     def figures() -> list[Any]:
         found: list[Any] = [totals(scored, grain) for grain in ("minute", "hour", "day")]
-        found.append(scored.execute("select sum(n), sum(sum1), sum(sum_log) from ml.cohort_counts").fetchone())
+        found.append(
+            scored.execute(
+                "select sum(predictions), sum(expected_error), sum(expected_log_loss), sum(expected_pairs) "
+                "from ml.cohort_counts"
+            ).fetchone()
+        )
         found.append(scored.execute("select sum(rows), sum(cells[1]), sum(sums[2]) from ml.feature_counts").fetchone())
         return found
 

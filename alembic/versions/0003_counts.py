@@ -21,9 +21,9 @@ depends_on = None
 FILES = (
     "tables/prediction_columns/v1",
     "tables/bins/v1",
+    "functions/arrays/v1",
     "tables/rollups/v1",
     "tables/alert_settings/v1",
-    "functions/arrays/v1",
     "functions/latency_bins/v1",
     "functions/freeze_bins/v1",
     "functions/register_model/v2",

@@ -51,14 +51,41 @@ begin
     update ml.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp() where log = 'tallies';
 
     with added as (
-        insert into ml.cohorts as r select * from ml.fresh_cohorts
-        on conflict (cohort, model_id, role, source, pattern_type, timeframe, score, outcome) do update set
-            n = r.n + excluded.n, called = r.called + excluded.called,
-            sum1 = r.sum1 + excluded.sum1, sum2 = r.sum2 + excluded.sum2, sum3 = r.sum3 + excluded.sum3,
-            sum4 = r.sum4 + excluded.sum4, sum_log = r.sum_log + excluded.sum_log,
-            sum_log_other = r.sum_log_other + excluded.sum_log_other, ml_sum = r.ml_sum + excluded.ml_sum,
-            ml_product = r.ml_product + excluded.ml_product, ml_called = r.ml_called + excluded.ml_called,
-            scores = ml.add_arrays(r.scores, excluded.scores), calibration = ml.add_arrays(r.calibration, excluded.calibration),
+        insert into ml.cohorts as r (
+            cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives,
+            expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled, positives, labelled_called,
+            hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
+            labelled_expected_error, labelled_error_variance, compared, gain, gain_squares, labelled_scores,
+            positive_scores, calibration, calibration_positives, calibration_sums)
+        select cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives,
+               expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled, positives,
+               labelled_called, hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives,
+               labelled_expected_hits, labelled_expected_error, labelled_error_variance, compared, gain, gain_squares,
+               labelled_scores, positive_scores, calibration, calibration_positives, calibration_sums
+        from ml.fresh_cohorts
+        on conflict (model_id, cohort, role, source, pattern_type, timeframe, score) do update set
+            predictions = r.predictions + excluded.predictions, called = r.called + excluded.called,
+            expected_positives = r.expected_positives + excluded.expected_positives,
+            expected_hits = r.expected_hits + excluded.expected_hits,
+            expected_error = r.expected_error + excluded.expected_error,
+            expected_log_loss = r.expected_log_loss + excluded.expected_log_loss,
+            scores = ml.add_arrays(r.scores, excluded.scores),
+            expected_scores = ml.add_arrays(r.expected_scores, excluded.expected_scores),
+            labelled = r.labelled + excluded.labelled, positives = r.positives + excluded.positives,
+            labelled_called = r.labelled_called + excluded.labelled_called, hits = r.hits + excluded.hits,
+            score_sum = r.score_sum + excluded.score_sum, error = r.error + excluded.error,
+            log_loss = r.log_loss + excluded.log_loss, own_error = r.own_error + excluded.own_error,
+            own_variance = r.own_variance + excluded.own_variance,
+            labelled_expected_positives = r.labelled_expected_positives + excluded.labelled_expected_positives,
+            labelled_expected_hits = r.labelled_expected_hits + excluded.labelled_expected_hits,
+            labelled_expected_error = r.labelled_expected_error + excluded.labelled_expected_error,
+            labelled_error_variance = r.labelled_error_variance + excluded.labelled_error_variance,
+            compared = r.compared + excluded.compared, gain = r.gain + excluded.gain,
+            gain_squares = r.gain_squares + excluded.gain_squares,
+            labelled_scores = ml.add_arrays(r.labelled_scores, excluded.labelled_scores),
+            positive_scores = ml.add_arrays(r.positive_scores, excluded.positive_scores),
+            calibration = ml.add_arrays(r.calibration, excluded.calibration),
+            calibration_positives = ml.add_arrays(r.calibration_positives, excluded.calibration_positives),
             calibration_sums = ml.add_arrays(r.calibration_sums, excluded.calibration_sums)
     )
     update ml.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp() where log = 'cohorts';

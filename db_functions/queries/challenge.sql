@@ -1,1 +1,0 @@
-select ml.challenge(%(version)s, %(share)s, %(canary)s, %(reason)s)

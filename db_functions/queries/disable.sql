@@ -1,1 +1,0 @@
-select ml.disable(%(reason)s)

@@ -1,1 +1,0 @@
-select ml.enable(%(reason)s)

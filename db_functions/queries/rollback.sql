@@ -1,1 +1,0 @@
-select ml.rollback(%(reason)s)
