@@ -54,6 +54,15 @@ class Series:
     first: int
     until: int
 
+    def reach(self) -> int:
+        """The last moment up to which it pays to read on from what is kept: as far beyond it as a window is long.
+
+        A new bar and a pattern on it, which come together, lie just beyond what is kept.
+        """
+        if self.until == NO_LIMIT or len(self.ts) < 2:
+            return self.until
+        return self.until + int(self.ts[-1] - self.ts[max(0, len(self.ts) - WINDOW)])
+
     def cut(self, since: int) -> None:
         """Forget bars at or after ``since``."""
         end = int(np.searchsorted(self.ts, since, side="left"))
@@ -126,9 +135,9 @@ class BarStore:
         return series is not None and series.first <= first and last <= series.until
 
     def _extends(self, key: Key, first: int) -> bool:
-        """Whether what is kept reaches ``first``, so that only newer bars have to be read."""
+        """Whether what is kept reaches ``first`` or nearly so, so that only newer bars have to be read."""
         series = self._series.get(key)
-        return series is not None and series.first <= first <= series.until
+        return series is not None and series.first <= first <= series.reach()
 
     def _fetch(self, connection: Connection, missing: Mapping[Key, tuple[int, int]]) -> None:
         keys = list(missing)

@@ -157,20 +157,35 @@ def small_model(version: str, *, bias: float = 0.0, sensitivity: float = 1.0, mi
 
 
 def register(
-    connection: Connection, version: str, data: bytes | None = None, *, parity: float | None = 0.0, min_bars: int = 5
+    connection: Connection,
+    version: str,
+    data: bytes | None = None,
+    *,
+    parity: float | None = 0.0,
+    min_bars: int = 5,
+    baseline: dict[str, Any] | None = None,
 ) -> None:
     """Put a model into the registry, with a recorded parity check unless ``parity`` is None."""
     connection.execute(
         "select ml.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
         "'{history_positive_rate,history_count}', %s, %s, '', %s, %s, null)",
-        [version, data or small_model(version, min_bars=min_bars), min_bars, Jsonb({}), Jsonb({}), Jsonb({})],
+        [
+            version,
+            data or small_model(version, min_bars=min_bars),
+            min_bars,
+            Jsonb({}),
+            Jsonb({}),
+            Jsonb(baseline or {}),
+        ],
     )
     if parity is not None:
         connection.execute("select ml.record_parity(%s, %s, 1e-5, 8, 'test')", [version, parity])
 
 
-def make_champion(connection: Connection, version: str, data: bytes | None = None) -> None:
-    register(connection, version, data)
+def make_champion(
+    connection: Connection, version: str, data: bytes | None = None, *, baseline: dict[str, Any] | None = None
+) -> None:
+    register(connection, version, data, baseline=baseline)
     connection.execute("select ml.promote(%s, 'test')", [version])
 
 

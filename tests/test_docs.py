@@ -42,7 +42,7 @@ ABSENT = "Not there yet"
 """The heading under which documents name what does not exist; everything named elsewhere does."""
 PLACEHOLDERS = {
     "N": "1", "FILE": "model.onnx", "VERSION": "forest-1", "TIME": "2024-01-31", "ID": "0" * 32, "SYMBOL": "ACME",
-    "SECONDS": "1", "NAME": "logistic", "REASON": "because", "REVISION": "0001",
+    "SECONDS": "1", "RUN": "1", "NAME": "logistic", "REASON": "because", "REVISION": "0001",
 }  # fmt: skip
 
 embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
@@ -95,6 +95,7 @@ def prepare(connection: Connection) -> None:
     )
     make_champion(connection, "forest-1", small_model("forest-1", bias=0.7, sensitivity=0.2))
     register(connection, "forest-2", small_model("forest-2", bias=0.1, sensitivity=0.2))
+    connection.execute("update ml.settings set gate_pairs = default")
 
 
 def with_history(connection: Connection, url: str) -> None:
@@ -102,7 +103,7 @@ def with_history(connection: Connection, url: str) -> None:
     with scorer(url) as score_all:
         for number in range(13):
             if number == 12:
-                connection.execute("select ml.promote('forest-2', 'cheaper to run')")
+                connection.execute("select ml.promote('forest-2', 'cheaper to run', force => true)")
             day = 130 + 4 * number
             connection.execute(
                 "insert into pattern_events (symbol, timeframe, detected_at, entry, stoploss, target, pattern_type, "
@@ -400,7 +401,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
 @pytest.mark.parametrize(
     "relation",
     ["public.pattern_events", "public.price_bars", "ml.predictions", "ml.model_timeline", "ml.queue_status",
-     "ml.settings_history", "ml.health", "ml.metrics", "ml.metrics_history", "ml.alerts"],
+     "ml.settings_history", "ml.health", "ml.metrics", "ml.metrics_history", "ml.alerts", "ml.shadow_comparison"],
 )  # fmt: skip
 def test_every_column_is_documented(relation: str, transaction: Connection) -> None:
     columns = one_column(
@@ -414,12 +415,19 @@ def test_every_column_is_documented(relation: str, transaction: Connection) -> N
 # Tables of applications.md
 
 
-def table(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading of applications.md, without its header."""
-    text = (ROOT / "docs" / "applications.md").read_text()
+def table(heading: str, document: str = "applications.md") -> list[list[str]]:
+    """The cells of the first table under a heading, without its header."""
+    text = (ROOT / "docs" / document).read_text()
     section = text.split(f"{heading}\n", 1)[1]
     lines = re.findall(r"^\|(.+)\|$", section.split("\n#", 1)[0].lstrip(), re.MULTILINE)
     return [[cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line)] for line in lines[2:]]
+
+
+@embedded
+def test_channels_are_all_there(transaction: Connection) -> None:
+    sources = one_column(transaction, "select prosrc from pg_proc where pronamespace = 'ml'::regnamespace")
+    sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
+    assert {row[0] for row in table("## Channels", "operators.md")} == sent
 
 
 @embedded

@@ -165,7 +165,7 @@ def test_a_long_transaction_does_not_read_its_series_anew_each_time(
 
 def test_hits_and_misses(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bars_module, "_AHEAD", 10)
-    insert_bars(connection)
+    insert_bars(connection, random_bars(500))
     store = BarStore()
 
     def ask(*days: float, symbol: str = "ACME") -> tuple[int, int]:
@@ -175,12 +175,17 @@ def test_hits_and_misses(connection: Connection, monkeypatch: pytest.MonkeyPatch
 
     assert ask(150) == (0, 1)
     assert ask(150, 155, 160) == (1, 0)
-    assert ask(185) == (0, 1), "beyond what was read ahead: the window begins anew"
-    assert ask(186, 500) == (1, 0), "only newer bars were missing"
+    assert ask(185) == (1, 0), "a little beyond what was read ahead"
+    assert ask(450) == (0, 1), "far beyond: the window begins anew"
+    assert ask(451, 700) == (1, 0), "only newer bars were missing"
     assert ask(10_000) == (1, 0), "the end of the series is known"
     assert ask(149) == (0, 1), "earlier than what is kept"
-    insert_bars(connection, random_bars(1, 5), days=[300])
+    assert ask(150, 700) == (1, 0)
+    insert_bars(connection, random_bars(1, 5), days=[800])
     assert ask(150) == (1, 0), "a new bar at the end leaves the rest alone"
+    assert ask(800) == (1, 0), "and is read on from there"
+    insert_bars(connection, random_bars(1, 6), days=[801])
+    assert ask(801) == (1, 0), "a pattern on a bar that came with it"
     insert_bars(connection, random_bars(1, 5), days=[-1])
     assert ask(150) == (0, 1), "a bar before all others does not"
 

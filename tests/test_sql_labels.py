@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db_functions.database import Connection
+from tests.conftest import ROOT
 from tests.sql_support import refused_with
 from tests.support import at, insert_bars, insert_pattern, random_bars, row_of
 
@@ -555,3 +557,26 @@ def test_ten_thousand_candidates_read_their_own_bars_by_index(transaction: Conne
     assert searched <= 2 * 10_000
     # The last of the horizon is known to be the last by looking at one more.
     assert fetched <= 10_000 * (15 + 10 + 1)
+
+
+def test_labelling_reads_what_is_open_where_the_documented_index_is(connection: Connection) -> None:
+    insert_bars(connection)
+    connection.execute(
+        "insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target) "
+        "select 'ACME', '1d', 'flag', %s, 100, 95, 110 from generate_series(1, 3000)",
+        [at(100)],
+    )
+    connection.execute("select ml.label_outcomes()")
+    documented = re.search(
+        r"^create index concurrently .*?;$", (ROOT / "docs/operators.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert documented
+    connection.execute(documented[0].encode())
+    insert_pattern(connection, detected_at=at(101))
+    connection.execute("vacuum analyze pattern_events")
+    assert connection.execute("select ml.label_outcomes()").fetchone() == (1,)
+    connection.execute("select pg_stat_force_next_flush()")
+    row = connection.execute(
+        "select idx_scan > 0 from pg_stat_user_indexes where indexrelname = 'pattern_events_unlabelled'"
+    ).fetchone()
+    assert row == (True,)

@@ -96,7 +96,7 @@ def test_two_jobs_registering_one_version_at_once(database: str, connection: Con
 def test_no_parity_check_no_promotion(transaction: Connection) -> None:
     register(transaction, "a", parity=None)
     message = refused_with(transaction, "ML002", "select ml.promote('a', 'test')")
-    assert message == "model a was not promoted: no parity check is recorded for it"
+    assert message == "model a was not promoted: parity: no parity check is recorded for it"
     assert champion(transaction) is None
 
 

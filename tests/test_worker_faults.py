@@ -46,6 +46,12 @@ def poisoned(engine: Engine) -> None:
     object.__setattr__(engine.model, "session", Poisoned(engine.model.session))
 
 
+def roles(connection: Connection) -> list[tuple[str, str]]:
+    """Who scored as what, by the log, in order."""
+    scored = "select version, role from ml.predictions join ml.models m on m.id = model_id order by scored_at"
+    return [(version, role) for version, role in connection.execute(scored).fetchall()]
+
+
 def failures(connection: Connection) -> dict[str, str]:
     waiting = "select pattern_id::text, error from ml.failures where redriven_at is null"
     return dict(connection.execute(waiting).fetchall())
@@ -149,6 +155,9 @@ def test_a_model_that_stops_answering_is_set_aside(connection: Connection) -> No
     pattern = insert_pattern(connection)
     engine.score_queue()
     assert row_of(connection, pattern, "model_version") == {"model_version": "now"}
+    assert roles(connection) == [("before", "standby"), ("before", "standby"), ("now", "champion")]
+    counted = "select role, sum(confidences)::integer from ml.metric_counts where grain = 'day' group by 1"
+    assert dict(connection.execute(counted).fetchall()) == {"champion": 1, "standby": 2}
     assert engine.model_error is None
 
 
@@ -178,6 +187,7 @@ def test_a_worker_that_starts_with_a_broken_champion_serves_the_one_before(conne
     pattern = insert_pattern(connection)
     assert engine.score_queue() == 1
     assert row_of(connection, pattern, "model_version") == {"model_version": "before"}
+    assert roles(connection) == [("before", "standby")]
 
 
 def heavy_model(nodes: int, size: int) -> bytes:

@@ -88,6 +88,15 @@ def parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     check.add_argument("file", type=Path)
 
+    challenge = commands.add_parser("challenge", help="let a registered model score live rows beside the champion")
+    challenge.set_defaults(run=_challenge)
+    challenge.add_argument("version")
+    challenge.add_argument(
+        "--share", type=float, default=1.0, help="of the rows that it scores; 0 ends it (default: 1)"
+    )
+    challenge.add_argument("--canary", type=float, default=0.0, help="of the rows that it serves (default: 0)")
+    challenge.add_argument("--reason", required=True, help="kept in the history of the alias")
+
     promote = commands.add_parser("promote", help="make a registered model the champion")
     promote.set_defaults(run=_promote)
     promote.add_argument("version")
@@ -162,6 +171,20 @@ def _check(options: argparse.Namespace) -> int:
             print(f"{options.file}: {fault}")
     print(f"{options.file}: {'may not be registered' if faults else 'keeps the scoring contract'}")
     return 1 if faults else 0
+
+
+def _challenge(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.registry import challenge
+
+    with connect(application_name=APPLICATION_NAME) as connection:
+        challenge(connection, options.version, options.reason, share=options.share, canary=options.canary)
+    if options.share == 0:
+        print(f"{options.version} challenges no longer")
+    else:
+        part = f"{options.share:.0%} of the rows beside the champion, serves {options.canary:.0%}"
+        print(f"{options.version} scores {part}")
+    return 0
 
 
 def _promote(options: argparse.Namespace) -> int:

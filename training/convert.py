@@ -9,7 +9,9 @@ from __future__ import annotations
 import warnings
 from typing import Any, Final
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
 
@@ -30,6 +32,8 @@ def convert(member: Member, width: int) -> onnx.ModelProto:
     """
     library = type(member.estimator).__module__.partition(".")[0]
     converter = {"xgboost": _from_xgboost, "lightgbm": _from_lightgbm}.get(library, _from_sklearn)
+    if member.name == "logistic":
+        converter = _from_logistic
     try:
         model: onnx.ModelProto = converter(member.estimator, width)
     except Exception as error:
@@ -52,6 +56,38 @@ def _from_sklearn(estimator: Any, width: int) -> Any:
             target_opset=OPSETS,
             options={id(estimator): {"zipmap": False}},
         )
+
+
+def _from_logistic(estimator: Any, width: int) -> onnx.ModelProto:
+    """Scaler and regression as one weighted sum in float64, row by row.
+
+    The converters make a matrix product of it, whose last bits change with the other rows of a batch: a replay would
+    not give a score again.
+    """
+    scaler, regression = (step for _, step in estimator.steps)
+    weights = regression.coef_.astype(np.float64) / scaler.scale_
+    bias = regression.intercept_.astype(np.float64) - weights @ scaler.mean_
+    if len(weights) == 1:
+        # Two classes have one set of weights; the other's are 0.
+        weights, bias = np.concatenate([0 * weights, weights]), np.concatenate([[0.0], bias])
+    nodes = [
+        helper.make_node("Cast", ["features"], ["x"], to=onnx.TensorProto.DOUBLE),
+        helper.make_node("Unsqueeze", ["x", "middle"], ["rows"]),
+        helper.make_node("Mul", ["rows", "weights"], ["terms"]),
+        helper.make_node("ReduceSum", ["terms", "last"], ["sums"], keepdims=0),
+        helper.make_node("Add", ["sums", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["exact"], axis=1),
+        helper.make_node("Cast", ["exact"], ["probabilities"], to=onnx.TensorProto.FLOAT),
+    ]
+    constants = {"middle": np.array([1]), "last": np.array([2]), "weights": weights[None], "bias": bias[None]}
+    graph = helper.make_graph(
+        nodes,
+        "member",
+        [helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["N", width])],
+        [helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, ["N", len(weights)])],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSETS[""])], ir_version=10)
 
 
 def _from_xgboost(estimator: Any, width: int) -> Any:

@@ -143,6 +143,16 @@ def promote(connection: Connection, version: str, reason: str, *, force: bool = 
         connection.execute(query("promote"), {"version": version, "reason": reason, "force": force})
 
 
+def challenge(connection: Connection, version: str, reason: str, *, share: float, canary: float) -> None:
+    """Let ``version`` score a share of the rows beside the champion, and serve a smaller one; commits.
+
+    A share of 0 ends it. Raises UnknownModel, and PromotionRefused when the model cannot challenge.
+    """
+    parameters = {"version": version, "share": share, "canary": canary, "reason": reason}
+    with translated(), connection.transaction():
+        connection.execute(query("challenge"), parameters)
+
+
 def list_models(connection: Connection) -> list[dict[str, Any]]:
     """Every registered model, oldest first, without its bytes."""
     with translated(), connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:

@@ -108,6 +108,8 @@ def backfill(
             if time.monotonic() - beat_at >= _HEARTBEAT_S:
                 beat_at = time.monotonic()
                 engine.heartbeat(stopping=False)
+    # No queue holds these rows: this last commit waits for the disk, and with it all before it.
+    connection.execute("set synchronous_commit = on")
     engine.heartbeat(stopping=True)
     return done, after
 

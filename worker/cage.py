@@ -47,13 +47,14 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watch(self) -> Iterator[ort.RunOptions]:
-        """Options for one run, which is ended when the time is up."""
+    def watch(self, deadline: float | None = None) -> Iterator[ort.RunOptions]:
+        """Options for one run, which is ended when the time is up, or at ``deadline``, of ``time.monotonic()``."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._look, name="watchdog", daemon=True)
             self._thread.start()
         options = ort.RunOptions()
-        self._running = (options, time.monotonic() + self._limit_s)
+        limit = time.monotonic() + self._limit_s
+        self._running = (options, limit if deadline is None else min(limit, deadline))
         try:
             yield options
         finally:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import platform
 
 import numpy as np
+import onnxruntime as ort
 
+from db_functions.contract import PARITY_TOLERANCE
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.gather import Gathered
 from db_functions.queries import query
-from worker import scoring
+from worker import __version__, scoring
 from worker.breaker import Breaker
 from worker.cage import require_trial
 from worker.log import event
@@ -105,6 +108,18 @@ def fetch(connection: Connection, model_id: int) -> Model:
         if isinstance(error, InvalidModel):
             raise
         raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
+    if parity is not None:
+        # For the gates of ml.promote, which can run no model.
+        connection.execute(
+            query("record_parity_once"),
+            {
+                "version": version,
+                "max_abs_diff": parity.max_abs_diff,
+                "tolerance": PARITY_TOLERANCE,
+                "rows": parity.rows,
+                "runtime": f"worker {__version__}, onnxruntime {ort.__version__}, {platform.machine()}",
+            },
+        )
     logger.info(
         "model %(model)s loaded: %(features)d features, golden rows off by %(golden_rows_off_by).3g",
         event(

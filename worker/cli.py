@@ -1,4 +1,4 @@
-"""The command line: ``python -m worker run | backfill | label | status``."""
+"""The command line: ``python -m worker run | backfill | label | status``, and what operators switch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import psycopg
 from db_functions.database import connect
 from db_functions.errors import ScoringError, translated
 from db_functions.queries import query
+from worker import operate
 from worker.backfill import START, Selection, backfill, preview
 from worker.cage import limit_memory
 from worker.listener import Signals
@@ -167,6 +168,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("status", parents=[common], help="show what runs, serves and waits")
     command.set_defaults(command=_status)
+
+    operate.add_commands(commands, common, _moment)
     return parser
 
 

@@ -52,9 +52,9 @@ class Model:
     session: Any
     golden: bytes | None = None
 
-    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Its outputs by name, for inputs with the batch as their first axis."""
-        with _watchdog.watch() as options:
+    def run(self, inputs: Arrays, deadline: float | None = None) -> dict[str, NDArray[Any]]:
+        """Its outputs by name, for inputs with the batch as their first axis; ended at ``deadline``, if sooner."""
+        with _watchdog.watch(deadline) as options:
             answers = self.session.run(self.output_names, dict(inputs), options)
         return dict(zip(self.output_names, answers, strict=True))
 

@@ -36,11 +36,13 @@ STATEMENTS = (
     "prune",
     "queue_horizon",
     "queue_issued",
+    "record_parity_once",
     "ring",
     "start_worker",
     "unfinished_workers",
     "write_batch",
     "write_failures",
+    "write_shadow",
     "write_tally",
 )
 """The named queries of ``python -m worker run``."""

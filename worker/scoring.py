@@ -61,15 +61,25 @@ def without_model(count: int, reason: str = NO_MODEL) -> Scores:
     return scores
 
 
-def score(model: Model, gathered: Gathered, min_quality: float) -> Scores:
-    """Score rows in one graph call; a row that makes the call fail is found by halving and marked with its error."""
+def score(
+    model: Model,
+    gathered: Gathered,
+    min_quality: float,
+    rows: NDArray[np.intp] | None = None,
+    deadline: float | None = None,
+) -> Scores:
+    """Score ``rows``, or all, in one graph call; a row that makes the call fail is found by halving and marked.
+
+    After ``deadline``, of ``time.monotonic()``, the call is ended and nothing is halved any more.
+    """
     count = len(gathered)
     scores = Scores.empty(count, model.feature_count)
     enough = gathered.bars_seen >= model.min_bars
     for i in np.flatnonzero(~enough):
         scores.reason[i] = INSUFFICIENT_BARS
     started = time.perf_counter()
-    _score_some(model, gathered, np.flatnonzero(enough), scores)
+    asked = np.flatnonzero(enough) if rows is None else rows[enough[rows]]
+    _score_some(model, gathered, asked, scores, deadline)
     scores.inference_ms = (time.perf_counter() - started) * 1000
     for i in np.flatnonzero(np.isfinite(scores.confidence) & (scores.quality < min_quality)):
         scores.reason[i] = LOW_QUALITY
@@ -77,20 +87,23 @@ def score(model: Model, gathered: Gathered, min_quality: float) -> Scores:
     return scores
 
 
-def _score_some(model: Model, gathered: Gathered, rows: NDArray[np.intp], scores: Scores) -> None:
+def _score_some(
+    model: Model, gathered: Gathered, rows: NDArray[np.intp], scores: Scores, deadline: float | None
+) -> None:
     if len(rows) == 0:
         return
     inputs = gathered.feed(model.input_names, rows)
     try:
-        outputs = model.run(inputs)
+        outputs = model.run(inputs, deadline)
         good = check_outputs(outputs, len(rows))
     except Exception as error:  # noqa: BLE001  # whatever a model raises is that row's, or the model's, fault
-        if len(rows) == 1:
-            scores.error[rows[0]] = f"{type(error).__name__}: {first_line(error)}"
+        if len(rows) == 1 or (deadline is not None and time.monotonic() > deadline):
+            for i in rows:
+                scores.error[i] = f"{type(error).__name__}: {first_line(error)}"
             return
         middle = len(rows) // 2
-        _score_some(model, gathered, rows[:middle], scores)
-        _score_some(model, gathered, rows[middle:], scores)
+        _score_some(model, gathered, rows[:middle], scores, deadline)
+        _score_some(model, gathered, rows[middle:], scores, deadline)
         return
     for i in np.flatnonzero(~good):
         scores.error[rows[i]] = (

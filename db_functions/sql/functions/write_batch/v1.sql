@@ -1,7 +1,7 @@
 -- The worker's one way to write a score: rows, log, counts and queue together. Arrays are parallel, one element a
 -- pattern; probabilities, features and history are flattened, oldest pattern first.
 create or replace function ml.write_batch(
-    role            text,               -- as whom the model scored: champion, canary
+    role            text,               -- as whom the model scored: champion, standby, canary
     champion        integer,            -- the champion the worker acted on, null when it saw none
     model           integer,            -- the model that scored, null when none did
     queue_ids       bigint[],           -- queue rows to delete; empty for backfill
@@ -56,7 +56,7 @@ begin
             scored_at = case when g.confidence is not null then written_at end,
             prediction_latency_ms = extract(epoch from written_at - g.enqueued_at) * 1000,
             ml_metadata = jsonb_strip_nulls(jsonb_build_object(
-                'reason', g.reason, 'model_version', case when g.confidence is not null then version end,
+                'reason', g.reason, 'role', case when role = 'canary' then role end, 'model_version', case when g.confidence is not null then version end,
                 'quality', round(g.quality::numeric, 4), 'bars', g.bars,
                 'probabilities', case when g.confidence is not null then
                     to_jsonb(probabilities[i * 3 + 1 : i * 3 + 3]) end))
@@ -64,7 +64,7 @@ begin
         where p.id = g.pattern_id
           -- Whoever comes second, live or backfill, finds the score and leaves it.
           and (rescore or p.scored_at is null or p.scored_at < g.enqueued_at)
-        returning g.*, extract(epoch from written_at - g.enqueued_at)::double precision * 1000 as latency_ms,
+        returning g.*, (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision as latency_ms,
                   p.prediction_class, p.outcome_label, p.pattern_type, p.timeframe,
                   -- As the blend saw them: an adopted column may hold anything.
                   case when p.rule_confidence >= 0 and p.rule_confidence <= 1 then p.rule_confidence::double precision end as rule,
@@ -89,15 +89,16 @@ begin
         from written w
         having count(*) > 0
     ), known as (
-        -- Only a backfill finds outcomes that are known before the score.
+        -- Only a backfill finds outcomes that are known before the score; an adopted column has words of its own too.
         insert into ml.outcome_changes (sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
                                         ml_confidence, rule_confidence, blended_confidence, threshold)
         select 1, written_at, source, role, model, w.pattern_type, w.timeframe, w.outcome_label, w.confidence, w.rule, w.blend,
                w.threshold
-        from written w where w.confidence is not null and w.outcome_label is not null
+        from written w
+        -- An adopted column may hold other words.
+        where w.confidence is not null and w.outcome_label in ('positive', 'negative', 'neutral') and w.threshold is not null
     )
-    select array_agg(g.i order by g.i) into skipped
-    from given g where not exists (select from written w where w.n = g.n);
+    select array_agg(i order by i) into skipped from (select i from given except select i from written) s;
     delete from ml.queue q where q.id = any (queue_ids);
 end
 $$;

@@ -16,8 +16,10 @@ as $$
     )
     insert into ml.batches (at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules, blends,
                             thresholds, pattern_types, timeframes)
-    select clock_timestamp(), case when cardinality(queue_ids) > 0 then 'live' else 'backfill' end, 'champion', model,
-           (select s.sla_ms from ml.settings s), array_agg(f.decision), array_agg(null::double precision), array_agg(null::text),
+    select clock_timestamp(), case when cardinality(queue_ids) > 0 then 'live' else 'backfill' end,
+           case when model <> (select a.model_id from ml.aliases a where a.alias = 'champion' and a.valid_to is null)
+                then 'standby' else 'champion' end,
+           model, (select s.sla_ms from ml.settings s), array_agg(f.decision), array_agg(null::double precision), array_agg(null::text),
            array_agg(null::real), array_agg(null::double precision), array_agg(null::double precision),
            array_agg(null::double precision), array_agg(f.pattern_type), array_agg(f.timeframe)
     from failed f

@@ -54,7 +54,7 @@ begin
     from unnest(changed, before, after) c (id, old_label, new_label)
     join ml.predictions s on s.pattern_id = c.id
     cross join lateral (values (-1, c.old_label), (1, c.new_label)) o (sign, outcome)
-    where c.old_label is distinct from c.new_label and o.outcome is not null
+    where c.old_label is distinct from c.new_label and o.outcome in ('positive', 'negative', 'neutral')
       -- A replay is no prediction; scores from before this version do not say what they were compared with.
       and s.role <> 'replay' and s.threshold is not null;
     return coalesce(cardinality(changed), 0);

@@ -5,9 +5,14 @@ drop table ml.batches, ml.tallies, ml.outcome_changes, ml.folds, ml.metric_rollu
 drop aggregate ml.sum_arrays(double precision[]);
 drop function ml.add_arrays, ml.sum_by_bin, ml.ordered_pairs, ml.latency_bin, ml.latency_quantile;
 alter table ml.models drop column score_edges, drop column calibration_edges;
+update ml.predictions set role = 'champion' where role = 'standby';
 alter table ml.predictions
+    drop constraint predictions_role_check,
+    add constraint predictions_role_check check (role in ('champion', 'challenger', 'canary', 'replay')),
     drop column pattern_type, drop column timeframe, drop column rule_confidence, drop column blended_confidence,
     drop column threshold;
+alter table ml.predictions add constraint predictions_model_id_fkey foreign key (model_id) references ml.models;
+comment on column ml.predictions.role is null;
 alter table ml.settings
     drop column alert_window, drop column alert_min_rows, drop column sla_warning, drop column sla_critical,
     drop column error_warning, drop column error_critical, drop column fallback_warning, drop column fallback_critical,

@@ -28,7 +28,7 @@ with mark as (
 ), value as (
     select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id, e.role, e.source,
            -- A name from before the upgrade may be too long for an index.
-           left(e.pattern_type, 250) as pattern_type, left(e.timeframe, 250) as timeframe, v.score,
+           left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe, v.score,
            e.predicted, e.labelled, e.y, e.ml, e.rule, v.s,
            coalesce(v.s >= e.threshold, false)::integer as called,
            v.s * v.s - 2 * v.s * e.ml + e.ml as expected_error, (1 - 2 * v.s) ^ 2 as slope,

@@ -1,0 +1,1 @@
+select ml.challenge(%(version)s, %(share)s, %(canary)s, %(reason)s)

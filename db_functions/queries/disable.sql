@@ -1,0 +1,1 @@
+select ml.disable(%(reason)s)

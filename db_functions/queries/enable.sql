@@ -1,0 +1,1 @@
+select ml.enable(%(reason)s)

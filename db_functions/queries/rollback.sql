@@ -1,0 +1,1 @@
+select ml.rollback(%(reason)s)

@@ -1,0 +1,2 @@
+drop function ml.announce_scores(uuid[]);
+alter table ml.settings drop column announce;

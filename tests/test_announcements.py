@@ -1,0 +1,86 @@
+"""The channel ml_scored: who is told of which rows, and when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from db_functions.database import Connection
+from tests.conftest import ROOT
+from tests.support import insert_bars, insert_pattern, make_champion, row_of
+from tests.worker_support import FAST, pages, poison_model, working
+from worker.engine import Engine
+
+
+@pytest.fixture
+def listening(database: str) -> Iterator[Connection]:
+    with psycopg.connect(database, autocommit=True) as connected:
+        connected.execute("listen ml_scored")
+        yield connected
+
+
+def heard(listening: Connection, seconds: float = 0.1) -> list[str]:
+    return [notification.payload for notification in listening.notifies(timeout=seconds)]
+
+
+def announce(connection: Connection) -> None:
+    connection.execute("select ml.set('announce', 'on', 'test')")
+
+
+def test_nobody_is_told_unless_asked_for(connection: Connection, listening: Connection) -> None:
+    insert_pattern(connection)
+    assert Engine(connection).score_queue() == 1
+    assert heard(listening) == []
+
+
+def test_scores_fallbacks_and_dead_letters_are_announced_and_backfill_is_not(
+    connection: Connection, listening: Connection
+) -> None:
+    insert_bars(connection)
+    make_champion(connection, "poison", poison_model("poison"))
+    announce(connection)
+    engine = Engine(connection)
+    scored, fell_back = insert_pattern(connection), insert_pattern(connection, symbol="NOBODY")
+    poison = insert_pattern(connection, confidence=0.111)
+    assert engine.score_queue() == 3
+    assert sorted(",".join(heard(listening)).split(",")) == sorted([scored, fell_back, poison])
+    assert row_of(connection, poison, "ml_metadata")["ml_metadata"]["reason"] == "failed"
+    engine.score_rows(pages(connection), rescore=True)
+    assert heard(listening) == []
+
+
+def test_a_large_batch_is_told_in_parts_that_fit(connection: Connection, listening: Connection) -> None:
+    announce(connection)
+    connection.execute(
+        "insert into pattern_events (symbol, timeframe, pattern_type, detected_at) "
+        "select 'ACME', '1d', 'flag', '2024-05-01' from generate_series(1, 450)"
+    )
+    assert Engine(connection).score_queue(1000) == 450
+    parts = heard(listening)
+    assert [len(part.split(",")) for part in parts] == [200, 200, 50]
+    assert len({pattern for part in parts for pattern in part.split(",")}) == 450
+
+
+@pytest.fixture
+def wait_for_score() -> Callable[..., Any]:
+    """As docs/applications.md defines it."""
+    block = re.search(r"```python\n(import psycopg.*?)```", (ROOT / "docs/applications.md").read_text(), re.DOTALL)
+    assert block is not None
+    scope: dict[str, Any] = {}
+    exec(block[1], scope)
+    found: Callable[..., Any] = scope["wait_for_score"]
+    return found
+
+
+def test_an_application_waits_as_the_document_says(
+    connection: Connection, listening: Connection, database: str, wait_for_score: Callable[..., Any]
+) -> None:
+    announce(connection)
+    assert wait_for_score(listening, insert_pattern(connection), 0.05) is None, "no worker yet"
+    with working(database, FAST):
+        for _ in range(20):
+            assert wait_for_score(listening, insert_pattern(connection), 20) == (0.7, "no_model")

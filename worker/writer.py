@@ -1,0 +1,198 @@
+"""How scores get into the database: rows, log, counts, pairs and dead letters, each by the function that may."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from psycopg.types.json import Jsonb
+
+from db_functions.bars import BarStore
+from db_functions.contract import CONTEXT_COLUMNS, LEVEL_COLUMNS
+from db_functions.database import Connection
+from db_functions.gather import Gathered, Pattern
+from db_functions.queries import query
+from worker import arrays, scoring
+from worker.batch import Scored, Work
+from worker.challengers import Answer
+from worker.log import event
+from worker.model import Model
+from worker.tally import BinStore
+
+logger = logging.getLogger(__name__)
+
+
+class Writer:
+    """Writes over one connection, in the transaction of whoever calls."""
+
+    def __init__(self, connection: Connection, worker_id: int | None, bars: BarStore) -> None:
+        self.connection = connection
+        self.worker_id = worker_id
+        self._bars = bars
+        self._bins = BinStore()
+        self._cache_told = (0, 0)
+
+    def reconnected(self, connection: Connection) -> None:
+        """Go on over a new connection."""
+        self.connection = connection
+        self._bins.forget()
+
+    def rows(
+        self,
+        role: str,
+        batch: Scored,
+        model: Model | None,
+        scores: scoring.Scores,
+        rows: list[int],
+        orphans: Sequence[int] = (),
+    ) -> tuple[Any, set[int]]:
+        """Offer the scores of ``rows`` to them; returns when, and which took theirs."""
+        work, bars = batch.work, self._bars
+        scored = np.isfinite(scores.confidence)
+        whole = role != "canary"
+        queue_ids = [work.queue_ids[i] for i in rows] if work.queue_ids else []
+        parameters = {
+            "role": role,
+            "champion": batch.champion,
+            "model": model.id if model else None,
+            "queue_ids": arrays.Bigints(np.array([*queue_ids, *orphans], dtype=np.int64)),
+            "enqueued_at": arrays.timestamps([work.enqueued_at_us[i] for i in rows]),
+            "pattern_ids": arrays.uuids([work.patterns[i].id for i in rows]),
+            "reasons": [scores.reason[i] for i in rows],
+            "confidence": arrays.Reals(scores.confidence[rows], missing=~scored[rows]),
+            "probabilities": arrays.Reals(scores.probabilities[rows]),
+            "features": None if scores.features is None else arrays.Reals(scores.features[rows]),
+            "inference_ms": scores.inference_ms,
+            # Of the whole batch, so told once.
+            "cache_hits": bars.hits - self._cache_told[0] if whole else 0,
+            "cache_misses": bars.misses - self._cache_told[1] if whole else 0,
+            "rescore": batch.rescore,
+            "worker": self.worker_id,
+            **batch.inputs_of(rows),
+            "quality": arrays.Reals(scores.quality[rows]),
+        }
+        row = self.connection.execute(query("write_batch"), parameters).fetchone()
+        assert row is not None
+        written_at, skipped = row[0], set(row[1] or ())
+        if whole:
+            self._cache_told = (bars.hits, bars.misses)
+        written = [i for place, i in enumerate(rows) if place not in skipped]
+        if model and batch.gathered:
+            counted = [i for i in written if scored[i]]
+            self._tally(role, model, scores, batch.gathered, counted, written_at, live=batch.live)
+        return written_at, set(written)
+
+    def shadow(
+        self,
+        batch: Scored,
+        shadow: Answer,
+        champion: scoring.Scores,
+        rows: list[int],
+        written_at: Any,
+    ) -> None:
+        """Log what a challenger made of ``rows``, which have been written, beside the champion's scores."""
+        canary = [i in shadow.canary for i in rows]
+        self.connection.execute(
+            query("write_shadow"),
+            {
+                "challenger": shadow.model.id,
+                "champion": batch.champion,
+                "written_at": written_at,
+                "source": "live" if batch.live else "backfill",
+                "pattern_ids": arrays.uuids([batch.work.patterns[i].id for i in rows]),
+                "canary": canary,
+                "confidence": arrays.Reals(shadow.scores.confidence[rows]),
+                "champion_confidence": arrays.Reals(champion.confidence[rows]),
+                "probabilities": arrays.Reals(shadow.scores.probabilities[rows]),
+                "quality": arrays.Reals(shadow.scores.quality[rows]),
+                "features": None if shadow.scores.features is None else arrays.Reals(shadow.scores.features[rows]),
+                "inference_ms": shadow.scores.inference_ms,
+                "worker": self.worker_id,
+                **batch.inputs_of(rows),
+            },
+        )
+        assert batch.gathered is not None
+        own = [i for i, serves in zip(rows, canary, strict=True) if not serves]
+        self._tally("challenger", shadow.model, shadow.scores, batch.gathered, own, written_at, live=batch.live)
+
+    def _tally(
+        self,
+        role: str,
+        model: Model,
+        scores: scoring.Scores,
+        gathered: Gathered,
+        rows: list[int],
+        written_at: Any,
+        *,
+        live: bool,
+    ) -> None:
+        """Count the scored ``rows`` of a batch in the frozen bins of the model that scored them."""
+        bins = self._bins.of(self.connection, model.id, model.feature_count) if rows else None
+        if bins is None:
+            return
+        tally = bins.tally(
+            None if scores.features is None else scores.features[rows],
+            scores.confidence[rows],
+            scores.probabilities[rows],
+            {name: [str(text) for text in gathered.inputs[name][rows]] for name in ("pattern_type", "timeframe")},
+        )
+        self.connection.execute(
+            query("write_tally"),
+            {
+                "role": role,
+                "model": model.id,
+                "source": "live" if live else "backfill",
+                "written_at": written_at,
+                "rows": tally.rows,
+                "cells": arrays.Integers(tally.cells),
+                "counts": arrays.Integers(tally.counts),
+                "sums": arrays.Doubles(tally.sums),
+                "squares": arrays.Doubles(tally.squares),
+            },
+        )
+
+    def failures(
+        self, work: Work, model: Model | None, scores: scoring.Scores, rows: list[int], attempts: int = 1
+    ) -> None:
+        for i in rows:
+            logger.error(
+                "pattern %(pattern)s cannot be scored: %(error)s",
+                event("pattern_failed", pattern=str(work.patterns[i].id), error=scores.error[i]),
+            )
+        self.connection.execute(
+            query("write_failures"),
+            {
+                "model": model.id if model else None,
+                "queue_ids": [work.queue_ids[i] for i in rows] if work.queue_ids else [],
+                "pattern_ids": [work.patterns[i].id for i in rows],
+                "errors": [scores.error[i] for i in rows],
+                "attempts": [attempts] * len(rows),
+                "snapshots": [Jsonb(snapshot(work.patterns[i])) for i in rows],
+            },
+        )
+
+
+def snapshot(pattern: Pattern) -> dict[str, Any]:
+    """The row as it was read, as JSON: what a person needs to see why scoring failed."""
+    levels = dict(zip(LEVEL_COLUMNS, pattern.levels, strict=True))
+    market = pattern.market if isinstance(pattern.market, dict) else {}
+    return {
+        "symbol": pattern.symbol,
+        "timeframe": pattern.timeframe,
+        "pattern_type": pattern.pattern_type,
+        "detected_at_us": pattern.detected_at_us,
+        "direction": pattern.direction,
+        "rule_confidence": _as_json(pattern.rule_confidence),
+        **{name: _as_json(value) for name, value in levels.items()},
+        **{name: _as_json(market[name]) for name in CONTEXT_COLUMNS if name in market},
+    }
+
+
+def _as_json(value: Any) -> Any:
+    """JSON has no NaN and no infinity, and a client's metadata may hold anything: such values as text."""
+    if value is None or isinstance(value, bool | str) or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    return str(value)[:200]
