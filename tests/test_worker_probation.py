@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psycopg
 import pytest
 
 from db_functions.database import Connection
-from tests.servers import Server
+from tests.servers import Server, available
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
-from tests.worker_support import ROOT
+from tests.worker_support import ROOT, count
 from worker import probation
+from worker.batch import State, Work
+from worker.engine import Engine
 from worker.listener import Signals
 from worker.loop import Options, run
 
@@ -41,7 +44,7 @@ def start(url: str) -> subprocess.Popen[bytes]:
 
 def test_a_row_that_kills_is_dead_lettered(server: Server, database: str, connection: Connection) -> None:
     if server.name != "embedded":
-        pytest.skip("seven deaths take long; one server shows them")
+        pytest.skip("the deaths take long; one server shows them")
     insert_bars(connection)
     make_champion(connection, "small-1")
     good = [insert_pattern(connection) for _ in range(10)]
@@ -72,12 +75,79 @@ def test_a_row_that_kills_is_dead_lettered(server: Server, database: str, connec
 
     assert starts == probation.DEATHS + 2, "once in a crowd, then alone, then given up"
     failed = connection.execute("select pattern_id::text, attempts, error from ml.failures").fetchall()
-    assert failed == [(deadly, probation.DEATHS, "the process died 5 times while scoring this row alone")]
+    assert failed == [(deadly, probation.DEATHS, "the process died 3 times while scoring this row alone")]
     assert row_of(connection, deadly, "ml_metadata")["ml_metadata"]["reason"] == "failed"
     scored = connection.execute("select count(*) from pattern_events where scored_at is not null").fetchone()
     assert scored == (len(good),)
     assert connection.execute("select count(*) from ml.predictions").fetchone() == (len(good),)
     assert connection.execute("select count(*) from ml.suspects").fetchone() == (0,)
+
+
+embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
+
+
+class Death(BaseException):
+    """What a kill leaves of a transaction: nothing."""
+
+
+@embedded
+def test_a_process_at_fault_itself_blames_no_single_row(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed whatever it scores, by a limit of memory say: each time another row is in hand, since marked ones wait."""
+    for _ in range(4):
+        insert_pattern(connection)
+
+    def dies(*_: object, **__: object) -> int:
+        raise Death
+
+    with psycopg.connect(database, autocommit=True) as mine:
+        with monkeypatch.context() as faulty:
+            faulty.setattr(Engine, "_score_batch", dies)
+            for _ in range(4):
+                with pytest.raises(Death):
+                    probation.serve(Engine(mine), connection, Signals())
+        assert connection.execute("select attempts from ml.suspects").fetchall() == [(1,)] * 4
+        assert probation.serve(Engine(mine), connection, Signals()) == 0
+    assert count(connection, "ml.suspects") == count(connection, "ml.failures") == count(connection, "ml.queue") == 0
+
+
+@embedded
+def test_a_row_that_killed_comes_last(connection: Connection, database: str) -> None:
+    patterns = [insert_pattern(connection) for _ in range(3)]
+    (killer,) = connection.execute("select id from ml.queue order by id limit 1").fetchone() or (0,)
+    for queue_id in [killer] * probation.DEATHS + [killer + 1_000]:
+        connection.execute("select ml.mark_suspect(%s)", [queue_id])
+    with psycopg.connect(database, autocommit=True) as mine:
+        assert probation.serve(Engine(mine), connection, Signals()) == 1
+    assert connection.execute("select pattern_id::text from ml.failures").fetchall() == [(patterns[0],)]
+    newest = connection.execute("select id::text from pattern_events order by xmin::text::bigint desc limit 1")
+    assert newest.fetchone() == (patterns[0],), "others first: they show that this process can score"
+    assert count(connection, "ml.suspects") == 0, "marks of rows that are gone are forgotten"
+
+
+@embedded
+def test_the_row_in_hand_is_the_one_that_is_marked(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever else is at work, on probation too: to mark one row and score another would blame the innocent."""
+    for _ in range(3):
+        insert_pattern(connection)
+    first, second, third = (row[0] for row in connection.execute("select id from ml.queue order by id").fetchall())
+    seen = []
+    ask = Engine._score_batch
+
+    def look(self: Engine, work: Work, state: State, *, rescore: bool) -> int:
+        marked = connection.execute("select queue_id from ml.suspects").fetchall()
+        seen.append((work.queue_ids, [row[0] for row in marked]))
+        return ask(self, work, state, rescore=rescore)
+
+    monkeypatch.setattr(Engine, "_score_batch", look)
+    with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as mine:
+        other.execute("select from ml.queue where id = %s for update", [first])
+        assert probation.serve(Engine(mine), connection, Signals()) == 0
+    assert seen == [([second], [second]), ([third], [third])]
+    assert count(connection, "ml.suspects") == 0
 
 
 def test_a_clean_stop_means_no_probation(connection: Connection) -> None:

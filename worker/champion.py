@@ -18,7 +18,7 @@ from worker import __version__, scoring
 from worker.breaker import Breaker
 from worker.cage import require_trial
 from worker.log import event
-from worker.model import Model, first_line, load, verify
+from worker.model import Model, first_line, load, try_plain_rows, verify
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,9 @@ def fetch(connection: Connection, model_id: int) -> Model:
         require_trial(version, data, golden)
         model = load(model_id, version, data, sha256, golden)
         parity = verify(model)
+        if parity is None:
+            # No row is to be in hand at the first run.
+            try_plain_rows(model)
     except Exception as error:
         if isinstance(error, InvalidModel):
             raise

@@ -135,7 +135,7 @@ class _Worker:
                 "a worker of this host ended without goodbye: scoring the oldest rows one at a time first",
                 event("probation"),
             )
-            probation.serve(self._engine)
+            probation.serve(self._engine, self._listener.connection, self._signals)
         # Whoever was here before, a killed process or a lost connection, may have left the bell muted.
         self._settle(anew=True)
         while not self._signals.stopping:

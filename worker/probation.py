@@ -1,7 +1,9 @@
 """After an unclean start: a row that kills the process would do so for ever, since a row lock leaves no trace.
 
-A worker that finds that another of its host ended without goodbye scores the oldest rows one at a time, each marked
-first in a commit of its own. A row that was being scored alone when the process died, several times, is dead-lettered.
+A worker that finds that another of its host ended without goodbye scores the oldest rows one at a time. It locks a row,
+marks it in a commit of its own, over another connection, and takes the mark away in the commit that scores the row. So
+a mark on a row that nobody has locked means: a process died with this row alone in hand. Rows with such marks come
+last, when others have shown that this process can score at all; one with several is dead-lettered.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import socket
 from db_functions.database import Connection
 from db_functions.queries import query
 from worker.engine import BATCH, Engine
+from worker.listener import Signals
 
 logger = logging.getLogger(__name__)
 
-DEATHS = 5
-"""How often a row may be alone with a process that dies; kills from outside hit good rows too, though rarely twice."""
+DEATHS = 3
+"""How often a process may die with the row alone in hand; kills from outside hit good rows too, though rarely twice."""
+_ANY = 2**63 - 1
 
 
 def unclean(connection: Connection, worker_id: int) -> bool:
@@ -31,25 +35,45 @@ def unclean(connection: Connection, worker_id: int) -> bool:
     return True
 
 
-def serve(engine: Engine, rows: int = BATCH) -> int:
-    """Score up to ``rows`` of the oldest rows one by one; returns how many were found to kill."""
+def serve(engine: Engine, marking: Connection, signals: Signals, rows: int = BATCH) -> int:
+    """Score up to ``rows`` of the oldest rows one by one, then those that are marked; returns how many were given up.
+
+    ``marking`` is another connection than the engine's, in autocommit mode.
+    """
+    row = engine.connection.execute(query("review_suspects")).fetchone()
+    assert row is not None
+    marked: list[int] = row[0]
     after, killers = 0, 0
     for _ in range(rows):
-        found = engine.connection.execute(query("next_queued"), {"after": after}).fetchone()
-        if found is None:
+        found, killed = _alone(engine, marking, {"after": after, "until": _ANY, "but": marked})
+        if found is None or signals.stopping:
             break
-        queue_id: int = found[0]
-        marked = engine.connection.execute(query("mark_suspect"), {"queue_id": queue_id}).fetchone()
-        assert marked is not None
-        if marked[0] > DEATHS:
-            killers += engine.dead_letter(
+        after, killers = found, killers + killed
+    for queue_id in marked:
+        if not signals.stopping:
+            killers += _alone(engine, marking, {"after": queue_id - 1, "until": queue_id, "but": []})[1]
+    return killers
+
+
+def _alone(engine: Engine, marking: Connection, which: dict[str, object]) -> tuple[int | None, int]:
+    """Score one row, or give it up; its id, None when there is none to be had, and 1 if it was given up."""
+    with engine.connection.transaction():
+        row = engine.connection.execute(query("lock_queued"), which).fetchone()
+        if row is None:
+            return None, 0
+        queue_id: int = row[0]
+        # While it is locked, so that nobody else can have marked it and live.
+        mark = marking.execute(query("mark_suspect"), {"queue_id": queue_id}).fetchone()
+        assert mark is not None
+        killed = 0
+        if mark[0] > DEATHS:
+            killed = engine.dead_letter(
                 queue_id, f"the process died {DEATHS} times while scoring this row alone", DEATHS
             )
         else:
             engine.score_queue(1, queue_id - 1)
         engine.connection.execute(query("clear_suspect"), {"queue_id": queue_id})
-        after = queue_id
-    return killers
+        return queue_id, killed
 
 
 def _alive(pid: int) -> bool:

@@ -1,0 +1,1 @@
+select ml.review_suspects()

@@ -1,0 +1,1 @@
+drop function ml.review_suspects();
