@@ -205,3 +205,12 @@ def check_outputs(outputs: Arrays, batch: int) -> NDArray[np.bool_]:
         good &= np.abs(p[:, 2] - confidence.astype(np.float64)) <= SUM_TOLERANCE
     mask: NDArray[np.bool_] = good
     return mask
+
+
+def quality(outputs: Arrays, inputs: Arrays) -> NDArray[np.float32]:
+    """[N]: the share of features that are present; of bars, for a model that shows no features."""
+    seen = outputs.get("features")
+    if seen is None:
+        seen = np.asarray(inputs["bars"])[:, :, 3] if "bars" in inputs else np.ones((len(outputs["ml_confidence"]), 1))
+    share: NDArray[np.float32] = np.isfinite(seen.astype(np.float64)).mean(axis=1).astype(np.float32)
+    return share

@@ -103,6 +103,13 @@ def parser() -> argparse.ArgumentParser:
     promote.add_argument("--reason", required=True, help="kept in the history of the alias")
     promote.add_argument("--force", action="store_true", help="promote although a gate failed")
 
+    replay = commands.add_parser("replay", help="score patterns of the past anew; rows keep their scores")
+    replay.set_defaults(run=_replay)
+    replay.add_argument("--model", required=True, metavar="VERSION", help="any registered model")
+    replay.add_argument("--since", type=_instant, required=True, metavar="TIME", help="patterns detected from then on")
+    replay.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
+    replay.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
     listing = commands.add_parser("list", help="list the registered models")
     listing.set_defaults(run=_list)
 
@@ -194,6 +201,22 @@ def _promote(options: argparse.Namespace) -> int:
     with connect(application_name=APPLICATION_NAME) as connection:
         promote(connection, options.version, options.reason, force=options.force)
     print(f"promoted {options.version}: it is the champion now")
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.replay import replay
+
+    with connect(application_name=APPLICATION_NAME) as connection:
+        found = replay(connection, options.model, options.since, options.until, progress=not options.quiet)
+    sizes = sorted(map(abs, found.differences))
+    print(f"{found.rows} rows scored by {options.model}, {found.skipped} skipped")
+    print(f"{len(sizes)} had a score: {found.same_inputs} with the same inputs as then")
+    print(f"{found.repeated} of these scored by {options.model} then too: {found.identical} identical to the bit")
+    if sizes:
+        print(f"differences: median {sizes[len(sizes) // 2]:.3g}, largest {sizes[-1]:.3g}")
+    print("row by row: ml.replay_differences")
     return 0
 
 

@@ -165,12 +165,3 @@ def try_plain_rows(model: Model) -> None:
         model.run(rows)
     except Exception as error:
         raise InvalidModel(f"model {model.version} cannot answer plain rows: {first_line(error)}") from error
-
-
-def quality(outputs: Arrays, inputs: Arrays) -> NDArray[np.float32]:
-    """[N]: the share of features that are present; of bars, for a model that shows no features."""
-    seen = outputs.get("features")
-    if seen is None:
-        seen = np.asarray(inputs["bars"])[:, :, 3] if "bars" in inputs else np.ones((len(outputs["ml_confidence"]), 1))
-    share: NDArray[np.float32] = np.isfinite(seen.astype(np.float64)).mean(axis=1).astype(np.float32)
-    return share

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import check_outputs
+from db_functions.contract import check_outputs, quality
 from db_functions.gather import Gathered
-from worker.model import Model, first_line, quality
+from worker.model import Model, first_line
 
 NO_MODEL = "no_model"
 INSUFFICIENT_BARS = "insufficient_bars"

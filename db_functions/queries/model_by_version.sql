@@ -1,0 +1,1 @@
+select m.onnx from ml.models m where m.version = %(version)s

@@ -1,0 +1,3 @@
+drop view ml.replay_differences;
+drop function ml.explain_score(uuid);
+drop function ml.write_replay(text, uuid[], real[], real[], real[], smallint[], real[], double precision[], bytea[], real);

@@ -1,0 +1,18 @@
+create view ml.replay_differences with (security_invoker = true) as
+select r.pattern_id, r.pattern_type, m.version as replayed_version, r.scored_at as replayed_at, o.version as original_version,
+       o.role as original_role, o.scored_at as original_at, r.ml_confidence as replayed, o.ml_confidence as original,
+       r.ml_confidence - o.ml_confidence as difference, r.input_hash = o.input_hash as same_inputs,
+       (float4send(r.ml_confidence), r.probabilities, r.features) is not distinct from
+       (float4send(o.ml_confidence), o.probabilities, o.features) as same_bits
+from ml.predictions r
+join ml.models m on m.id = r.model_id
+cross join lateral (
+    -- The same model's score if it made one, else the newest that was made.
+    select o.*, om.version
+    from ml.predictions o join ml.models om on om.id = o.model_id
+    where o.pattern_id = r.pattern_id and o.role <> 'replay' and o.scored_at < r.scored_at
+    order by o.model_id = r.model_id desc, o.scored_at desc limit 1
+) o
+where r.role = 'replay';
+comment on view ml.replay_differences is
+    'Replayed scores beside those that were made at the time; ask for a stretch of replayed_at, by which partitions are skipped';
