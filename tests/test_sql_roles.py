@@ -248,6 +248,85 @@ def test_public_has_nothing_in_schema_ml(transaction: Connection) -> None:
     assert names(transaction, "select 1 where has_schema_privilege('nobody', 'ml', 'USAGE')") == []
 
 
+# Whatever is in the catalogue, new objects too
+
+
+WRITING = {
+    "ml_app": set[str](),
+    "ml_worker": {
+        "announce_scores", "apply_environment", "bury_workers", "check_alerts", "clear_suspect", "drop_partitions",
+        "fold", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect", "mute_doorbell", "prune",
+        "record_parity", "review_suspects", "start_worker", "write_batch", "write_failures", "write_scores",
+        "write_shadow", "write_tally",
+    },
+    "ml_analyst": {"label"},
+    "ml_publisher": {"label_outcomes", "record_parity", "register_model"},
+    "ml_operator": {
+        "acknowledge", "challenge", "check_alerts", "disable", "enable", "label", "label_outcomes", "make_partitions",
+        "promote", "reblend", "redrive", "retire", "rollback", "set", "set_baseline",
+    },
+}  # fmt: skip
+"""Functions that may change something, by who may call them; one that is not here is called by nobody."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_calls_what_writes_but_those_that_are_meant_to(transaction: Connection, role: str) -> None:
+    callable_ = names(
+        transaction,
+        "select distinct proname from pg_proc where pronamespace = 'ml'::regnamespace and provolatile = 'v' "
+        f"and has_function_privilege('{role}', oid, 'execute')",
+    )
+    assert set(callable_) <= WRITING[role]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_writes_to_a_table_in_schema_ml(transaction: Connection, role: str) -> None:
+    """But through functions; a lock on a row of the queue takes the right to update it, and a trigger is not needed."""
+    found = names(
+        transaction,
+        "select relname || ': ' || privilege from pg_class, "
+        "unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) privilege "
+        "where relnamespace = 'ml'::regnamespace and relkind in ('r', 'p', 'v', 'm') "
+        f"and (has_table_privilege('{role}', oid, privilege) or privilege in ('insert', 'update', 'references') "
+        f"and has_any_column_privilege('{role}', oid, privilege))",
+    )
+    assert found == (["queue: update"] if role == "ml_worker" else [])
+
+
+def test_an_application_reads_nothing_in_schema_ml(transaction: Connection) -> None:
+    assert not names(
+        transaction,
+        "select relname from pg_class where relnamespace = 'ml'::regnamespace and relkind in ('r', 'p', 'v', 'm') "
+        "and has_any_column_privilege('ml_app', oid, 'select')",
+    )
+    assert not names(
+        transaction,
+        "select proname from pg_proc where pronamespace = 'ml'::regnamespace "
+        "and has_function_privilege('ml_app', oid, 'execute')",
+    )
+
+
+@pytest.mark.parametrize("role", ["ml_analyst", "ml_operator"])
+def test_models_are_read_by_those_who_run_or_make_them(transaction: Connection, role: str) -> None:
+    """No other column of bytes either, a hash aside: none by which a file would get out through a view."""
+    found = names(
+        transaction,
+        "select distinct attname from pg_attribute join pg_class c on c.oid = attrelid "
+        "where relnamespace = 'ml'::regnamespace and relkind in ('r', 'p', 'v', 'm') and atttypid = 'bytea'::regtype "
+        f"and has_column_privilege('{role}', attrelid, attname, 'select')",
+    )
+    assert found == ["input_hash"]
+
+
+def test_views_read_with_the_rights_of_who_asks(transaction: Connection) -> None:
+    loose = names(
+        transaction,
+        "select relname from pg_class where relnamespace = 'ml'::regnamespace and relkind in ('v', 'm') "
+        "and not coalesce('security_invoker=true' = any (reloptions), false)",
+    )
+    assert loose == []
+
+
 def test_nobody_grants_on(transaction: Connection) -> None:
     assert not names(
         transaction,
