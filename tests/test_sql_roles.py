@@ -260,7 +260,7 @@ WRITING = {
         "write_shadow", "write_tally",
     },
     "ml_analyst": {"label"},
-    "ml_publisher": {"label_outcomes", "record_parity", "register_model"},
+    "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay"},
     "ml_operator": {
         "acknowledge", "challenge", "check_alerts", "disable", "enable", "label", "label_outcomes", "make_partitions",
         "promote", "reblend", "redrive", "retire", "rollback", "set", "set_baseline",

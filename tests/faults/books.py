@@ -53,7 +53,8 @@ _CHECKS = {
                    join ml.bins b using (model_id) where b.name = 'ml_confidence' group by 1) there
         using (bin) where counted.n is distinct from there.n""",
     "cohorts of another size than predicted": """
-        (select coalesce(sum(n), 0) as n from ml.cohort_counts where score = 'ml' and outcome = 'any') counted,
+        (select coalesce(sum(predictions), 0) as n from ml.cohort_counts
+         where score = 'ml' and cohort is null and pattern_type is null and timeframe is null) counted,
         (select count(*) as n from ml.predictions) there where counted.n <> there.n""",
 }
 
