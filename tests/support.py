@@ -84,6 +84,19 @@ def insert_bars(
         )
 
 
+def insert_labelled(connection: Connection) -> None:
+    """Some hundreds of labelled patterns of the symbol WIDE, of all three outcomes."""
+    insert_bars(connection, random_bars(900, seed=4), symbol="WIDE")
+    connection.execute(
+        "insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target, "
+        "rule_confidence) select symbol, timeframe, 'flag', ts, close, close * 0.95, close * 1.05, 0.5 from price_bars "
+        "where symbol = 'WIDE' and ts between %s and %s and extract(day from ts)::integer %% 2 = 0",
+        [at(130), at(870)],
+    )
+    connection.execute("select ml.label_outcomes()")
+    connection.execute("delete from ml.queue")
+
+
 def small_model(version: str, *, bias: float = 0.0, sensitivity: float = 1.0, min_bars: int = 5) -> bytes:
     """An ONNX file on ``bars`` and ``history`` alone.
 

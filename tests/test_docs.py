@@ -3,8 +3,9 @@
 In ``docs/*.md`` a fenced block of ``sql`` is run, block by block, in one database per document (at head, with the bars
 and models of :func:`prepare`); a block of ``text`` right after it is the expected result or error, where ``…`` stands
 for anything. A block of ``python`` is executed in an empty directory. A block of ``sh`` must parse, and is run when a
-block of ``text`` follows. Two comments steer: ``<!-- run: as ROLE -->`` and ``<!-- run: worker -->``, which scores
-what waits.
+block of ``text`` follows, in bring-your-own.md always. Three comments steer:
+``<!-- run: as ROLE -->``, ``<!-- run: worker -->``, which scores what waits, and ``<!-- run: needs PACKAGE -->``, which
+ends the run where that is not installed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import importlib.util
 import io
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,16 @@ from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS
 from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.servers import available
-from tests.support import at, insert_bars, make_champion, random_bars, register, small_model, wait_until
+from tests.support import (
+    at,
+    insert_bars,
+    insert_labelled,
+    make_champion,
+    random_bars,
+    register,
+    small_model,
+    wait_until,
+)
 from worker.engine import Engine
 from worker.loop import ENVIRONMENT
 
@@ -51,7 +62,7 @@ every_document = pytest.mark.parametrize("document", EVERYTHING, ids=lambda path
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing a document does: ``kind`` is a block's language, ``as`` or ``worker``."""
+    """One thing a document does: ``kind`` is a block's language, ``as``, ``worker`` or ``needs``."""
 
     kind: str
     text: str
@@ -64,7 +75,7 @@ def steps(text: str) -> list[Step]:
     lines = text.splitlines()
     i, gap = 0, True
     while i < len(lines):
-        if comment := re.fullmatch(r"<!-- run: (as|worker) ?(\w*) -->", lines[i]):
+        if comment := re.fullmatch(r"<!-- run: (as|worker|needs) ?(\w*) -->", lines[i]):
             found.append(Step(comment[1], comment[2], i + 1))
         elif fence := re.fullmatch(r"```(\w*)", lines[i]):
             end = lines.index("```", i + 1)
@@ -176,8 +187,12 @@ def play(document: Path, url: str, report: Callable[[Step, str], None]) -> None:
         prepare(connection)
         if document.name == "analysts.md":
             with_history(connection, url)
+        if document.name == "bring-your-own.md":
+            insert_labelled(connection)
         connection.execute("set timezone = 'UTC'")
         for step in steps(document.read_text()):
+            if step.kind == "needs" and importlib.util.find_spec(step.text) is None:
+                return
             if step.kind == "as":
                 connection.execute(f"set role {step.text}".encode())
             elif step.kind == "worker":
@@ -185,8 +200,12 @@ def play(document: Path, url: str, report: Callable[[Step, str], None]) -> None:
             elif step.kind == "sql":
                 report(step, run_sql(connection, step.text))
             elif step.kind == "python":
-                exec(compile(step.text, f"line {step.line}", "exec"), scope)
-            elif step.kind == "sh" and step.shown is not None:
+                with warnings.catch_warnings():
+                    # PyTorch says that another exporter is newer; that one needs a package more.
+                    warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
+                    warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
+                    exec(compile(step.text, f"line {step.line}", "exec"), scope)
+            elif step.kind == "sh" and (step.shown is not None or document.name == "bring-your-own.md"):
                 report(step, run_shell(step.text))
 
 
@@ -485,4 +504,4 @@ def test_what_is_accepted(connection: Connection, database: str) -> None:
 @every_document
 def test_blocks_are_of_kinds_that_are_run(document: Path) -> None:
     kinds = {step.kind for step in steps(document.read_text())}
-    assert kinds <= {"sql", "sh", "python", "as", "worker", "json", ""}, document.name
+    assert kinds <= {"sql", "sh", "python", "as", "worker", "needs", "json", ""}, document.name

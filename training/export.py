@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -84,21 +84,42 @@ def export(model: FittedModel, *, version: str | None = None) -> Exported:
     Without ``version``, it is the algorithm and the first ten hex digits of the file's own SHA-256 before the version
     is put in: equal models get equal names, on any machine with the same toolchain.
     """
-    proto = _join(model)
-    properties = {
-        META_CONTRACT_VERSION: str(CONTRACT_VERSION),
-        META_FEATURE_NAMES: json.dumps(list(feature_code.FEATURE_NAMES)),
-        META_MIN_BARS: str(feature_code.MIN_BARS),
-    }
+    inputs, outputs = _join(model)
+    names, min_bars = feature_code.FEATURE_NAMES, feature_code.MIN_BARS
     if version is None:
-        digest = hashlib.sha256(_serialise(proto, properties)).hexdigest()
+        digest = hashlib.sha256(write(inputs, outputs, feature_names=names, min_bars=min_bars)).hexdigest()
         version = f"{model.ensemble.algorithm}-{digest[:_DIGEST_CHARACTERS]}"
-    data = _serialise(proto, properties | {META_MODEL_VERSION: version})
-    names = tuple(item.name for item in proto.graph.input)
-    return Exported(version, data, names, tuple(item.name for item in proto.graph.output))
+    data = write(inputs, outputs, version=version, feature_names=names, min_bars=min_bars)
+    graph = onnx.load_model_from_string(data).graph
+    return Exported(version, data, tuple(item.name for item in graph.input), tuple(item.name for item in graph.output))
 
 
-def _serialise(proto: onnx.ModelProto, properties: Mapping[str, str]) -> bytes:
+def write(
+    inputs: Mapping[str, ndx.Array],
+    outputs: Mapping[str, ndx.Array],
+    *,
+    feature_names: Sequence[str] = (),
+    min_bars: int,
+    version: str | None = None,
+) -> bytes:
+    """The file that computes ``outputs`` from ``inputs``, both by their contract names; inputs not needed are left out.
+
+    ``feature_names`` are of the columns of ``features``, where that is an output.
+    """
+    proto = spox.build(
+        {name: array.unwrap_spox() for name, array in inputs.items()},
+        {name: array.unwrap_spox() for name, array in outputs.items()},
+        drop_unused_inputs=True,
+    )
+    _tidy(proto.graph)
+    for tensors, specs in ((proto.graph.input, INPUTS), (proto.graph.output, {**OUTPUTS, **OPTIONAL_OUTPUTS})):
+        for tensor in tensors:
+            _state_shape(tensor, specs[tensor.name], len(feature_names))
+    properties = {META_CONTRACT_VERSION: str(CONTRACT_VERSION), META_MIN_BARS: str(min_bars)}
+    if feature_names:
+        properties[META_FEATURE_NAMES] = json.dumps(list(feature_names))
+    if version is not None:
+        properties[META_MODEL_VERSION] = version
     onnx.helper.set_model_props(proto, dict(sorted(properties.items())))
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
@@ -108,7 +129,7 @@ _traced = cache(trace)
 """Tracing takes seconds and is the same for every model."""
 
 
-def _join(model: FittedModel) -> onnx.ModelProto:
+def _join(model: FittedModel) -> tuple[dict[str, ndx.Array], dict[str, ndx.Array]]:
     inputs, features = _traced()
     ensemble = model.ensemble
     placed = ensemble.grid.place(features, ndx).unwrap_spox()
@@ -120,21 +141,11 @@ def _join(model: FittedModel) -> onnx.ModelProto:
     columns = [_three_columns(ndx.astype(answer, ndx.float64), ensemble.classes) for answer in answers]
     uncalibrated = combined(columns, ensemble.combine, ndx)
     calibrated = ndx.astype(model.calibration.apply(uncalibrated, ndx), ndx.float32)
-    outputs = {
+    return inputs, {
         "ml_confidence": calibrated[:, 2],
         "probabilities": calibrated,
         "features": ndx.astype(features, ndx.float32),
     }
-    proto = spox.build(
-        {name: array.unwrap_spox() for name, array in inputs.items()},
-        {name: array.unwrap_spox() for name, array in outputs.items()},
-        drop_unused_inputs=True,
-    )
-    _tidy(proto.graph)
-    for tensors, specs in ((proto.graph.input, INPUTS), (proto.graph.output, {**OUTPUTS, **OPTIONAL_OUTPUTS})):
-        for tensor in tensors:
-            _state_shape(tensor, specs[tensor.name])
-    return proto
 
 
 def _three_columns(probabilities: ndx.Array, classes: tuple[int, ...]) -> ndx.Array:
@@ -147,9 +158,9 @@ def _three_columns(probabilities: ndx.Array, classes: tuple[int, ...]) -> ndx.Ar
     return ndx.concat(columns, axis=1)
 
 
-def _state_shape(tensor: onnx.ValueInfoProto, spec: TensorSpec) -> None:
+def _state_shape(tensor: onnx.ValueInfoProto, spec: TensorSpec, features: int) -> None:
     """Write the contract's shape on a graph input or output: joining two graphs loses the fixed axes."""
-    lengths = [len(feature_code.FEATURE_NAMES) if length is None else length for length in spec.shape]
+    lengths = [features if length is None else length for length in spec.shape]
     shape = tensor.type.tensor_type.shape
     del shape.dim[:]
     shape.dim.add().dim_param = "N"
