@@ -82,6 +82,9 @@ def test_the_claim_and_the_horizon(worker: Connection, connection: Connection, m
     worker.prepare_threshold = None  # or psycopg would drop every prepared statement with a rollback
     worker.execute(mode)
     worker.execute(f"prepare claim (bigint, bigint) as {positional('claim', ('after', 'limit'))}")
+    worker.execute(
+        f"prepare alone (bigint, bigint, bigint[]) as {positional('lock_queued', ('after', 'until', 'but'))}"
+    )
     worker.execute(f"prepare horizon (bigint) as {positional('queue_horizon', ('after',))}")
     for rows in (10, 10_000, LARGE):
         grow(connection, rows)
@@ -95,6 +98,7 @@ def test_the_claim_and_the_horizon(worker: Connection, connection: Connection, m
             # Of each row that it claims a page or three of either table and their indexes.
             assert claimed[0]["Shared Hit Blocks"] + claimed[0]["Shared Read Blocks"] < 256 * 16
             assert_narrow(explain(worker, f"execute horizon ({after})"), 1)
+            assert_narrow(explain(worker, f"execute alone ({after}, {rows}, '{{1,2,3}}')"), 4)
 
 
 def test_a_whole_batch(worker: Connection, connection: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from onnx import TensorProto, helper
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden
+from tests.servers import available
 from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model
 from training.check import check_model
 from worker import breaker, cage
@@ -57,8 +59,8 @@ def failures(connection: Connection) -> dict[str, str]:
     return dict(connection.execute(waiting).fetchall())
 
 
-@pytest.mark.parametrize("each", [1, 5, 12])
-def test_poison_among_500_rows(connection: Connection, each: int) -> None:
+@pytest.mark.parametrize("poison", [1, 5, 50])
+def test_poison_among_500_rows(connection: Connection, poison: int) -> None:
     """Four kinds of poison, by model and by the application's own constraint and trigger; redriven once mended."""
     insert_bars(connection)
     for symbol, close in (("RAISES", 666.0), ("NAN", 13.0)):
@@ -72,24 +74,30 @@ def test_poison_among_500_rows(connection: Connection, each: int) -> None:
         "create trigger zz_theirs before update on pattern_events for each row "
         "when (new.operator_id = 't' and new.ml_confidence is not null) execute function theirs()"
     )
-    bad = {
-        insert_pattern(connection, **columns): error
-        for columns, error in [
-            ({"symbol": "RAISES"}, "RuntimeError: the model does not like 666"),
-            ({"symbol": "NAN"}, "the model answered"),
-            ({"operator_id": "c"}, "theirs"),
-            ({"operator_id": "t"}, "not on my watch"),
-        ]
-        for _ in range(each)
-    }
-    good = [insert_pattern(connection) for _ in range(500 - len(bad))]
+    kinds: list[tuple[dict[str, str], str]] = [
+        ({"symbol": "RAISES"}, "RuntimeError: the model does not like 666"),
+        ({"symbol": "NAN"}, "the model answered"),
+        ({"operator_id": "c"}, "theirs"),
+        ({"operator_id": "t"}, "not on my watch"),
+    ]
+    bad, good = dict[str, str](), list[str]()
+    for place in range(500):
+        # Spread over the batches, as many of each kind as there can be.
+        if place % (500 // poison) == 0:
+            columns, error = kinds[len(bad) % len(kinds)]
+            bad[insert_pattern(connection, **columns)] = error
+        else:
+            good.append(insert_pattern(connection))
     engine = Engine(connection)
     engine.refresh_model()
     poisoned(engine)
+    began = time.monotonic()
     while engine.score_queue():
         pass
+    print(f"{len(good)} good rows scored and {poison} found in {time.monotonic() - began:.2f} s")
 
     found = failures(connection)
+    assert len(bad) == poison
     assert found.keys() == bad.keys()
     assert all(error in found[pattern] for pattern, error in bad.items())
     scored = connection.execute(
@@ -238,6 +246,47 @@ def test_a_trial_ends_what_takes_too_long_or_too_much(monkeypatch: pytest.Monkey
     monkeypatch.setattr(cage, "TRIAL_S", 2.0)
     with pytest.raises(InvalidModel, match="did not finish its trial run within 2 s"):
         require_trial("slow", heavy_model(3000, 1500), golden)
+
+
+def nan_model() -> bytes:
+    """Answers NaN, whatever it is asked."""
+    model = onnx.load_model_from_string(small_model("faulty"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(np.float64(np.nan)), "nothing"))
+    sigmoid = next(node for node in model.graph.node if node.op_type == "Sigmoid")
+    sigmoid.input[0] = "worse"
+    place = list(model.graph.node).index(sigmoid)
+    model.graph.node.insert(place, helper.make_node("Add", ["logit", "nothing"], ["worse"]))
+    data: bytes = model.SerializeToString()
+    return data
+
+
+@pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
+@pytest.mark.parametrize(
+    ("faulty", "said"),
+    [
+        (heavy_model(3000, 1500), "did not finish its trial run within 2 s"),
+        (heavy_model(1, 30_000), "cannot answer plain rows|failed its trial run"),
+        (nan_model(), "does not answer: the model answered \\[nan, nan, nan\\]"),
+    ],
+    ids=["hangs", "hungry", "nan"],
+)
+def test_a_faulty_model_forced_into_the_registry_is_not_served(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, faulty: bytes, said: str
+) -> None:
+    """Registration refuses each of them (tests/test_training_check.py)."""
+    monkeypatch.setattr(cage, "TRIAL_S", 2.0)
+    insert_bars(connection)
+    make_champion(connection, "before")
+    make_champion(connection, "faulty", faulty)
+    engine = Engine(connection)
+    engine.refresh_model()
+    for _ in range(breaker.FAULTS):
+        pattern = insert_pattern(connection)
+        assert engine.score_queue(1) == 1
+    assert row_of(connection, pattern, "model_version") == {"model_version": "before"}
+    assert roles(connection)[-1] == ("before", "standby")
+    assert engine.model_error is not None
+    assert re.search(said, engine.model_error), engine.model_error
 
 
 def test_a_model_that_reads_a_file_beside_it_is_not_served(
