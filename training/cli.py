@@ -15,6 +15,7 @@ import psycopg
 from db_functions.errors import ScoringError
 
 if TYPE_CHECKING:
+    from training.dataset import Dataset
     from training.pipeline import Artifact
 
 # The training stack takes seconds to import, so each command imports what it needs.
@@ -52,27 +53,24 @@ def parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train on the labelled patterns and register the model")
     train.set_defaults(run=_train)
-    train.add_argument(
-        "--models",
-        nargs="+",
-        choices=LEARNER_NAMES,
-        default=list(DEFAULT_LEARNERS),
-        metavar="NAME",
-        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three)",
-    )
-    train.add_argument(
-        "--combine",
-        choices=("vote", "stack"),
-        default="vote",
-        help="average the learners' probabilities, or weigh each by what it proved worth (default: vote)",
-    )
+    _add_recipe(train)
     train.add_argument("--promote", action="store_true", help="make it the champion at once")
-    train.add_argument("--version", help="name of the model (default: algorithm and hash)")
-    train.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
-    train.add_argument("--since", type=_instant, metavar="TIME", help="only patterns detected from then on (ISO 8601)")
-    train.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then (ISO 8601)")
     train.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the ONNX file here")
-    train.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+
+    retrain = commands.add_parser("retrain", help="train when there is reason to; the model challenges, and no more")
+    retrain.set_defaults(run=_retrain)
+    _add_recipe(retrain)
+    retrain.add_argument(
+        "--min-new",
+        type=int,
+        default=200,
+        metavar="N",
+        help="labelled patterns newer than what the last model was trained on, or nothing is done (default: 200)",
+    )
+    retrain.add_argument(
+        "--on-alert", nargs="+", metavar="TYPE", help="only while an alert of such a type stands in ml.alerts"
+    )
+    retrain.add_argument("--share", type=float, default=1.0, help="of the rows that it scores (default: 1)")
 
     register = commands.add_parser("register", help="register an ONNX file made anywhere")
     register.set_defaults(run=_register)
@@ -120,26 +118,36 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_recipe(command: argparse.ArgumentParser) -> None:
+    """What is trained, and on which rows."""
+    command.add_argument(
+        "--models",
+        nargs="+",
+        choices=LEARNER_NAMES,
+        default=list(DEFAULT_LEARNERS),
+        metavar="NAME",
+        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three)",
+    )
+    command.add_argument(
+        "--combine",
+        choices=("vote", "stack"),
+        default="vote",
+        help="average the learners' probabilities, or weigh each by what it proved worth (default: vote)",
+    )
+    command.add_argument("--version", help="name of the model (default: algorithm and hash)")
+    command.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    command.add_argument(
+        "--since", type=_instant, metavar="TIME", help="only patterns detected from then on (ISO 8601)"
+    )
+    command.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+
+
 def _train(options: argparse.Namespace) -> int:
     from db_functions.database import connect
-    from training.load import load_labelled
-    from training.pipeline import train
-    from training.progress import Stages
     from training.registry import promote, register
 
-    progress = not options.quiet
-    with connect(application_name=APPLICATION_NAME) as connection, Stages(1, shown=progress) as stage:
-        stage("load")
-        dataset = load_labelled(connection, since=options.since, until=options.until, progress=progress)
-    # Not held open meanwhile: fitting may take minutes.
-    artifact = train(
-        dataset,
-        options.models,
-        combine=options.combine,
-        seed=options.seed,
-        version=options.version,
-        progress=progress,
-    )
+    artifact = _fit(options, _load(options))
     if options.output is not None:
         _write(options.output, artifact.onnx)
     with connect(application_name=APPLICATION_NAME) as connection:
@@ -151,6 +159,60 @@ def _train(options: argparse.Namespace) -> int:
         else:
             print(f"to serve it: python -m training promote {artifact.version} --reason '...'")
     return 0
+
+
+def _retrain(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.errors import NothingToLearn
+    from training.registry import challenge, register
+    from training.retrain import last_trained, require_alert, require_news
+
+    try:
+        with connect(application_name=APPLICATION_NAME) as connection:
+            if options.on_alert:
+                require_alert(connection, options.on_alert)
+            last = last_trained(connection)
+        dataset = _load(options)
+        require_news(dataset, last, options.min_new)
+    except NothingToLearn as reason:
+        # No failure: a schedule asks often, and there is seldom news.
+        print(f"nothing was trained: {reason}")
+        return 0
+    artifact = _fit(options, dataset)
+    with connect(application_name=APPLICATION_NAME) as connection:
+        register(connection, artifact)
+        print(summary(artifact))
+        because = f"alert of {', '.join(options.on_alert)}" if options.on_alert else "on schedule"
+        challenge(connection, artifact.version, f"retrained: {because}", share=options.share, canary=0.0)
+    print(
+        f"{artifact.version} challenges the champion; ml.gates('{artifact.version}') shows what it lacks to follow it"
+    )
+    return 0
+
+
+def _load(options: argparse.Namespace) -> Dataset:
+    from db_functions.database import connect
+    from training.load import load_labelled
+    from training.progress import Stages
+
+    progress = not options.quiet
+    # Closed afterwards: fitting may take minutes.
+    with connect(application_name=APPLICATION_NAME) as connection, Stages(1, shown=progress) as stage:
+        stage("load")
+        return load_labelled(connection, since=options.since, until=options.until, progress=progress)
+
+
+def _fit(options: argparse.Namespace, dataset: Dataset) -> Artifact:
+    from training.pipeline import train
+
+    return train(
+        dataset,
+        options.models,
+        combine=options.combine,
+        seed=options.seed,
+        version=options.version,
+        progress=not options.quiet,
+    )
 
 
 def _register(options: argparse.Namespace) -> int:

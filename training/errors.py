@@ -9,6 +9,10 @@ class TooFewRows(ScoringError):
     """There are too few labelled rows to train on; label more outcomes or widen --since and --until."""
 
 
+class NothingToLearn(ScoringError):
+    """There is no reason to train again yet."""
+
+
 class UnknownLearner(ScoringError):
     """No learner of that name; `python -m training train --help` lists them."""
 

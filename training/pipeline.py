@@ -91,6 +91,11 @@ def train(
         metrics["importances"] = permutation_importances(
             model, features[test], dataset.positive[test], seed=seed, progress=progress
         )
+        metrics["trained"] = {
+            "rows": len(dataset),
+            "from": int(dataset.detected_at[0]),
+            "until": int(dataset.detected_at[-1]),
+        }
         stage("export")
         exported = export(model, version=version)
         require_valid(exported.onnx)

@@ -1,0 +1,6 @@
+-- Up to which pattern the newest trained model has learnt, Unix seconds.
+select m.version, (m.metrics #>> '{trained,until}')::bigint
+from ml.models m
+where m.metrics ? 'trained'
+order by m.id desc
+limit 1

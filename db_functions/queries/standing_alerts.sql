@@ -1,0 +1,1 @@
+select a.type, a.subject from ml.alerts a where a.type = any (%(types)s)

@@ -1,0 +1,59 @@
+"""Retraining: only with reason, and never past a challenge."""
+
+from __future__ import annotations
+
+import pytest
+
+from db_functions.database import Connection
+from tests.support import at, insert_labelled
+from tests.worker_support import count
+from training import cli
+from training.retrain import last_trained
+
+SMALL = ["--models", "logistic", "--quiet"]
+
+
+@pytest.fixture
+def labelled(connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    monkeypatch.setenv("DATABASE_URL", database)
+    insert_labelled(connection)
+    return connection
+
+
+def standing(connection: Connection) -> list[tuple[str, str]]:
+    return [
+        (alias, version)
+        for alias, version in connection.execute(
+            "select alias, version from ml.model_timeline where valid_to is null order by alias"
+        ).fetchall()
+    ]
+
+
+def test_a_retrained_model_challenges_and_is_not_promoted(
+    labelled: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    until = at(700).date().isoformat()
+    assert cli.main(["train", *SMALL, "--until", until, "--version", "first", "--promote"]) == 0
+    last = last_trained(labelled)
+    assert last is not None
+    assert (last.version, last.until < at(700).timestamp()) == ("first", True)
+    assert cli.main(["retrain", *SMALL, "--version", "second", "--min-new", "30", "--share", "0.5"]) == 0
+    assert "second challenges the champion" in capsys.readouterr().out
+    assert standing(labelled) == [("challenger", "second"), ("champion", "first")]
+    share = labelled.execute("select share, canary, reason from ml.aliases where alias = 'challenger'").fetchone()
+    assert share == (0.5, 0.0, "retrained: on schedule")
+    # And once more at once: nothing is new.
+    assert cli.main(["retrain", *SMALL, "--version", "third", "--min-new", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "nothing was trained: 0 labelled patterns are newer than those that second was trained on" in printed
+    assert count(labelled, "ml.models") == 2
+
+
+def test_without_the_alert_nothing_is_trained(labelled: Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["retrain", *SMALL, "--on-alert", "slow_inference"]) == 0
+    assert "nothing was trained: no alert of slow_inference stands" in capsys.readouterr().out
+    assert count(labelled, "ml.models") == 0
+    # No model serves: that alert stands by itself.
+    assert cli.main(["retrain", *SMALL, "--on-alert", "slow_inference", "no_model", "--version", "first"]) == 0
+    reason = labelled.execute("select reason from ml.aliases").fetchone()
+    assert reason == ("retrained: alert of slow_inference, no_model",)
