@@ -246,14 +246,14 @@ def test_a_row_scored_by_somebody_else_meanwhile_is_counted_once(scored: Connect
 def test_latency_quantiles_are_within_five_percent(transaction: Connection) -> None:
     values = np.random.default_rng(0).lognormal(1.5, 1.2, 5000)
     row = transaction.execute(
-        "select ml.latency_quantile(h, 0.5), ml.latency_quantile(h, 0.95), ml.latency_quantile(h, 0.99) from "
+        "select ml.latency_quantiles(h, '{0.5,0.95,0.99}') from "
         "(select ml.sum_by_bin(array_agg(ml.latency_bin(v)), null) as h from unnest(%s::float8[]) v) c",
         [values.tolist()],
     ).fetchone()
     assert row is not None
-    for found, q in zip(row, (0.5, 0.95, 0.99), strict=True):
+    for found, q in zip(row[0], (0.5, 0.95, 0.99), strict=True):
         assert found == pytest.approx(float(np.quantile(values, q, method="inverted_cdf")), rel=0.05)
-    assert transaction.execute("select ml.latency_quantile('{}', 0.5)").fetchone() == (None,)
+    assert transaction.execute("select ml.latency_quantiles('{}', '{0.5}')").fetchone() == ([],)
 
 
 @pytest.mark.parametrize(

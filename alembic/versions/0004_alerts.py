@@ -19,7 +19,7 @@ depends_on = None
 
 FILES = (
     "tables/alert_log/v1",
-    "functions/score_quantile/v1",
+    "functions/score_quantiles/v1",
     "functions/metrics_between/v1",
     "views/metrics/v1",
     "views/metrics_history/v1",

@@ -7,27 +7,30 @@ as $$
 $$;
 comment on function ml.latency_bin(double precision) is 'The bin, 0 to 255, into which a latency in milliseconds is counted';
 
-create or replace function ml.latency_quantile(histogram double precision[], q double precision) returns double precision
+create or replace function ml.latency_quantiles(histogram double precision[], qs double precision[]) returns double precision[]
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
-    total  double precision := 0;
-    below  double precision := 0;
+    total   double precision := (select sum(x) from unnest(histogram) x);
+    place   integer := -1;
+    next_q  integer := 1;
+    wanted  double precision := qs[1] * total;
+    below   double precision := 0;
+    here    double precision;
+    found   double precision[] := '{}';
 begin
-    for i in 1 .. cardinality(histogram) loop
-        total := total + histogram[i];
+    foreach here in array histogram loop
+        place := place + 1;
+        continue when here = 0;
+        below := below + here;
+        while below >= wanted loop
+            found := found || case when place = 0 then 0.1 else 0.1 * 1.1 ^ (place - 0.5) end::double precision;
+            next_q := next_q + 1;
+            wanted := qs[next_q] * total;  -- null behind the last one
+        end loop;
     end loop;
-    if total <= 0 then
-        return null;
-    end if;
-    for i in 1 .. cardinality(histogram) loop
-        below := below + histogram[i];
-        if below >= q * total and histogram[i] > 0 then
-            return case when i = 1 then 0.1 else 0.1 * 1.1 ^ (i - 1.5) end;
-        end if;
-    end loop;
-    return null;
+    return found;
 end
 $$;
-comment on function ml.latency_quantile(double precision[], double precision) is
-    'The q-quantile in milliseconds of a latency histogram, within 5 %; null when it is empty';
+comment on function ml.latency_quantiles(double precision[], double precision[]) is
+    'The quantiles, rising, in milliseconds of a latency histogram, within 5 %; empty when it is empty';

@@ -61,16 +61,18 @@ as $$
            (t.no_model + t.insufficient_bars + t.low_quality + t.failed) / t.rows::double precision,
            t.failed / t.rows::double precision,
            t.within_sla::double precision / nullif(t.timed, 0)::double precision,
-           ml.latency_quantile(t.latency, 0.5), ml.latency_quantile(t.latency, 0.95), ml.latency_quantile(t.latency, 0.99),
-           ml.latency_quantile(t.inference, 0.5), ml.latency_quantile(t.inference, 0.95), ml.latency_quantile(t.inference, 0.99),
+           l.ms[1], l.ms[2], l.ms[3], i.ms[1], i.ms[2], i.ms[3],
            t.hits::double precision / nullif(t.hits + t.misses, 0)::double precision,
            t.s / t.n, sqrt(greatest(0, t.q / t.n - (t.s / t.n) ^ 2)),
-           ml.score_quantile(t.scores, o.score_edges, 0.1), ml.score_quantile(t.scores, o.score_edges, 0.5),
-           ml.score_quantile(t.scores, o.score_edges, 0.9),
+           c.p[1], c.p[2], c.p[3],
            t.negative::double precision / t.n, t.neutral::double precision / t.n, t.positive::double precision / t.n
     from total t
     left join ml.models m on m.id = t.model_id
     left join ml.models o on o.id = t.only_model
+    -- offset 0: or each element would compute them all.
+    cross join lateral (select ml.latency_quantiles(t.latency, '{0.5,0.95,0.99}') as ms offset 0) l
+    cross join lateral (select ml.latency_quantiles(t.inference, '{0.5,0.95,0.99}') as ms offset 0) i
+    cross join lateral (select ml.score_quantiles(t.scores, o.score_edges, '{0.1,0.5,0.9}') as p offset 0) c
     -- Rows that no model scored are in the total only.
     where t.every_model = 1 or t.model_id is not null
 $$;

@@ -15,7 +15,7 @@ begin
     for object in
         select p.oid::regprocedure::text as name, p.proname
         from pg_catalog.pg_proc p
-        where p.pronamespace = 'ml'::regnamespace and p.proname in ('score_quantile', 'metrics_between', 'check_alerts', 'acknowledge', 'label_due')
+        where p.pronamespace = 'ml'::regnamespace and p.proname in ('score_quantiles', 'metrics_between', 'check_alerts', 'acknowledge', 'label_due')
     loop
         execute format('alter function %s owner to ml_owner', object.name);
         execute format('revoke all on function %s from public', object.name);

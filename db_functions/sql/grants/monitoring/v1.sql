@@ -18,13 +18,13 @@ begin
         select p.oid::regprocedure::text as name, p.proname
         from pg_catalog.pg_proc p
         where p.pronamespace = 'ml'::regnamespace
-          and p.proname in ('add_arrays', 'sum_arrays', 'sum_by_bin', 'ordered_pairs', 'latency_bin', 'latency_quantile',
+          and p.proname in ('add_arrays', 'sum_arrays', 'sum_by_bin', 'ordered_pairs', 'latency_bin', 'latency_quantiles',
                             'histogram_fault', 'freeze_bins', 'write_batch', 'write_tally', 'fold', 'renumber_logs', 'drop_partitions')
     loop
         execute format('alter routine %s owner to ml_owner', object.name);
         execute format('revoke all on routine %s from public', object.name);
         -- The views compute with these as whoever reads them.
-        if object.proname in ('add_arrays', 'sum_arrays', 'sum_by_bin', 'ordered_pairs', 'latency_bin', 'latency_quantile') then
+        if object.proname in ('add_arrays', 'sum_arrays', 'sum_by_bin', 'ordered_pairs', 'latency_bin', 'latency_quantiles') then
             execute format('grant execute on routine %s to ml_worker, ml_analyst, ml_publisher, ml_operator', object.name);
         elsif object.proname in ('write_batch', 'write_tally', 'fold', 'drop_partitions') then
             execute format('grant execute on routine %s to ml_worker', object.name);

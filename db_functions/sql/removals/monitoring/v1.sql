@@ -3,7 +3,7 @@ drop function ml.write_batch, ml.write_tally, ml.fold, ml.renumber_logs, ml.free
 drop table ml.batches, ml.tallies, ml.outcome_changes, ml.folds, ml.metric_rollups, ml.feature_rollups, ml.cohorts,
     ml.baselines, ml.bins;
 drop aggregate ml.sum_arrays(double precision[]);
-drop function ml.add_arrays, ml.sum_by_bin, ml.ordered_pairs, ml.latency_bin, ml.latency_quantile;
+drop function ml.add_arrays, ml.sum_by_bin, ml.ordered_pairs, ml.latency_bin, ml.latency_quantiles;
 alter table ml.models drop column score_edges, drop column calibration_edges;
 update ml.predictions set role = 'champion' where role = 'standby';
 alter table ml.predictions

@@ -8,14 +8,13 @@ with fresh as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges from ml.models m
 ), element as (
-    select g.grain, date_trunc(g.grain, f.at, 'UTC') as bucket, f.model_id, f.role, f.source, f.sla_ms,
+    select date_trunc('minute', f.at, 'UTC') as minute, f.model_id, f.role, f.source, f.sla_ms,
            case when e.confidence is not null then f.inference_ms end as inference_ms, m.score_edges, e.*
     from fresh f
-    cross join (values ('minute'), ('hour'), ('day')) g (grain)
     cross join unnest(f.reasons, f.latency_ms, f.classes, f.confidences::double precision[]) e (reason, latency_ms, class, confidence)
     left join model m on m.id = f.model_id
 ), part as (
-    select e.grain, e.bucket, e.model_id, e.role, e.source, count(*) as rows,
+    select e.minute, e.model_id, e.role, e.source, count(*) as rows,
            count(*) filter (where e.reason = 'scored') as scored,
            count(*) filter (where e.reason = 'below_threshold') as below_threshold,
            count(*) filter (where e.reason = 'ml_disabled') as ml_disabled,
@@ -33,17 +32,24 @@ with fresh as materialized (
            count(*) filter (where e.class = 'positive') as positive,
            ml.sum_by_bin(array_agg(width_bucket(e.confidence, e.score_edges)), null) as scores
     from element e
-    group by 1, 2, 3, 4, 5
+    group by 1, 2, 3, 4
 ), cache as (
-    select g.grain, date_trunc(g.grain, f.at, 'UTC') as bucket, f.model_id, f.role, f.source,
+    select date_trunc('minute', f.at, 'UTC') as minute, f.model_id, f.role, f.source,
            sum(f.cache_hits) as hits, sum(f.cache_misses) as misses
-    from fresh f cross join (values ('minute'), ('hour'), ('day')) g (grain)
-    group by 1, 2, 3, 4, 5
+    from fresh f
+    group by 1, 2, 3, 4
 )
-select p.grain, p.bucket, p.model_id, p.role, p.source, p.rows, p.scored, p.below_threshold, p.ml_disabled, p.no_model,
-       p.insufficient_bars, p.low_quality, p.failed, p.timed, p.within_sla, c.hits as cache_hits, c.misses as cache_misses,
-       p.latency, p.inference, p.confidences, p.confidence_sum, p.confidence_squares, p.negative, p.neutral, p.positive, p.scores
+select g.grain, date_trunc(g.grain, p.minute, 'UTC') as bucket, p.model_id, p.role, p.source, sum(p.rows)::bigint as rows,
+       sum(p.scored)::bigint as scored, sum(p.below_threshold)::bigint as below_threshold, sum(p.ml_disabled)::bigint as ml_disabled,
+       sum(p.no_model)::bigint as no_model, sum(p.insufficient_bars)::bigint as insufficient_bars,
+       sum(p.low_quality)::bigint as low_quality, sum(p.failed)::bigint as failed, sum(p.timed)::bigint as timed,
+       sum(p.within_sla)::bigint as within_sla, sum(c.hits)::bigint as cache_hits, sum(c.misses)::bigint as cache_misses,
+       ml.sum_arrays(p.latency) as latency, ml.sum_arrays(p.inference) as inference, sum(p.confidences)::bigint as confidences,
+       sum(p.confidence_sum) as confidence_sum, sum(p.confidence_squares) as confidence_squares,
+       sum(p.negative)::bigint as negative, sum(p.neutral)::bigint as neutral, sum(p.positive)::bigint as positive,
+       ml.sum_arrays(p.scores) as scores
 from part p
-join cache c on (c.grain, c.bucket, c.role, c.source) = (p.grain, p.bucket, p.role, p.source)
-            and c.model_id is not distinct from p.model_id;
+join cache c on (c.minute, c.role, c.source) = (p.minute, p.role, p.source) and c.model_id is not distinct from p.model_id
+cross join (values ('minute'), ('hour'), ('day')) g (grain)
+group by 1, 2, 3, 4, 5;
 comment on view ml.fresh_metrics is 'Internal: scored rows that are not folded into ml.metric_rollups yet';

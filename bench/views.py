@@ -1,0 +1,232 @@
+"""How long every view of schema ``ml`` takes when half a year of scoring is behind it.
+
+``python -m bench.views --predictions 10000000``: a server of its own, filled by SQL with 180 days of scores of two
+models of 112 features: minutes, hours and days of metrics, hours and days of features, weeks of cohorts, a tail that no
+fold has seen, and as many rows of ``ml.predictions`` (without their features, which no view reads and which would only
+take space). Each view is read whole, warm, as an analyst would; those that hold the counts themselves, by the day or
+the newest week. No plan may scan ``ml.predictions``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg.types.json import Jsonb
+
+from db_functions.database import Connection
+from tests.conftest import upgrade
+from tests.servers import running
+from training.baseline import drift_baseline
+
+DAYS = 180
+FEATURES = 112
+MODELS = ("older", "newer")
+LIMIT_MS = 100.0
+REPEATS = 5
+NARROWED = {
+    "metric_counts": "grain = 'day'",
+    "feature_counts": "grain = 'day'",
+    "cohort_counts": "cohort >= current_date - 7",
+}
+"""The counts that the others are made of: tens of thousands of rows of arrays, which nobody reads whole."""
+_TYPES = 20
+_AT_ONCE = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """``milliseconds``: median of the repeats; ``scans``: partitions of ml.predictions read from end to end."""
+
+    view: str
+    rows: int
+    milliseconds: float
+    slowest: float
+    scans: list[str]
+
+
+def register(connection: Connection) -> None:
+    """Two models with baselines of the usual size; the newer is champion."""
+    rng = np.random.default_rng(0)
+    names = [f"feature_{n:03}" for n in range(FEATURES)]
+    features = rng.normal(size=(5_000, FEATURES)).astype(np.float32)
+    features[rng.random(features.shape) < 0.02] = np.nan
+    positive = rng.beta(20, 20, 2_000).astype(np.float32)
+    texts = {
+        "pattern_type": np.array([f"type_{n % _TYPES:02}" for n in range(5_000)], dtype=object),
+        "timeframe": np.array([("1d", "1h")[n % 2] for n in range(5_000)], dtype=object),
+    }
+    baseline = drift_baseline(
+        features, names, texts, np.stack([(1 - positive) / 2, (1 - positive) / 2, positive], axis=1)
+    )
+    metrics = {"importances": dict(zip(names, rng.random(FEATURES).tolist(), strict=True))}
+    for version in MODELS:
+        connection.execute(
+            "select ml.register_model(%s, 'bench', %s, 1, '{bars}', '{ml_confidence,probabilities,features}', %s, 1, "
+            "%s, '', '{}', %s, null)",
+            [version, version.encode(), names, Jsonb(metrics), Jsonb(baseline)],
+        )
+        connection.execute("select ml.promote(%s, 'bench', true)", [version])
+
+
+def fill(connection: Connection, predictions: int) -> None:
+    """Half a year of scores, as the fold would have left it; the older model served the first half."""
+    share = {"rows": predictions / DAYS, "days": DAYS, "types": _TYPES}
+    connection.execute("set synchronous_commit = off")
+    connection.execute(_FILL_METRICS, share)
+    connection.execute(_FILL_FEATURES, share)
+    connection.execute(_FILL_COHORTS, share)
+    connection.execute(_FILL_TAIL)
+    for _ in _partitions(connection):
+        pass
+    for first in range(0, predictions, _AT_ONCE):
+        connection.execute(
+            _FILL_PREDICTIONS, {"first": first, "last": min(first + _AT_ONCE, predictions) - 1, "all": predictions}
+        )
+    connection.execute("vacuum analyze")
+
+
+def _partitions(connection: Connection) -> Iterator[None]:
+    rows = connection.execute(
+        "select to_char(m, 'YYYY_MM'), to_char(m, 'YYYY-MM-DD'), to_char(m + interval '1 month', 'YYYY-MM-DD') "
+        "from generate_series(date_trunc('month', now() - interval '181 days'), now(), interval '1 month') m"
+    ).fetchall()
+    for name, since, until in rows:
+        connection.execute(
+            f"create table if not exists ml.predictions_{name} partition of ml.predictions "
+            f"for values from ('{since} 00:00+00') to ('{until} 00:00+00')"
+        )
+        yield
+
+
+def views(connection: Connection) -> list[str]:
+    """Every view there is, so that a new one is measured by itself."""
+    rows = connection.execute(
+        "select relname from pg_class where relnamespace = 'ml'::regnamespace and relkind = 'v' order by relname"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def measure(connection: Connection, view: str, repeats: int = REPEATS) -> Measured:
+    """Read a view whole ``repeats`` times, after once to warm up."""
+    select = f"select * from ml.{view}" + (f" where {NARROWED[view]}" if view in NARROWED else "")
+    plan = connection.execute(f"explain (format json) {select}").fetchone()
+    assert plan is not None
+    times, rows = [], 0
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        with connection.cursor().copy(f"copy ({select}) to stdout") as copy:
+            rows = sum(1 for _ in copy.rows())
+        times.append((time.perf_counter() - started) * 1000)
+    scans = sorted(set(_scans(plan[0][0]["Plan"] if isinstance(plan[0], list) else json.loads(plan[0])[0]["Plan"])))
+    return Measured(view, rows, statistics.median(times[1:]), max(times[1:]), scans)
+
+
+def _scans(node: Mapping[str, Any]) -> Iterator[str]:
+    if node["Node Type"] == "Seq Scan" and str(node.get("Relation Name", "")).startswith("predictions"):
+        yield node["Relation Name"]
+    for child in node.get("Plans", ()):
+        yield from _scans(child)
+
+
+def run(predictions: int) -> list[Measured]:
+    """All views on a fresh server."""
+    with running("embedded") as server:
+        url = server.url("postgres")
+        upgrade(url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            register(connection)
+            fill(connection, predictions)
+            connection.execute("set role ml_analyst")
+            return [measure(connection, view) for view in views(connection)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--predictions", type=int, default=10_000_000)
+    options = parser.parse_args()
+    started = time.monotonic()
+    found = run(options.predictions)
+    print(f"{options.predictions:,} predictions over {DAYS} days; every view read whole {REPEATS} times, warm")
+    print(f"{'view':<24}{'rows':>8}{'median ms':>12}{'slowest':>10}  scans of predictions")
+    for row in sorted(found, key=lambda row: -row.milliseconds):
+        scans = ", ".join(row.scans) or "none"
+        print(f"{row.view:<24}{row.rows:>8,}{row.milliseconds:>12.1f}{row.slowest:>10.1f}  {scans}")
+    print(f"({time.monotonic() - started:.0f} s, the filling included)")
+    return int(any(row.scans for row in found))
+
+
+_FILL_METRICS = """
+insert into ml.metric_rollups
+select g.grain, b.bucket, m.id, 'champion', 'live', g.n, g.n * 0.3, g.n * 0.65, 0, 0, g.n * 0.04, g.n * 0.005,
+       g.n * 0.005, g.n, g.n * 0.99, g.n * 0.9, g.n * 0.1,
+       array(select floor(g.n * exp(-((i - 40) ^ 2) / 50.0)) from generate_series(0, 80) i),
+       array(select floor(g.n * exp(-((i - 25) ^ 2) / 30.0)) from generate_series(0, 50) i),
+       g.n * 0.95, g.n * 0.95 * 0.5, g.n * 0.95 * 0.26, g.n * 0.4, g.n * 0.1, g.n * 0.45,
+       array(select floor(g.n * exp(-((i - 80) ^ 2) / 500.0) / 40) from generate_series(0, 150) i)
+from (select grain, ('1 ' || grain)::interval as step, least(%(days)s, days) as days,
+             greatest(1, (%(rows)s::float8 * extract(epoch from ('1 ' || grain)::interval) / 86400)::bigint) as n
+      from (values ('minute', 30), ('hour', 100000), ('day', 100000)) v (grain, days)) g
+cross join generate_series(date_trunc(g.grain, now() - g.days * interval '1 day', 'UTC'), now(), g.step) b (bucket)
+join ml.models m on m.version = case when b.bucket < now() - interval '90 days' then 'older' else 'newer' end
+"""
+_FILL_FEATURES = """
+insert into ml.feature_rollups
+select g.grain, b.bucket, m.id, 'champion', 'live', g.n,
+       array(select floor(c * g.n / 5000 * (0.8 + 0.4 * random())) from unnest(l.cells) c),
+       array(select coalesce(x, 0) * g.n * 0.98 from unnest(l.means) x),
+       array(select g.n * 0.98 from unnest(l.means) x)
+from (values ('hour', interval '1 hour', greatest(1, %(rows)s::float8 / 24)::bigint),
+             ('day', interval '1 day', greatest(1, %(rows)s::float8)::bigint)) g (grain, step, n)
+cross join generate_series(date_trunc(g.grain, now() - %(days)s * interval '1 day', 'UTC'), now(), g.step) b (bucket)
+join ml.models m on m.version = case when b.bucket < now() - interval '90 days' then 'older' else 'newer' end
+join ml.baselines l on l.model_id = m.id
+"""
+_FILL_COHORTS = """
+insert into ml.cohorts
+select (w.week at time zone 'UTC')::date, m.id, 'champion', 'live', format('type_%%s', lpad(t::text, 2, '0')),
+       f.timeframe, s.score, o.outcome, q.n, q.n * 0.3, q.n * 0.5, q.n * 0.26, q.n * 0.14, q.n * 0.08, -q.n * 0.7, -q.n * 0.7,
+       q.n * 0.5, q.n * 0.26, q.n * 0.18,
+       array(select floor(q.n * exp(-((i - 80) ^ 2) / 500.0) / 40) from generate_series(0, 150) i),
+       array(select q.n / 10 from generate_series(1, 10)),
+       array(select q.n / 10 * (i - 0.5) / 10 from generate_series(1, 10) i)
+from generate_series(date_trunc('week', now() - %(days)s * interval '1 day', 'UTC'), now(), '7 days') w (week)
+cross join generate_series(0, %(types)s - 1) t
+cross join (values ('1d'), ('1h')) f (timeframe)
+cross join (values ('ml'), ('rule'), ('blended')) s (score)
+cross join (values ('any', 1.0), ('positive', 0.45), ('negative', 0.4), ('neutral', 0.1)) o (outcome, part)
+cross join ml.models m
+cross join lateral (select greatest(10, %(rows)s::float8 * 7 / %(types)s / 4 * o.part)::bigint as n) q
+"""
+_FILL_TAIL = """
+insert into ml.batches (at, source, role, model_id, inference_ms, sla_ms, cache_hits, reasons, latency_ms, classes,
+                        confidences, rules, blends, thresholds, pattern_types, timeframes)
+select now(), 'live', 'champion', m.id, 2.5, 75, 2, '{scored}', '{5.5}', '{positive}', '{0.6}', '{0.5}', '{0.56}',
+       '{0.55}', '{type_01}', '{1d}'
+from ml.models m, generate_series(1, 250) where m.version = 'newer';
+insert into ml.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
+select now(), 'live', 'champion', m.id, 1, array(select first_cell from ml.bins b where b.model_id = m.id),
+       array(select 1 from ml.bins b where b.model_id = m.id), array(select 0.0 from ml.bins b where b.model_id = m.id),
+       array(select 0.0 from ml.bins b where b.model_id = m.id)
+from ml.models m, generate_series(1, 250) where m.version = 'newer';
+"""
+_FILL_PREDICTIONS = """
+insert into ml.predictions (pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, history, bars,
+                            latency_ms, inference_ms, settings_version, input_hash, pattern_type, timeframe,
+                            rule_confidence, blended_confidence, threshold)
+select gen_random_uuid(), m.id, 'champion', now() - interval '180 days' * (1 - i::float8 / %(all)s), 0.5,
+       '{0.3,0.2,0.5}', 1, '{0.5,100}', 128, 5.5, 2.5, 1, '\\x00', 'type_01', '1d', 0.5, 0.5, 0.55
+from generate_series(%(first)s::bigint, %(last)s::bigint) i
+join ml.models m on m.version = case when i * 2 < %(all)s then 'older' else 'newer' end
+"""
+
+if __name__ == "__main__":
+    sys.exit(main())
