@@ -191,20 +191,30 @@ join ml.models m on m.version = case when b.bucket < now() - interval '90 days' 
 join ml.baselines l on l.model_id = m.id
 """
 _FILL_COHORTS = """
-insert into ml.cohorts
-select (w.week at time zone 'UTC')::date, m.id, 'champion', 'live', format('type_%%s', lpad(t::text, 2, '0')),
-       f.timeframe, s.score, o.outcome, q.n, q.n * 0.3, q.n * 0.5, q.n * 0.26, q.n * 0.14, q.n * 0.08, -q.n * 0.7, -q.n * 0.7,
-       q.n * 0.5, q.n * 0.26, q.n * 0.18,
-       array(select floor(q.n * exp(-((i - 80) ^ 2) / 500.0) / 40) from generate_series(0, 150) i),
-       array(select q.n / 10 from generate_series(1, 10)),
+insert into ml.cohorts (
+    cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives, expected_hits,
+    expected_error, expected_log_loss, scores, expected_scores, labelled, positives, labelled_called, hits, score_sum, error,
+    log_loss, own_error, own_variance, labelled_expected_positives, labelled_expected_hits, labelled_expected_error,
+    labelled_error_variance, compared, gain, gain_squares, labelled_scores, positive_scores, calibration,
+    calibration_positives, calibration_sums)
+select w.week, m.id, 'champion', 'live', t.name, f.timeframe, s.score, q.n, q.n * 0.3, q.n * 0.5, q.n * 0.18,
+       q.n * 0.24, q.n * 0.69, h.counts, h.halves, q.n * 0.9, q.n * 0.45, q.n * 0.27, q.n * 0.15, q.n * 0.45, q.n * 0.22,
+       q.n * 0.62, q.n * 0.22, q.n * 0.01, q.n * 0.45, q.n * 0.16, q.n * 0.22, q.n * 0.01, q.n * 0.9, q.n * 0.01,
+       q.n * 0.002, h.counts, h.halves, array(select q.n / 10 from generate_series(1, 10)),
+       array(select q.n / 20 from generate_series(1, 10)),
        array(select q.n / 10 * (i - 0.5) / 10 from generate_series(1, 10) i)
-from generate_series(date_trunc('week', now() - %(days)s * interval '1 day', 'UTC'), now(), '7 days') w (week)
-cross join generate_series(0, %(types)s - 1) t
-cross join (values ('1d'), ('1h')) f (timeframe)
+from (select (week at time zone 'UTC')::date as week
+      from generate_series(date_trunc('week', now() - %(days)s * interval '1 day', 'UTC'), now(), '7 days') week
+      union all select null) w
+cross join (select 'type_' || lpad(n::text, 2, '0') as name from generate_series(0, %(types)s - 1) n union all select null) t
+cross join (values ('1d'), ('1h'), (null)) f (timeframe)
 cross join (values ('ml'), ('rule'), ('blended')) s (score)
-cross join (values ('any', 1.0), ('positive', 0.45), ('negative', 0.4), ('neutral', 0.1)) o (outcome, part)
 cross join ml.models m
-cross join lateral (select greatest(10, %(rows)s::float8 * 7 / %(types)s / 4 * o.part)::bigint as n) q
+cross join lateral (select greatest(20, %(rows)s::float8 * 7 / case when t.name is null then 1 else %(types)s end
+                                    / case when f.timeframe is null then 1 else 2 end)::bigint as n) q
+cross join lateral (select array_agg(floor(x) order by i) as counts, array_agg(floor(x / 2) order by i) as halves
+                    from generate_series(0, 150) i
+                    cross join lateral (select q.n * exp(-((i - 80) ^ 2) / 500.0) / 40 as x) y) h
 """
 _FILL_TAIL = """
 insert into ml.batches (at, source, role, model_id, inference_ms, sla_ms, cache_hits, reasons, latency_ms, classes,
