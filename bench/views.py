@@ -126,7 +126,10 @@ def measure(connection: Connection, view: str, repeats: int = REPEATS) -> Measur
         with connection.cursor().copy(f"copy ({select}) to stdout") as copy:
             rows = sum(1 for _ in copy.rows())
         times.append((time.perf_counter() - started) * 1000)
-    scans = sorted(set(_scans(plan[0][0]["Plan"] if isinstance(plan[0], list) else json.loads(plan[0])[0]["Plan"])))
+    found = set(_scans(plan[0][0]["Plan"] if isinstance(plan[0], list) else json.loads(plan[0])[0]["Plan"]))
+    # An empty partition is read in no time whichever way.
+    filled = "select relname from pg_class where relname = any (%s) and reltuples > 0 order by relname"
+    scans = [row[0] for row in connection.execute(filled, [list(found)])]
     return Measured(view, rows, statistics.median(times[1:]), max(times[1:]), scans)
 
 
@@ -192,21 +195,23 @@ join ml.baselines l on l.model_id = m.id
 """
 _FILL_COHORTS = """
 insert into ml.cohorts (
-    cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives, expected_hits,
-    expected_error, expected_log_loss, scores, expected_scores, labelled, positives, labelled_called, hits, score_sum, error,
-    log_loss, own_error, own_variance, labelled_expected_positives, labelled_expected_hits, labelled_expected_error,
+    cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives,
+    expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled, positives, labelled_called,
+    hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
+    labelled_expected_error,
     labelled_error_variance, compared, gain, gain_squares, labelled_scores, positive_scores, calibration,
     calibration_positives, calibration_sums)
 select w.week, m.id, 'champion', 'live', t.name, f.timeframe, s.score, q.n, q.n * 0.3, q.n * 0.5, q.n * 0.18,
-       q.n * 0.24, q.n * 0.69, h.counts, h.halves, q.n * 0.9, q.n * 0.45, q.n * 0.27, q.n * 0.15, q.n * 0.45, q.n * 0.22,
-       q.n * 0.62, q.n * 0.22, q.n * 0.01, q.n * 0.45, q.n * 0.16, q.n * 0.22, q.n * 0.01, q.n * 0.9, q.n * 0.01,
-       q.n * 0.002, h.counts, h.halves, array(select q.n / 10 from generate_series(1, 10)),
+       q.n * 0.24, q.n * 0.69, h.counts, h.halves, q.n * 0.9, q.n * 0.45, q.n * 0.27, q.n * 0.15, q.n * 0.45,
+       q.n * 0.22, q.n * 0.62, q.n * 0.22, q.n * 0.01, q.n * 0.45, q.n * 0.16, q.n * 0.22, q.n * 0.01, q.n * 0.9,
+       q.n * 0.01,       q.n * 0.002, h.counts, h.halves, array(select q.n / 10 from generate_series(1, 10)),
        array(select q.n / 20 from generate_series(1, 10)),
        array(select q.n / 10 * (i - 0.5) / 10 from generate_series(1, 10) i)
 from (select (week at time zone 'UTC')::date as week
       from generate_series(date_trunc('week', now() - %(days)s * interval '1 day', 'UTC'), now(), '7 days') week
       union all select null) w
-cross join (select 'type_' || lpad(n::text, 2, '0') as name from generate_series(0, %(types)s - 1) n union all select null) t
+cross join (select 'type_' || lpad(n::text, 2, '0') as name from generate_series(0, %(types)s - 1) n
+            union all select null) t
 cross join (values ('1d'), ('1h'), (null)) f (timeframe)
 cross join (values ('ml'), ('rule'), ('blended')) s (score)
 cross join ml.models m

@@ -16,7 +16,13 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-FILES = ("functions/explain_score/v1", "functions/write_replay/v1", "views/replay_differences/v1", "grants/replay/v1")
+FILES = (
+    "tables/replays/v1",
+    "functions/explain_score/v1",
+    "functions/write_replay/v1",
+    "views/replay_differences/v1",
+    "grants/replay/v1",
+)
 
 
 def upgrade() -> None:

@@ -50,31 +50,36 @@ as $$
                sum(p.cache_hits) as hits, sum(p.cache_misses) as misses,
                ml.sum_arrays(p.latency) as latency, ml.sum_arrays(p.inference) as inference, ml.sum_arrays(p.scores) as scores,
                nullif(sum(p.confidences), 0)::double precision as n, sum(p.confidence_sum) as s, sum(p.confidence_squares) as q,
-               sum(p.negative) as negative, sum(p.neutral) as neutral, sum(p.positive) as positive
+               sum(p.negative) as negative, sum(p.neutral) as neutral, sum(p.positive) as positive,
+               count(distinct coalesce(p.model_id, 0)) as models
         from part p
         group by grouping sets ((p.start, p.source), (p.start, p.source, p.model_id))
+    ), figure as materialized (
+        -- Of one model alone the total is the same, and its quantiles are not worth computing twice.
+        select t.*, ml.latency_quantiles(t.latency, '{0.5,0.95,0.99}') as latency_ms,
+               ml.latency_quantiles(t.inference, '{0.5,0.95,0.99}') as inference_ms,
+               ml.score_quantiles(t.scores, (select o.score_edges from ml.models o where o.id = t.only_model), '{0.1,0.5,0.9}') as p
+        from (select t.*, max(t.models) over (partition by t.bucket, t.source) > 1 as mixed from total t) t
+        where t.mixed or t.every_model = 0
     )
-    select t.bucket, m.version, t.source, t.rows,
+    select t.bucket, v.model_version, t.source, t.rows,
            t.rows / extract(epoch from least(
-               case when whole then metrics_between.until else t.bucket + ('1 ' || grain)::interval end, greatest(clock_timestamp(), t.bucket + interval '1 second')) - t.bucket)::double precision,
+               case when whole then metrics_between.until else t.bucket + ('1 ' || grain)::interval end,
+               greatest(clock_timestamp(), t.bucket + interval '1 second')) - t.bucket)::double precision,
            t.scored, t.below_threshold, t.ml_disabled, t.no_model, t.insufficient_bars, t.low_quality, t.failed,
            (t.no_model + t.insufficient_bars + t.low_quality + t.failed) / t.rows::double precision,
            t.failed / t.rows::double precision,
            t.within_sla::double precision / nullif(t.timed, 0)::double precision,
-           l.ms[1], l.ms[2], l.ms[3], i.ms[1], i.ms[2], i.ms[3],
+           t.latency_ms[1], t.latency_ms[2], t.latency_ms[3], t.inference_ms[1], t.inference_ms[2], t.inference_ms[3],
            t.hits::double precision / nullif(t.hits + t.misses, 0)::double precision,
-           t.s / t.n, sqrt(greatest(0, t.q / t.n - (t.s / t.n) ^ 2)),
-           c.p[1], c.p[2], c.p[3],
+           t.s / t.n, sqrt(greatest(0, t.q / t.n - (t.s / t.n) ^ 2)), t.p[1], t.p[2], t.p[3],
            t.negative::double precision / t.n, t.neutral::double precision / t.n, t.positive::double precision / t.n
-    from total t
-    left join ml.models m on m.id = t.model_id
-    left join ml.models o on o.id = t.only_model
-    -- offset 0: or each element would compute them all.
-    cross join lateral (select ml.latency_quantiles(t.latency, '{0.5,0.95,0.99}') as ms offset 0) l
-    cross join lateral (select ml.latency_quantiles(t.inference, '{0.5,0.95,0.99}') as ms offset 0) i
-    cross join lateral (select ml.score_quantiles(t.scores, o.score_edges, '{0.1,0.5,0.9}') as p offset 0) c
+    from figure t
     -- Rows that no model scored are in the total only.
-    where t.every_model = 1 or t.model_id is not null
+    cross join lateral (
+        select m.version from ml.models m where t.every_model = 0 and m.id = t.model_id
+        union all
+        select null where t.every_model = 1 or not t.mixed) v (model_version)
 $$;
 comment on function ml.metrics_between(text, timestamptz, timestamptz, boolean) is
     'What was scored in minutes, hours or days from since to until, or in all of them as one (whole); model_version null is every model';

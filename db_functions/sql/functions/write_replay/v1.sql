@@ -36,6 +36,8 @@ begin
     join public.pattern_events p on p.id = g.pattern_id
     cross join ml.settings s;
     get diagnostics written = row_count;
+    insert into ml.replays (scored_at, pattern_id, model_id)
+    select at, p.id, model from public.pattern_events p where p.id = any (pattern_ids);
     return written;
 end
 $$;

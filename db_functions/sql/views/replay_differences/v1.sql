@@ -4,7 +4,8 @@ select r.pattern_id, r.pattern_type, m.version as replayed_version, r.scored_at 
        r.ml_confidence - o.ml_confidence as difference, r.input_hash = o.input_hash as same_inputs,
        (float4send(r.ml_confidence), r.probabilities, r.features) is not distinct from
        (float4send(o.ml_confidence), o.probabilities, o.features) as same_bits
-from ml.predictions r
+from ml.replays e
+join ml.predictions r on r.pattern_id = e.pattern_id and r.scored_at = e.scored_at and r.model_id = e.model_id and r.role = 'replay'
 join ml.models m on m.id = r.model_id
 cross join lateral (
     -- The same model's score if it made one, else the newest that was made.
@@ -12,7 +13,6 @@ cross join lateral (
     from ml.predictions o join ml.models om on om.id = o.model_id
     where o.pattern_id = r.pattern_id and o.role <> 'replay' and o.scored_at < r.scored_at
     order by o.model_id = r.model_id desc, o.scored_at desc limit 1
-) o
-where r.role = 'replay';
+) o;
 comment on view ml.replay_differences is
     'Replayed scores beside those that were made at the time; ask for a stretch of replayed_at, by which partitions are skipped';
