@@ -3,9 +3,10 @@
 In ``docs/*.md`` a fenced block of ``sql`` is run, block by block, in one database per document (at head, with the bars
 and models of :func:`prepare`); a block of ``text`` right after it is the expected result or error, where ``…`` stands
 for anything. A block of ``python`` is executed in an empty directory. A block of ``sh`` must parse, and is run when a
-block of ``text`` follows, in bring-your-own.md always. Three comments steer:
-``<!-- run: as ROLE -->``, ``<!-- run: worker -->``, which scores what waits, and ``<!-- run: needs PACKAGE -->``, which
-ends the run where that is not installed.
+block of ``text`` follows, in bring-your-own.md always. Four comments steer:
+``<!-- run: as ROLE -->``, ``<!-- run: worker -->``, which scores what waits, ``<!-- run: drift -->``, which lets a
+model score rows unlike those it was trained on, and ``<!-- run: needs PACKAGE -->``, which ends the run where that is
+not installed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from alembic.config import CommandLine
@@ -33,6 +35,7 @@ import worker.cli
 from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS
 from db_functions.database import Connection
 from tests.conftest import ROOT
+from tests.drift_support import featured_baseline, insert_rows, register_featured
 from tests.servers import available
 from tests.support import (
     at,
@@ -75,7 +78,7 @@ def steps(text: str) -> list[Step]:
     lines = text.splitlines()
     i, gap = 0, True
     while i < len(lines):
-        if comment := re.fullmatch(r"<!-- run: (as|worker|needs) ?(\w*) -->", lines[i]):
+        if comment := re.fullmatch(r"<!-- run: (as|worker|drift|needs) ?(\w*) -->", lines[i]):
             found.append(Step(comment[1], comment[2], i + 1))
         elif fence := re.fullmatch(r"```(\w*)", lines[i]):
             end = lines.index("```", i + 1)
@@ -124,6 +127,14 @@ def with_history(connection: Connection, url: str) -> None:
             )
             score_all()
     connection.execute("select ml.label_outcomes()")
+
+
+def with_drift(url: str) -> None:
+    """A champion of four features, and 300 patterns whose entries are higher than those it was trained on."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        register_featured(connection, "featured", featured_baseline())
+        insert_rows(connection, np.random.default_rng(4).normal(101.5, 1.2, 300), seed=5)
+    score(url)
 
 
 @contextlib.contextmanager
@@ -197,6 +208,8 @@ def play(document: Path, url: str, report: Callable[[Step, str], None]) -> None:
                 connection.execute(f"set role {step.text}".encode())
             elif step.kind == "worker":
                 score(url)
+            elif step.kind == "drift":
+                with_drift(url)
             elif step.kind == "sql":
                 report(step, run_sql(connection, step.text))
             elif step.kind == "python":
@@ -504,4 +517,4 @@ def test_what_is_accepted(connection: Connection, database: str) -> None:
 @every_document
 def test_blocks_are_of_kinds_that_are_run(document: Path) -> None:
     kinds = {step.kind for step in steps(document.read_text())}
-    assert kinds <= {"sql", "sh", "python", "as", "worker", "needs", "json", ""}, document.name
+    assert kinds <= {"sql", "sh", "python", "as", "worker", "drift", "needs", "json", ""}, document.name
