@@ -56,7 +56,8 @@ ABSENT = "Not there yet"
 """The heading under which documents name what does not exist; everything named elsewhere does."""
 PLACEHOLDERS = {
     "N": "1", "FILE": "model.onnx", "VERSION": "forest-1", "TIME": "2024-01-31", "ID": "0" * 32, "SYMBOL": "ACME",
-    "SECONDS": "1", "RUN": "1", "NAME": "logistic", "REASON": "because", "REVISION": "0001",
+    "SECONDS": "1", "RUN": "1", "HOST": "127.0.0.1", "PORT": "8000", "NAME": "logistic",
+    "REASON": "because", "REVISION": "0001",
 }  # fmt: skip
 
 embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 
-from db_functions.database import connect
+from db_functions.database import connect, database_url
 from db_functions.errors import ScoringError, translated
 from db_functions.queries import query
 from worker import operate
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with translated():
             code: int = options.command(options)
     except (ScoringError, psycopg.Error) as error:
-        if options.command is _run and not sys.stderr.isatty():
+        if options.command in (_run, _http) and not sys.stderr.isatty():
             # A service, whose lines something collects: the last one is like the others.
             logger.error("%(error)s", event("ended_with_error", error=str(error).strip()))  # noqa: TRY400
         else:
@@ -64,6 +64,18 @@ def _run(options: argparse.Namespace) -> int:
     if too_heavy:
         # The same process, so that whoever supervises it notices nothing.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own program
+    return 0
+
+
+def _http(options: argparse.Namespace) -> int:
+    try:
+        from worker.http.app import serve  # what a worker does not need
+    except ModuleNotFoundError as error:
+        raise ScoringError(f"{error.name} is not installed: pip install 'pattern-scoring[http]'") from None
+    try:
+        serve(database_url(), options.host, options.port)
+    except OSError as error:
+        raise ScoringError(f"cannot listen on {options.host} port {options.port}: {error.strerror}") from error
     return 0
 
 
@@ -168,6 +180,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("status", parents=[common], help="show what runs, serves and waits")
     command.set_defaults(command=_status)
+
+    command = commands.add_parser("http", parents=[common], help="serve health, metrics, alerts and the status page")
+    command.add_argument("--host", default="127.0.0.1", metavar="HOST", help="listen here (default 127.0.0.1)")
+    command.add_argument("--port", type=_not_negative, default=8000, metavar="PORT", help="(default 8000; 0: any)")
+    command.set_defaults(command=_http)
 
     operate.add_commands(commands, common, _moment)
     return parser

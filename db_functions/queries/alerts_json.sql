@@ -1,0 +1,1 @@
+select ml.alerts_json()

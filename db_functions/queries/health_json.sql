@@ -1,0 +1,1 @@
+select ml.health_json()

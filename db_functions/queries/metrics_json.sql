@@ -1,0 +1,1 @@
+select ml.metrics_json(%(grain)s)

@@ -1,0 +1,1 @@
+select ml.page_json()

@@ -1,0 +1,247 @@
+"use strict";
+// The status page: one request every 10 s, everything drawn from its answer. Text enters the page as text, never as HTML.
+
+const EVERY_MS = 10_000;
+let last = null;
+
+const $ = (id) => document.getElementById(id);
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const whole = (value) => (isNumber(value) ? value.toLocaleString("en") : "–");
+const percent = (value) => (isNumber(value) ? `${(100 * value).toFixed(value > 0.9995 || value < 0.0005 ? 0 : 1)} %` : "–");
+const short = (value) => (!isNumber(value) ? "–" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+const moment = (text) => (text ? new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "–");
+
+function node(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function draw(name, attributes = {}, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// Now
+
+function tiles(health) {
+  const age = isNumber(health.oldest_age_ms) ? `oldest ${short(health.oldest_age_ms / 1000)} s` : "";
+  const below = (share, warning, critical) => (!isNumber(share) ? "" : share < critical ? "bad" : share < warning ? "warn" : "good");
+  const list = [
+    ["ML", "ml_enabled", health.ml_enabled ? "enabled" : "disabled", "", health.ml_enabled ? "good" : "warn"],
+    ["Champion", "champion", health.champion ?? "none", "", health.model_loaded ? "" : "bad"],
+    ["Workers", "workers_alive", whole(health.workers_alive), `${whole(health.workers_serving)} serving`, health.workers_alive ? "" : "bad"],
+    ["Waiting", "queue_depth", whole(health.queue_depth), age, ""],
+    ["Within service level", "within_sla", percent(health.within_sla), `${health.sla_ms} ms`, below(health.within_sla, 0.95, 0.9)],
+    ["Insert to score, p50", "latency_p50_ms", short(health.latency_p50_ms), `ms, p99 ${short(health.latency_p99_ms)}`, ""],
+    ["Fallbacks", "fallback_rate", percent(health.fallback_rate), "", below(1 - health.fallback_rate, 0.9, 0.8)],
+    ["Errors", "error_rate", percent(health.error_rate), "", below(1 - health.error_rate, 0.95, 0.9)],
+    ["Bars from memory", "cache_hit_rate", percent(health.cache_hit_rate), "", ""],
+    ["Dead letters", "dead_letters", whole(health.dead_letters), "", health.dead_letters ? "warn" : ""],
+    ["Rows measured", "rows", whole(health.rows), `in ${health.measured_over} h`, ""],
+    ["Drift baseline", "baseline_set", health.baseline_set ? "set" : "not set", "", health.baseline_set ? "" : "warn"],
+  ];
+  $("tiles").replaceChildren(...list.map(([label, field, value, note, tone]) => {
+    const shown = node("dd", { "data-field": field, class: `${tone}${value.length > 11 ? " long" : ""}` }, value);
+    if (note) shown.append(" ", node("small", {}, note));
+    return node("div", {}, node("dt", {}, label), shown);
+  }));
+}
+
+function alerts(list) {
+  $("alert-count").textContent = list.length ? String(list.length) : "";
+  if (!list.length) return $("alerts").replaceChildren(node("li", { class: "none" }, "Nothing needs anybody."));
+  $("alerts").replaceChildren(...list.map((alert) => {
+    const known = alert.acknowledged_at ? `, known to ${alert.acknowledged_by}: ${alert.acknowledged_because}` : "";
+    return node("li", { class: alert.level, "data-type": alert.type },
+      node("span", { class: "level" }, alert.level), node("b", {}, alert.type.replaceAll("_", " ")), alert.message,
+      node("span", { class: "muted" }, `since ${moment(alert.since)}${known}`));
+  }));
+}
+
+// Plots
+
+const HEIGHT = 170, LEFT = 38, RIGHT = 10, TOP = 8, BOTTOM = 22;
+
+function frame(id, label, maximum, format) {
+  const width = Math.max($(id).clientWidth, 220);
+  const svg = draw("svg", { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${HEIGHT}` });
+  const y = (value) => HEIGHT - BOTTOM - (value / maximum) * (HEIGHT - TOP - BOTTOM);
+  for (const part of [0, 0.5, 1]) {
+    svg.append(draw("line", { class: part ? "grid" : "base", x1: LEFT, x2: width - RIGHT, y1: y(part * maximum), y2: y(part * maximum) }));
+    svg.append(draw("text", { x: LEFT - 6, y: y(part * maximum) + 4, "text-anchor": "end" }, format(part * maximum)));
+  }
+  return { svg, width, y };
+}
+
+function nice(value) {
+  if (!(value > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((step) => step * power).find((top) => top >= value);
+}
+
+const axis = (value) => (value >= 1000 ? `${+(value / 1000).toFixed(1)}k` : String(+value.toPrecision(3)));
+
+function empty(id, text) {
+  $(id).replaceChildren(node("p", { class: "empty" }, text));
+}
+
+function overTime(id, label, grain, history, series, { line, unit = "" } = {}) {
+  if (!history.length) return empty(id, "No rows yet.");
+  const step = grain === "minute" ? 60_000 : 3_600_000;
+  const until = Math.max(Date.now(), ...history.map((row) => Date.parse(row.bucket)));
+  const since = until - (grain === "minute" ? 180 : 168) * step;
+  const rows = history.filter((row) => Date.parse(row.bucket) >= since);
+  const largest = Math.max(line ?? 0, ...rows.flatMap((row) => series.map(([, value]) => value(row) ?? 0)));
+  const newest = rows.length ? series.map(([name, value]) => `${name} ${short(value(rows.at(-1)))}${unit}`).join(", ") : "none";
+  const { svg, width, y } = frame(id, `${label}. Newest: ${newest}.`, nice(largest), axis);
+  const x = (row) => LEFT + ((Date.parse(row.bucket) - since) / (until - since)) * (width - LEFT - RIGHT);
+  for (const part of [0, 1 / 3, 2 / 3, 1]) {
+    const at = new Date(since + part * (until - since));
+    const text = grain === "minute" ? at.toLocaleTimeString("en-GB", { timeStyle: "short" }) : at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+    svg.append(draw("text", { x: LEFT + part * (width - LEFT - RIGHT), y: HEIGHT - 5, "text-anchor": part === 0 ? "start" : part === 1 ? "end" : "middle" }, text));
+  }
+  if (line) svg.append(draw("line", { class: "sla-line", x1: LEFT, x2: width - RIGHT, y1: y(line), y2: y(line) }));
+  for (const [name, value, kind] of series) {
+    let run = [];
+    const flush = () => {
+      if (run.length > 1) svg.append(draw("path", { class: `line ${kind}`, d: `M${run.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join("L")}` }));
+      else if (run.length) svg.append(draw("circle", { class: `dot ${kind}`, cx: run[0][0], cy: run[0][1], r: 3 }));
+      run = [];
+    };
+    rows.forEach((row, i) => {
+      // A minute without rows is a gap, not a line across it.
+      if (!isNumber(value(row)) || (i && Date.parse(row.bucket) - Date.parse(rows[i - 1].bucket) > 1.5 * step)) flush();
+      if (isNumber(value(row))) run.push([x(row), y(value(row))]);
+    });
+    flush();
+    for (const row of rows) {
+      if (!isNumber(value(row))) continue;
+      const spot = draw("circle", { cx: x(row), cy: y(value(row)), r: 6, fill: "transparent" });
+      spot.append(draw("title", {}, `${moment(row.bucket)}: ${name} ${short(value(row))}${unit}`));
+      svg.append(spot);
+    }
+  }
+  $(id).replaceChildren(svg);
+}
+
+function confidences(found) {
+  const counts = found?.counts ?? [], total = counts.reduce((sum, n) => sum + n, 0);
+  if (!total) return empty("confidences", "No scores in the last 7 days.");
+  // Bins are of unequal width, so that each holds a like share of the training rows: twenty of equal width show better.
+  const bars = new Array(20).fill(0), bounds = [0, ...(found.edges ?? []), 1];
+  counts.forEach((n, i) => {
+    const low = bounds[i] ?? 0, high = bounds[i + 1] ?? 1;
+    for (let b = 0; b < 20; b += 1) {
+      const inside = Math.min(high, (b + 1) / 20) - Math.max(low, b / 20);
+      if (high > low ? inside > 0 : b === Math.min(19, Math.floor(low * 20))) bars[b] += n * (high > low ? inside / (high - low) : 1);
+    }
+  });
+  const { svg, width, y } = frame("confidences", `Histogram of ${whole(total)} confidences.`, nice(Math.max(...bars)), axis);
+  const step = (width - LEFT - RIGHT) / 20;
+  bars.forEach((n, i) => {
+    const bar = draw("rect", { class: "bar", x: LEFT + i * step + 1, width: Math.max(step - 2, 1), y: y(n), height: y(0) - y(n), rx: 2 });
+    bar.append(draw("title", {}, `${(i / 20).toFixed(2)} to ${((i + 1) / 20).toFixed(2)}: about ${whole(Math.round(n))} rows`));
+    svg.append(bar);
+  });
+  unitAxis(svg, width);
+  $("confidences").replaceChildren(svg);
+}
+
+function unitAxis(svg, width) {
+  for (const value of [0, 0.25, 0.5, 0.75, 1]) {
+    svg.append(draw("text", { x: LEFT + value * (width - LEFT - RIGHT), y: HEIGHT - 5, "text-anchor": value === 0 ? "start" : value === 1 ? "end" : "middle" }, String(value)));
+  }
+}
+
+function calibration(bins) {
+  if (!bins.length) return empty("calibration", "No labelled rows of this champion yet.");
+  const rows = bins.reduce((sum, bin) => sum + bin.n, 0);
+  const { svg, width, y } = frame("calibration", `Reliability of ${whole(rows)} labelled rows in ${bins.length} bins.`, 1, axis);
+  const x = (value) => LEFT + value * (width - LEFT - RIGHT);
+  svg.append(draw("line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
+  for (const bin of bins) {
+    const dot = draw("circle", { class: "dot", cx: x(bin.predicted), cy: y(bin.realised), r: 3 + 7 * Math.sqrt(bin.n / rows) });
+    dot.append(draw("title", {}, `predicted ${bin.predicted.toFixed(3)}, realised ${bin.realised.toFixed(3)}, ${whole(bin.n)} rows`));
+    svg.append(dot);
+  }
+  unitAxis(svg, width);
+  $("calibration").replaceChildren(svg);
+}
+
+// Tables
+
+function drift(found) {
+  const features = found ?? [];
+  if (!features.length) return empty("drift", "No window with enough live rows and a baseline yet.");
+  const days = [...new Set(features.flatMap((feature) => feature.windows.map((w) => w.start)))].sort();
+  const day = (text) => new Date(text).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  const heat = (psi) => (psi >= 0.25 ? "h4" : psi >= 0.1 ? "h3" : psi >= 0.05 ? "h2" : psi >= 0.02 ? "h1" : "h0");
+  const body = features.map((feature) => node("tr", {}, node("th", { scope: "row" }, feature.name), ...days.map((start) => {
+    const window = feature.windows.find((w) => w.start === start);
+    if (!window || !isNumber(window.psi)) return node("td", { class: "no" }, "–");
+    return node("td", { class: heat(window.psi), title: `${whole(window.n)} rows; chance explains ${short(window.psi_critical_value)}` }, window.psi.toFixed(2));
+  })));
+  $("drift").replaceChildren(node("table", { class: "heat" },
+    node("thead", {}, node("tr", {}, node("th", { scope: "col" }, "Feature"), ...days.map((start) => node("th", { scope: "col" }, day(start))))),
+    node("tbody", {}, ...body)));
+}
+
+function timeline(list) {
+  if (!list.length) return empty("timeline", "No model has been promoted yet.");
+  const head = ["Model", "Alias", "How", "From", "Until", "By", "Why"];
+  $("timeline").replaceChildren(node("table", {},
+    node("thead", {}, node("tr", {}, ...head.map((text) => node("th", { scope: "col" }, text)))),
+    node("tbody", {}, ...list.map((row) => node("tr", { class: row.valid_to ? "" : "current" },
+      node("th", { scope: "row" }, row.version), node("td", {}, row.alias), node("td", {}, row.forced ? `${row.cause}, forced` : row.cause),
+      node("td", {}, moment(row.valid_from)), node("td", {}, row.valid_to ? moment(row.valid_to) : "–"), node("td", {}, row.set_by),
+      node("td", { class: "wrap" }, row.reason))))));
+}
+
+// All of it
+
+function render() {
+  if (!last) return;
+  const grain = document.querySelector("input[name=grain]:checked").value;
+  const history = grain === "minute" ? last.metrics.history : last.hours;
+  const { health } = last;
+  $("status").textContent = health.status;
+  $("status").className = `pill ${health.status}`;
+  document.title = `${health.status} · pattern scoring`;
+  $("as-of").textContent = `as of ${new Date(health.as_of).toLocaleTimeString("en-GB")}`;
+  tiles(health);
+  alerts(last.alerts);
+  $("throughput-note").textContent = grain === "minute" ? "" : "mean over each hour";
+  overTime("throughput", "Rows a minute", grain, history, [["rows", (row) => row.rows / (grain === "minute" ? 1 : 60), ""]]);
+  overTime("latency", "Milliseconds from insert to score", grain, history,
+    [["p50", (row) => row.latency_p50_ms, ""], ["p99", (row) => row.latency_p99_ms, "p99"]], { line: health.sla_ms, unit: " ms" });
+  overTime("fallbacks", "Share of rows that fell back, or failed", grain, history,
+    [["fallbacks", (row) => 100 * row.fallback_rate, "p99"], ["errors", (row) => 100 * row.error_rate, "bad"]], { unit: " %" });
+  confidences(last.confidences);
+  calibration(last.calibration);
+  drift(last.drift);
+  timeline(last.timeline);
+  document.body.dataset.ready = "true";
+}
+
+async function refresh() {
+  try {
+    const answer = await fetch("api/ml/page", { headers: { accept: "application/json" } });
+    if (!answer.ok) throw new Error((await answer.json()).error ?? answer.statusText);
+    last = await answer.json();
+    $("offline").hidden = true;
+    render();
+  } catch (error) {
+    $("offline").textContent = `No answer: ${error.message}. ${last ? "What is shown is older." : ""}`;
+    $("offline").hidden = false;
+  }
+}
+
+document.querySelectorAll("input[name=grain]").forEach((input) => input.addEventListener("change", render));
+window.addEventListener("resize", render);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+setInterval(() => { if (!document.hidden) refresh(); }, EVERY_MS);
+refresh();
