@@ -58,6 +58,7 @@ PLACEHOLDERS = {
     "N": "1", "FILE": "model.onnx", "VERSION": "forest-1", "TIME": "2024-01-31", "ID": "0" * 32, "SYMBOL": "ACME",
     "SECONDS": "1", "RUN": "1", "HOST": "127.0.0.1", "PORT": "8000", "NAME": "logistic",
     "REASON": "because", "REVISION": "0001",
+    "OTHER": "forest-2",
 }  # fmt: skip
 
 embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)

@@ -108,6 +108,14 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
     replay.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
+    report = commands.add_parser("report", help="a page on a model, from rows that it did not learn from")
+    report.set_defaults(run=_report)
+    report.add_argument("version")
+    report.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="(report.html)")
+    report.add_argument("--against", metavar="VERSION", help="another model on the same rows")
+    report.add_argument("--since", type=_instant, metavar="TIME", help="only patterns detected from then on")
+    report.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
+
     listing = commands.add_parser("list", help="list the registered models")
     listing.set_defaults(run=_list)
 
@@ -279,6 +287,21 @@ def _replay(options: argparse.Namespace) -> int:
     if sizes:
         print(f"differences: median {sizes[len(sizes) // 2]:.3g}, largest {sizes[-1]:.3g}")
     print("row by row: ml.replay_differences")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.load import load_labelled
+    from training.report import fetch, render, rows_for
+
+    with connect(application_name=APPLICATION_NAME) as connection:
+        subject = fetch(connection, options.version)
+        other = fetch(connection, options.against) if options.against else None
+        dataset = load_labelled(connection, since=options.since, until=options.until, progress=True)
+    rows = rows_for(dataset, subject, *([other] if other else []))
+    _write(options.output, render(subject, rows, other).encode())
+    print(f"{options.output}: {options.version} on {len(rows):,} rows that it did not learn from")
     return 0
 
 

@@ -98,6 +98,22 @@ def evaluate(
     }
 
 
+def compare(
+    answers: Mapping[str, Floats], baseline: str, dataset: Dataset, *, seed: int, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Metrics of each of ``answers`` to all rows of ``dataset``, and as ``A_minus_BASELINE`` the paired differences."""
+    hit = dataset.positive.astype(np.float64)
+    return _compare(answers, baseline, hit, _blocks(dataset)[0], seed, resamples)
+
+
+def block_weights(dataset: Dataset, *, seed: int, resamples: int) -> Floats:
+    """How often each row counts in each resample of whole blocks of time, [resamples, N]."""
+    blocks, member = np.unique(_blocks(dataset)[0], return_inverse=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=resamples)
+    return np.asarray(drawn[:, member], np.float64)
+
+
 def metrics_of(p: Floats, hit: Floats) -> Mapping[str, _Metric]:
     """The metrics of probabilities ``p`` [N] against ``hit`` [N] (0 or 1), as functions of row weights."""
     clipped = np.clip(p, LOG_CLIP, 1 - LOG_CLIP)

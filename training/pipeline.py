@@ -95,6 +95,9 @@ def train(
             "rows": len(dataset),
             "from": int(dataset.detected_at[0]),
             "until": int(dataset.detected_at[-1]),
+            # From here on it has learnt from nothing.
+            "test_from": split.boundary + split.embargo_s,
+            "positive_rate": float(known),
         }
         stage("export")
         exported = export(model, version=version)
