@@ -21,7 +21,9 @@ from training.dataset import Dataset
 Floats = NDArray[np.float64]
 
 LOG_CLIP: Final = 1e-3
-"""Log loss takes probabilities within [LOG_CLIP, 1 - LOG_CLIP], or one rule confidence of exactly 1 would decide it."""
+"""Log loss takes probabilities within [LOG_CLIP, 1 - LOG_CLIP], or one rule confidence of exactly 1 would decide it.
+
+``ml.performance_realised`` clips as scikit-learn does, at 2.2e-16: its log losses and these do not compare."""
 ECE_BINS: Final = 10
 RESAMPLES: Final = 1_000
 BLEND: Final = (0.6, 0.4)
@@ -263,7 +265,7 @@ def _with_interval(value: float | None, draws: Floats) -> dict[str, float | None
     return {"value": value, "low": _number(low), "high": _number(high)}
 
 
-def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+def _wilson(share: float, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
     return float(middle - half), float(middle + half)
