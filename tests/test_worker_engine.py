@@ -448,3 +448,26 @@ def test_a_scorer_does_not_hold_up_inserts(connection: Connection, database: str
         connection.execute("update pattern_events set status = 'confirmed' where id = %s", [pattern])
         other.rollback()
     wait_until(lambda: count(connection, "ml.queue") == 2, "both rows wait")
+
+
+def test_a_first_score_stays_on_the_rows_page(connection: Connection) -> None:
+    """Then it is a heap-only update, for no index is on a column that scoring writes."""
+    insert_bars(connection)
+    make_champion(connection, "small-1")
+    market = {"market": {"vix": 17.25, "sector_performance": 0.012345, "news_sentiment": -0.25}}
+    for _ in range(60):
+        insert_pattern(
+            connection, support=98.5, resistance=104.25, started_at=at(140), metadata=Jsonb(market), symbol="ACME"
+        )
+    page = "select id, (ctid::text::point)[0] from pattern_events order by id"
+    before = connection.execute(page).fetchall()
+    assert Engine(connection).score_queue() == 60
+    assert connection.execute(page).fetchall() == before
+    assert len({place for _, place in before}) > 1
+    written = {"confidence", "blended_confidence", "ml_confidence", "prediction_class", "model_version", "scored_at"}
+    written |= {"prediction_latency_ms", "ml_metadata"}
+    indexed = connection.execute(
+        "select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey) "
+        "where i.indrelid = 'pattern_events'::regclass"
+    ).fetchall()
+    assert not written & {name for (name,) in indexed}

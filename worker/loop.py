@@ -162,13 +162,12 @@ class _Worker:
         full_look = marks.hot == marks.proven
         while not self._signals.stopping:
             self._signals.pause(self._doorbell.pace_s())
-            if marks.due():
-                marks.look_again(engine.connection)
-                full_look = True
             if (found := engine.score_queue(self._options.batch, marks.hot)) > 0:
                 marks.claimed(engine.last_claimed)
                 self._doorbell.claimed(engine.connection, found)
-                full_look = False
+                # After the claim, so that the first row after a pause does not wait for a look.
+                if full_look := marks.due():
+                    marks.look_again(engine.connection)
                 self._beat()
             elif full_look and self._doorbell.lingers():
                 self._signals.pause(PACE_S)

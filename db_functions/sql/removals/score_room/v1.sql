@@ -1,0 +1,1 @@
+alter table public.pattern_events set (fillfactor = 50);
