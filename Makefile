@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Of the tests, each with servers of its own. They wait more than they work: more than two cores have.
 PROCESSES ?= 3
 
-.PHONY: env demo test lint format lock clean
+.PHONY: env demo bench test lint format lock clean
 
 env: $(STAMP)
 
@@ -20,6 +20,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: env  ## the main job, end to end, on real market data
 	@$(BIN)/python -m bench.demo
+
+bench: env  ## every measurement, on servers of its own; writes docs/benchmarks.md (about 25 minutes)
+	$(BIN)/python -m bench
 
 test: env
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal

@@ -29,6 +29,7 @@ import pytest
 from alembic.config import CommandLine
 from psycopg.pq import DiagnosticField, ExecStatus
 
+import bench.__main__
 import bench.demo
 import training.cli
 import worker.cli
@@ -297,6 +298,8 @@ def parse(command: Sequence[str]) -> None:
             parser_of(module).parse_args(rest)
         case ["python", "-m", "bench.demo", *rest]:
             bench.demo._parse(rest)
+        case ["python", "-m", "bench", *rest]:
+            bench.__main__._parse(rest)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module), f"there is no module {module}"
         case ["alembic", *rest]:

@@ -1,0 +1,56 @@
+"""Historical rows over many series by ``python -m worker backfill``: rate, and whether memory stays flat."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from bench.drain import _BARS, _ROWS
+from bench.harness import Bench, Recorder, connect
+
+ROWS: Final = 40_000
+SERIES: Final = 200
+
+
+def measure(bench: Bench, recorder: Recorder) -> None:
+    rows = recorder.scaled(ROWS)
+    for repeat in range(recorder.repeats):
+        with bench.database() as url, connect(url) as connection:
+            connection.execute(
+                "alter table price_bars disable trigger user; alter table pattern_events disable trigger ml_enqueue"
+            )
+            connection.execute(_BARS, [SERIES])
+            connection.execute(_ROWS, [SERIES, rows])
+            connection.execute("vacuum analyze")
+            began = time.monotonic()
+            with subprocess.Popen(
+                [sys.executable, "-m", "worker", "backfill"],
+                env={**os.environ, "DATABASE_URL": url},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ) as process:
+                resident: list[tuple[int, float]] = []
+                while process.poll() is None:
+                    row = connection.execute("select max(scored) from ml.workers where kind = 'backfill'").fetchone()
+                    if (size := _resident_mb(process.pid)) is not None and row and row[0]:
+                        resident.append((row[0], size))
+                    time.sleep(0.2)
+            took = time.monotonic() - began
+            assert process.returncode == 0, "backfill failed"
+        recorder.note("backfill", rows, "rows/s", rows / took, repeat)
+        if resident:
+            halfway = [size for scored, size in resident if scored <= rows // 2]
+            recorder.note("backfill", rows, "MB at half", max(halfway, default=resident[0][1]), repeat)
+            recorder.note("backfill", rows, "MB at most", max(size for _, size in resident), repeat)
+
+
+def _resident_mb(pid: int) -> float | None:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

