@@ -26,7 +26,7 @@ from training.convert import convert
 from training.errors import LearnerNotInstalled, NotConvertible, ParityFailed, UnknownLearner
 from training.export import FittedModel, export
 from training.features import FEATURE_NAMES, MIN_BARS
-from training.learners import DEFAULT, LEARNERS, Combine, Learner, Member, fit_ensemble, fit_grid
+from training.learners import DEFAULT, LEARNERS, Combine, Member, fit_ensemble, fit_grid
 from training.pipeline import train
 from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows, open_session
 
@@ -165,7 +165,7 @@ class _Unknown(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def test_a_learner_that_does_not_convert_faithfully_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learners, "LEARNERS", {**LEARNERS, "isotonic": Learner(_isotonic, {})})
+    monkeypatch.setattr(learners, "LEARNERS", {**LEARNERS, "isotonic": _isotonic})
     with pytest.raises(ParityFailed, match=r"not registered \(alone, learner isotonic by 0\.\d+\)"):
         train(small_dataset(), ["logistic", "isotonic"], seed=3, size=SMALL)
 

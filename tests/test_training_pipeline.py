@@ -98,6 +98,16 @@ def test_the_card_says_what_a_person_must_know() -> None:
         assert expected in card
 
 
+def test_other_strengths_reach_the_learners_and_the_card() -> None:
+    changed = train(
+        small_dataset(), ["gradient_boosting"], parameters={"gradient_boosting": {"leaves": 8}}, seed=3, size=SMALL
+    )
+    plain = train(small_dataset(), ["gradient_boosting"], seed=3, size=SMALL)
+    assert changed.sha256 != plain.sha256
+    assert "Other than by default: gradient_boosting: leaves 8." in changed.card
+    assert "Other than by default" not in plain.card
+
+
 def test_a_pattern_type_cannot_break_the_card() -> None:
     data = small_dataset().take(slice(0, 900))
     kinds = np.full(len(data), "a|b\n# c", dtype=object)

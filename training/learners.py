@@ -45,7 +45,7 @@ LEAST_LEAF: Final = 20
 Combine = Literal["vote", "stack"]
 """``vote`` averages the members' probabilities; ``stack`` leaves them to the calibration, which weighs each."""
 Parameters = Mapping[str, Mapping[str, Any]]
-"""Arguments of learners, by learner, that replace their defaults; see ``LEARNERS`` for which there are."""
+"""Arguments of learners, by learner, that replace their defaults; the functions in ``LEARNERS`` have them."""
 
 
 def _leaf(rows: int, share: float) -> int:
@@ -154,26 +154,16 @@ def _library(name: str) -> Any:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Learner:
-    """How to build an unfitted classifier from (seed, size, rows), and the arguments that ``--tune`` tries."""
-
-    build: Callable[..., Any]
-    choices: Mapping[str, Sequence[Any]]
-
-
-_LEAVES: Final = (0.01, LEAF_SHARE, 0.04)
-_RATES: Final = (0.01, 0.02, 0.05)
-
-LEARNERS: Final[Mapping[str, Learner]] = {
-    "random_forest": Learner(_random_forest, {"depth": (6, 10), "leaf_share": _LEAVES}),
-    "logistic": Learner(_logistic, {"strength": (0.0001, 0.001, 0.01)}),
-    "gradient_boosting": Learner(_gradient_boosting, {"rate": _RATES, "leaves": (3, 4, 8), "leaf_share": _LEAVES}),
-    "extra_trees": Learner(_extra_trees, {"depth": (6, 10), "leaf_share": _LEAVES}),
-    "exact_boosting": Learner(_exact_boosting, {"rate": _RATES, "depth": (1, 2, 3), "leaf_share": _LEAVES}),
-    "xgboost": Learner(_xgboost, {"rate": _RATES, "depth": (1, 2, 3), "leaf_share": _LEAVES}),
-    "lightgbm": Learner(_lightgbm, {"rate": _RATES, "leaves": (3, 4, 8), "leaf_share": _LEAVES}),
+LEARNERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "random_forest": _random_forest,
+    "logistic": _logistic,
+    "gradient_boosting": _gradient_boosting,
+    "extra_trees": _extra_trees,
+    "exact_boosting": _exact_boosting,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
 }
+"""Each builds an unfitted classifier from (seed, size, rows); other arguments are what ``Parameters`` may change."""
 DEFAULT: Final = ("random_forest", "logistic", "gradient_boosting")
 
 
@@ -293,7 +283,7 @@ def fit_ensemble(
     classes, label = np.unique(outcome, return_inverse=True)
     members = []
     for name in names:
-        estimator = LEARNERS[name].build(seed, size, len(features), **(parameters or {}).get(name, {}))
+        estimator = LEARNERS[name](seed, size, len(features), **(parameters or {}).get(name, {}))
         estimator.fit(placed, label)
         _use_one_thread(estimator)
         members.append(Member(name, estimator))
