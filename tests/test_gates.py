@@ -278,7 +278,7 @@ def test_no_difference_is_promoted_as_rarely_as_stated(registry: Connection) -> 
         y = (rng.random(count) < true).astype(float)
         a, b = (_sigmoid(np.repeat(rng.normal(0, 0.5, weeks), each) + rng.normal(0, 0.1, count)) for _ in range(2))
         # Not deleted: what one transaction deletes stays in its way.
-        registry.execute("truncate ml.shadow_pairs")
+        registry.execute("truncate ml.shadow_pairs, pattern_events cascade")
         add_pairs(registry, a, b, y, detected_at=at, window_s=7 * DAY_S, models=(model_id(registry, "new"), champion))
         promoted += "not_worse" not in failed(registry)
         difference = (a - y) ** 2 - (b - y) ** 2
