@@ -41,7 +41,7 @@ def pool(server: Server) -> Iterator[Pool]:
             config.write_text(
                 f"[databases]\n* = host={server.host} port={server.port} user={server.user}\n"
                 f"[pgbouncer]\nlisten_port = 6432\nunix_socket_dir = {folder}\nlisten_addr =\nauth_type = any\n"
-                f"pool_mode = {mode}\ndefault_pool_size = 5\nserver_round_robin = 1\n"
+                f"pool_mode = {mode}\ndefault_pool_size = 8\nserver_round_robin = 1\n"
                 "server_idle_timeout = 5\nlogfile =\npidfile =\n"
             )
             process = subprocess.Popen(

@@ -18,6 +18,7 @@ import psycopg
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable
 from db_functions.queries import query
+from worker.engine import pooled
 from worker.log import event
 from worker.model import first_line
 
@@ -73,8 +74,7 @@ class Upkeep:
             try:
                 with connect(self.url, application_name="pattern-scoring upkeep", autocommit=True) as connection:
                     self._connection = connection
-                    # As for scoring: a plan must not turn into a scan of everything, nor be compiled.
-                    connection.execute(f"set jit = off; set lock_timeout = '5s'; set statement_timeout = '{_TIMEOUT}'")
+                    _prepare(connection)
                     self._work(connection, due)
             except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable) as error:
                 if not self._stop.is_set():
@@ -104,3 +104,11 @@ class Upkeep:
         done = row[0] if row else 0
         if done and task not in ("fold", "make_partitions"):
             logger.info("upkeep: %(task)s did %(done)d", event("upkeep_done", task=task, done=done))
+
+
+def _prepare(connection: Connection) -> None:
+    if pooled(connection):
+        # As for scoring: others get this server connection next.
+        connection.prepare_threshold = None
+        return
+    connection.execute(f"set jit = off; set lock_timeout = '5s'; set statement_timeout = '{_TIMEOUT}'")
