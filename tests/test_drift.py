@@ -298,6 +298,17 @@ def test_baselines_are_kept_and_the_training_rows_are_the_way_back(transaction: 
     ]
 
 
+def test_a_baseline_of_a_window_in_which_a_variable_was_never_there(transaction: Connection) -> None:
+    model = window_model(transaction)
+    add_window(transaction, model, MIDNIGHT - timedelta(days=3), [0, 0, 0, 250, 0], grain="hour", rows=250)
+    made = set_baseline(
+        transaction, since=MIDNIGHT - timedelta(days=3), until=MIDNIGHT - timedelta(days=2), reason="a feed that fails"
+    )
+    assert (made["cells"], made["means"], made["deviations"]) == ([0, 0, 0, 250, 0], [None], [None])
+    rows = measured(transaction, "select mean_shift, psi, ks from ml.feature_drift where name = 'x' and n = 250")
+    assert [(row["mean_shift"], row["psi"] > 0, row["ks"]) for row in rows] == [(None, True, 0.6)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sqlstate", "message"),
     [
@@ -494,6 +505,8 @@ def test_a_feature_that_is_all_missing_is_named_as_drift_and_as_data_quality(tra
     assert alarmed(transaction, "data_quality") == {FEATURES[8]}
     rows = measured(transaction, "select * from ml.data_quality where name = %s and window_end > now()", FEATURES[8])
     assert (rows[0]["missing_share"], rows[0]["rise"], rows[0]["level"]) == (1, 1, "critical")
+    rows = measured(transaction, "select * from ml.feature_drift where name = %s and window_end > now()", FEATURES[8])
+    assert (rows[0]["mean_shift"], rows[0]["deviation_ratio"]) == (None, None), "there is nothing to have a mean"
 
 
 def test_one_outlier_does_not_hide_a_shift(transaction: Connection) -> None:

@@ -79,8 +79,8 @@ with taken as materialized (
 )
 select coalesce((select sum(t.rows)::bigint from taken t), 0),
        (select array_agg(u.n order by v.position, u.place) from variable v cross join unnest(v.cells) with ordinality u (n, place)),
-       array_agg(case when v.is_number then m.s / v.finite end order by v.position),
-       array_agg(case when v.is_number then sqrt(greatest(0, m.q / v.finite - (m.s / v.finite) ^ 2)) end order by v.position)
+       array_agg(case when v.is_number and v.finite > 0 then m.s / v.finite end order by v.position),
+       array_agg(case when v.is_number and v.finite > 0 then sqrt(greatest(0, m.q / v.finite - (m.s / v.finite) ^ 2)) end order by v.position)
 from variable v left join moment m on m.place = v.position + 1
 $$;
 comment on function ml.count_window(integer, timestamptz, timestamptz) is
