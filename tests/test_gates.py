@@ -292,6 +292,7 @@ def test_no_difference_is_promoted_as_rarely_as_stated(registry: Connection) -> 
     assert naive > 2 * promoted, "the blocks are what keeps it there"
 
 
+@pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
 def test_on_real_rows_a_better_model_passes_and_a_worse_one_is_refused(registry: Connection) -> None:
     """A trained model and the application's own rule, on patterns later than all that were trained on."""
     dataset = real_rows()

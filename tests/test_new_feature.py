@@ -12,6 +12,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.conftest import ROOT
+from tests.servers import available
 from tests.support import at, insert_labelled, insert_pattern, row_of, wait_until
 from tests.test_releases import previous_worker
 
@@ -23,6 +24,7 @@ def noon(w: Window) -> Array:
 """
 
 
+@pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
 def test_a_new_feature_needs_no_worker_release(connection: Connection, database: str, tmp_path: Path) -> None:
     insert_labelled(connection)
     for package in ("training", "db_functions"):
