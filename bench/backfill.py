@@ -33,19 +33,16 @@ def measure(bench: Bench, recorder: Recorder) -> None:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             ) as process:
-                resident: list[tuple[int, float]] = []
+                resident: list[float] = []
                 while process.poll() is None:
-                    row = connection.execute("select max(scored) from ml.workers where kind = 'backfill'").fetchone()
-                    if (size := _resident_mb(process.pid)) is not None and row and row[0]:
-                        resident.append((row[0], size))
-                    time.sleep(0.2)
+                    if (size := _resident_mb(process.pid)) is not None:
+                        resident.append(size)
+                    time.sleep(0.1)
             took = time.monotonic() - began
             assert process.returncode == 0, "backfill failed"
         recorder.note("backfill", rows, "rows/s", rows / took, repeat)
-        if resident:
-            halfway = [size for scored, size in resident if scored <= rows // 2]
-            recorder.note("backfill", rows, "MB at half", max(halfway, default=resident[0][1]), repeat)
-            recorder.note("backfill", rows, "MB at most", max(size for _, size in resident), repeat)
+        recorder.note("backfill", rows, "MB at half", max(resident[: len(resident) // 2 + 1]), repeat)
+        recorder.note("backfill", rows, "MB at most", max(resident), repeat)
 
 
 def _resident_mb(pid: int) -> float | None:

@@ -18,7 +18,7 @@ WORKERS: Final = (1, 2, 3, 4)
 
 
 def measure(bench: Bench, recorder: Recorder) -> None:
-    for repeat in range(recorder.repeats):
+    for repeat in range(max(1, recorder.repeats - 1)):  # filling takes longer than measuring
         for backlog in BACKLOGS:
             recorder.note(
                 "backlog", recorder.scaled(backlog), "rows/s", _backlog(bench, recorder.scaled(backlog)), repeat

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from bench import ensemble
 from bench.demo import ALGORITHMS
@@ -15,13 +16,14 @@ from bench.harness import Bench, Recorder, connect
 from tests.features_oracle import BY_TALIB, Row
 from training import features as feature_code
 from training.features.graph import to_model
-from training.learners import fit_ensemble
+from training.learners import FittedEnsemble, fit_ensemble
 from training.pipeline import compute_features
 from training.split import split_by_time
 
 BATCHES: Final = (1, 64, 1_024)
 GRAPH: Final = "the whole graph, features included"
-SKLEARN: Final = "scikit-learn predict_proba, features given"
+SKLEARN: Final = "scikit-learn predict_proba, features given, one thread"
+ALL_CORES: Final = "scikit-learn predict_proba, features given, n_jobs = -1"
 FEATURE_GRAPH: Final = "features by the graph"
 NUMPY: Final = "features by NumPy"
 TALIB: Final = f"{len(BY_TALIB)} indicators by TA-Lib, row by row"
@@ -45,12 +47,23 @@ def measure(bench: Bench, recorder: Recorder) -> None:
             runs: dict[str, Callable[[], Any]] = {
                 GRAPH: lambda given=given: graph.run(None, given),  # type: ignore[misc]
                 SKLEARN: lambda part=part: fitted.probabilities(features[part]),  # type: ignore[misc]
+                ALL_CORES: lambda part=part: _on_all_cores(fitted, features[part]),  # type: ignore[misc]
                 FEATURE_GRAPH: lambda given=feature_inputs: feature_graph.run(None, given),  # type: ignore[misc]
                 NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np),  # type: ignore[misc]
                 TALIB: lambda inputs=inputs, batch=batch: _by_talib(inputs, batch),  # type: ignore[misc]
             }
             for subject, run in runs.items():
                 recorder.note(subject, batch, "ms", _milliseconds(run, 0.5 * recorder.scale), repeat)
+
+
+def _on_all_cores(fitted: FittedEnsemble, features: NDArray[np.float64]) -> None:
+    """As a service does that loads the estimator as it was fitted."""
+    forests = [member.estimator for member in fitted.members if hasattr(member.estimator, "n_jobs")]
+    for forest in forests:
+        forest.n_jobs = -1
+    fitted.probabilities(features)
+    for forest in forests:
+        forest.n_jobs = 1
 
 
 def _by_talib(inputs: Any, batch: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from bench.harness import COLUMNS, Bench, Recorder, connect, quantiles, workers
 from bench.tasks import PEERS, install, poll_every_second, work_with_peer
 
-RATES: Final = {1: 15.0, 50: 8.0, 500: 6.0}
+RATES: Final = {1: 10.0, 50: 6.0, 500: 5.0}
 """Seconds at each rate."""
 OURS: Final = "ours"
 POLLER: Final = "a poller, every second"
