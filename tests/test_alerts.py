@@ -321,3 +321,83 @@ def test_minutes_and_folded_logs_are_pruned(connection: Connection, engine: Engi
     assert left == (1,), "what no fold has seen stays"
     rows = connection.execute("select grain, sum(rows)::int from ml.metric_counts group by 1 order by 1").fetchall()
     assert rows == [("day", 4), ("hour", 4), ("minute", 1)]
+
+
+def message_of(connection: Connection, kind: str) -> str:
+    row = connection.execute("select message from ml.alerts where type = %s", [kind]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def age_tallies(connection: Connection, hours: int) -> None:
+    """What was tallied last, as if in the middle of an earlier hour."""
+    connection.execute(
+        "update ml.tallies set at = date_trunc('hour', now()) - (%s - 0.5) * interval '1 hour' where at > now() - "
+        "interval '5 minutes'",
+        [hours],
+    )
+
+
+def test_drift_and_missing_values_that_last(connection: Connection, engine: Engine) -> None:
+    for name, value in {"drift_window": "1 hour", "drift_min_rows": "30", "drift_windows": "2"}.items():
+        connection.execute("select ml.set(%s, %s, 'small tests')", [name, value])
+    # No outcome is known: the rate is missing on every row, and the count is 0, where the baseline has 0 to 39.
+    score(connection, engine, 150)
+    age_tallies(connection, 2)
+    connection.execute("select ml.check_alerts()")
+    assert not {"feature_drift", "data_quality"} & set(alerts(connection)), "one window is no habit"
+    score(connection, engine, 150)
+    age_tallies(connection, 1)
+    connection.execute("select ml.check_alerts()")
+    rows = connection.execute(
+        "select type, subject, level from ml.alerts where type in ('feature_drift', 'data_quality') order by 1, 2"
+    ).fetchall()
+    assert ("data_quality", "history_positive_rate", "critical") in rows
+    assert {row[1] for row in rows if row[0] == "feature_drift"} >= {"history_positive_rate", "history_count"}
+    message = message_of(connection, "data_quality")
+    assert message.startswith(
+        "history_positive_rate of binned: 100.0 % missing, 0.0 % infinite or unseen over 150 rows"
+    )
+    # What is normal now is said to be so.
+    connection.execute(
+        "select ml.set_baseline(since => date_trunc('hour', now()) - interval '2 hours', "
+        "until => date_trunc('hour', now()), reason => 'a new market')"
+    )
+    connection.execute("select ml.check_alerts()")
+    assert not {"feature_drift", "data_quality", "prediction_drift"} & set(alerts(connection))
+
+
+def test_answers_that_drift(connection: Connection, engine: Engine) -> None:
+    for name, value in {"drift_window": "1 hour", "drift_min_rows": "30", "drift_windows": "1"}.items():
+        connection.execute("select ml.set(%s, %s, 'small tests')", [name, value])
+    register_with_baseline(connection, "sure", bias=4.0)
+    engine.refresh_model()
+    score(connection, engine, 150)
+    age_tallies(connection, 1)
+    connection.execute("select ml.check_alerts()")
+    rows = connection.execute("select subject, level from ml.alerts where type = 'prediction_drift'").fetchall()
+    assert ("ml_confidence", "critical") in rows
+    connection.execute("select ml.rollback('it is too sure')")
+    connection.execute("select ml.check_alerts()")
+    assert "prediction_drift" not in alerts(connection), "the champion of now has not drifted"
+
+
+def test_a_model_that_is_sure_and_wrong(connection: Connection) -> None:
+    insert_bars(connection)
+    register_with_baseline(connection, "sure", bias=2.0)
+    connection.execute("select ml.set('label_min_rows', 30, 'small tests')")
+    engine = Engine(connection)
+    engine.refresh_model()
+    score(connection, engine, 40)
+    connection.execute("select ml.check_alerts()")
+    assert not {"calibration", "performance_gap"} & set(alerts(connection)), "no labels, no judgement"
+    connection.execute("select ml.label(id, 'negative', 'test') from pattern_events")
+    connection.execute("select ml.check_alerts()")
+    found = alerts(connection)
+    assert (found["calibration"], found["performance_gap"]) == ("critical", "critical")
+    message = message_of(connection, "calibration")
+    assert "labelled rows of the week of" in message
+    assert message.endswith("0.0 % came")
+    connection.execute("select ml.label(id, 'positive', 'test') from pattern_events")
+    connection.execute("select ml.check_alerts()")
+    assert "performance_gap" not in alerts(connection)
