@@ -16,7 +16,7 @@ import psycopg
 from db_functions.database import connect, database_url
 from db_functions.errors import ScoringError, translated
 from db_functions.queries import query
-from worker import operate
+from worker import doctor, operate
 from worker.backfill import START, Selection, backfill, preview
 from worker.cage import limit_memory
 from worker.listener import Signals
@@ -65,6 +65,14 @@ def _run(options: argparse.Namespace) -> int:
         # The same process, so that whoever supervises it notices nothing.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own program
     return 0
+
+
+def _doctor(_options: argparse.Namespace) -> int:
+    def say(name: str, finding: doctor.Finding) -> None:
+        print(f"{finding.outcome:<5} {name:<10} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""))
+
+    with connect(application_name="pattern-scoring doctor", autocommit=True) as connection:
+        return 0 if doctor.examine(connection, say) else 1
 
 
 def _http(options: argparse.Namespace) -> int:
@@ -180,6 +188,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("status", parents=[common], help="show what runs, serves and waits")
     command.set_defaults(command=_status)
+
+    command = commands.add_parser("doctor", parents=[common], help="check a deployment, and say what to do")
+    command.set_defaults(command=_doctor)
 
     command = commands.add_parser("http", parents=[common], help="serve health, metrics, alerts and the status page")
     command.add_argument("--host", default="127.0.0.1", metavar="HOST", help="listen here (default 127.0.0.1)")
