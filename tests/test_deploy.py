@@ -1,0 +1,123 @@
+"""Deployment files: what cannot be run here is held against a schema, a linter, or the programs that it names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from db_functions.database import Connection
+from tests.conftest import ROOT
+from worker.cli import _parser
+from worker.http.app import make_app
+from worker.http.prometheus import render
+
+DEPLOY = ROOT / "deploy"
+KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def commands() -> list[list[str]]:
+    """Every command line that a deployment file starts."""
+    found = [
+        line.split()[1:]
+        for unit in DEPLOY.glob("*.service")
+        for line in re.findall(r"^ExecStart=\S*/(python.*)$", unit.read_text(), re.MULTILINE)
+    ]
+    found = [["-m", *words[words.index("-m") + 1 :]] for words in found]
+    services = documents(DEPLOY / "compose.yaml")[0]["services"].values()
+    found += [service["command"][1:] for service in services if service.get("command", [""])[0] == "python"]
+    for path in KUBERNETES:
+        for item in documents(path):
+            for container in item["spec"].get("template", {}).get("spec", {}).get("containers", []):
+                found += [container["args"][1:]] if container["args"][0] == "python" else []
+    return found
+
+
+def test_every_command_is_one_of_the_worker() -> None:
+    assert len(commands()) == 6
+    for command in commands():
+        assert command[:2] == ["-m", "worker"]
+        _parser().parse_args(command[2:])
+
+
+def test_probes_ask_for_what_is_served() -> None:
+    served = {getattr(route, "path", "") for route in make_app("").routes}
+    container = documents(DEPLOY / "kubernetes" / "http.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["path"] in served
+
+
+def test_manifests_name_one_another_rightly() -> None:
+    items = [item for path in KUBERNETES for item in documents(path)]
+    assert [item["kind"] for item in items] == ["Deployment", "Service", "Deployment", "Job"]
+    for item in items:
+        if item["kind"] == "Deployment":
+            assert item["spec"]["selector"]["matchLabels"] == item["spec"]["template"]["metadata"]["labels"]
+    labels = items[0]["spec"]["template"]["metadata"]["labels"]
+    assert items[1]["spec"]["selector"] == labels
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda path: path.name)
+def test_units_are_sound(unit: Path, tmp_path: Path) -> None:
+    # The program is not installed here; anything else that systemd minds is a fault.
+    text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
+    copy = tmp_path / unit.name
+    copy.write_text(text)
+    done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if unit.name in line] == []
+
+
+def test_the_image_copies_what_there_is() -> None:
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE):
+        for name in line.split():
+            assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("server", ["embedded"], indirect=True)
+def test_every_panel_of_the_dashboard_asks_what_the_schema_answers(transaction: Connection) -> None:
+    transaction.execute("set local role ml_analyst")
+    panels = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]
+    assert len(panels) == 10
+    for panel in panels:
+        (target,) = panel["targets"]
+        sql = target["rawSql"].replace("$__timeFrom()", "'2026-01-01'").replace("$__timeTo()", "'2026-01-02'")
+        cursor = transaction.execute(sql.encode())
+        names = [column.name for column in cursor.description or ()]
+        assert target["format"] == "table" or names[0] == "time", panel["title"]
+
+
+def test_rules_ask_for_series_that_there_are() -> None:
+    health = dict.fromkeys(
+        (
+            "ml_enabled",
+            "model_loaded",
+            "baseline_set",
+            "workers_alive",
+            "workers_serving",
+            "queue_depth",
+            "dead_letters",
+        ),
+        1,
+    )
+    text = render(
+        {**health, "status": "healthy", "oldest_age_ms": None, "sla_ms": 75, "champion": "a"},
+        [{"type": "no_worker", "level": "critical", "subject": None}],
+        [],
+    )
+    (group,) = documents(DEPLOY / "prometheus-rules.yaml")[0]["groups"]
+    for rule in group["rules"]:
+        (series,) = set(re.findall(r"\bml_\w+", rule["expr"]))
+        sample = next(line for line in text.splitlines() if line.startswith(f"{series}{{"))
+        for label in re.findall(r"by \(([^)]+)\)", rule["expr"]):
+            assert all(f'{name.strip()}="' in sample for name in label.split(","))
