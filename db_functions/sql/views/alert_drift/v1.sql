@@ -11,7 +11,10 @@ with champion as (
            s.drift_windows
     from champion c
     cross join ml.settings s
-    cross join lateral ml.measure_drift(c.version, c.since, date_bin(c.width, now(), timestamptz '2001-01-01 00:00Z'), c.width) d
+    cross join lateral (select date_bin(c.width, now(), timestamptz '2001-01-01 00:00Z') as newest) b
+    -- As far back as tells how long it lasts, and four windows more: a weekend has no rows, and interrupts nothing.
+    cross join lateral ml.measure_drift(
+        c.version, greatest(c.since, b.newest - (s.drift_windows + 4) * c.width), b.newest, c.width) d
     where d.n >= s.drift_min_rows and d.complete
     order by d.kind, d.name, d.window_start desc
 )
