@@ -124,7 +124,8 @@ def measure(connection: Connection, view: str, repeats: int = REPEATS) -> Measur
     for _ in range(repeats + 1):
         started = time.perf_counter()
         with connection.cursor().copy(f"copy ({select}) to stdout") as copy:
-            rows = sum(1 for _ in copy.rows())
+            # Taken as they come: what Python would make of them is not the view's time.
+            rows = sum(bytes(block).count(b"\n") for block in copy)
         times.append((time.perf_counter() - started) * 1000)
     found = set(_scans(plan[0][0]["Plan"] if isinstance(plan[0], list) else json.loads(plan[0])[0]["Plan"]))
     # An empty partition is read in no time whichever way.

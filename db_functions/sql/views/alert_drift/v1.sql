@@ -1,7 +1,7 @@
 -- Of the champion, in its newest whole window with rows enough: drift and data quality that have lasted drift_windows.
 create view ml.alert_drift with (security_invoker = true) as
 with champion as (
-    select m.id, m.version, w.since, w.width
+    select m.version, w.width
     from ml.aliases a
     join ml.models m on m.id = a.model_id
     join ml.drift_windows w on w.version = m.version
@@ -14,7 +14,7 @@ with champion as (
     cross join lateral (select date_bin(c.width, now(), timestamptz '2001-01-01 00:00Z') as newest) b
     -- As far back as tells how long it lasts, and four windows more: a weekend has no rows, and interrupts nothing.
     cross join lateral ml.measure_drift(
-        c.version, greatest(c.since, b.newest - (s.drift_windows + 4) * c.width), b.newest, c.width) d
+        c.version, b.newest - (s.drift_windows + 4) * c.width, b.newest, c.width) d
     where d.n >= s.drift_min_rows and d.complete
     order by d.kind, d.name, d.window_start desc
 )

@@ -5,4 +5,4 @@ select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name
        d.quality_windows_in_a_row as windows_in_a_row
 from ml.drift_windows w cross join lateral ml.measure_drift(w.version, w.since, now(), w.width) d;
 comment on view ml.data_quality is
-    'Shares of missing, infinite and unseen values beside those of the baseline, in the newest 14 windows of drift_window';
+    'Shares of missing, infinite and unseen values beside those of the baseline, in the running window of drift_window and the ten before it';

@@ -6,4 +6,4 @@ select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name
 from ml.drift_windows w cross join lateral ml.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind = 'output';
 comment on view ml.prediction_drift is
-    'How the answers of each model in use differ from its baseline, in the newest 14 windows of drift_window';
+    'How the answers of each model in use differ from its baseline, in the running window of drift_window and the ten before it';
