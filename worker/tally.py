@@ -6,6 +6,7 @@ The same numbering as SQL's ``width_bucket`` over the same values, so that count
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,8 @@ class Bins:
     categories: Mapping[str, tuple[int, Mapping[str, int]]]
     """By name the first cell, and the bin of each category; then come one for missing and one for unseen."""
     variables: int
+    cells: int
+    """How many there are in all."""
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[Any]], feature_count: int) -> Bins | None:
@@ -75,6 +78,7 @@ class Bins:
             regular=np.array([len(edges) + 1 for _, _, edges, _ in numbers], dtype=np.int64),
             categories=categories,
             variables=len(rows),
+            cells=rows[-1][5] + (len(rows[-1][4]) if rows[-1][3] is None else len(rows[-1][3]) + 1) + 2,
         )
 
     def tally(
@@ -89,26 +93,22 @@ class Bins:
         shown = np.empty((count, 0), np.float32) if features is None else features
         values = np.column_stack([shown, confidence])[:, self.columns].astype(np.float64)
         missing, infinite = np.isnan(values), np.isinf(values)
-        cells = self.first + (values[:, :, None] >= self.edges).sum(axis=2)
+        cells = np.broadcast_to(self.first, values.shape).copy()
+        for edge in self.edges.T:
+            cells += values >= edge
         cells[missing] = np.broadcast_to(self.first + self.regular, cells.shape)[missing]
         cells[infinite] = np.broadcast_to(self.first + self.regular + 1, cells.shape)[infinite]
         finite = np.where(missing | infinite, 0.0, values)
         sums, squares = np.zeros(self.variables), np.zeros(self.variables)
         sums[self.positions] = finite.sum(axis=0)
         squares[self.positions] = (finite**2).sum(axis=0)
-        named = self._categories({**texts, "prediction_class": classes(probabilities)})
-        filled, counts = np.unique(np.concatenate([cells.reshape(-1), named]), return_counts=True)
-        return Tally(count, filled.astype(np.int32), counts.astype(np.int32), sums, squares)
-
-    def _categories(self, texts: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
-        return np.array(
-            [
-                first + known.get(text, len(known) + 1)
-                for name, (first, known) in self.categories.items()
-                for text in texts.get(name, ())
-            ],
-            dtype=np.int64,
-        )
+        counts = np.bincount(cells.reshape(-1), minlength=self.cells)
+        named = {**texts, "prediction_class": classes(probabilities)}
+        for name, (first, known) in self.categories.items():
+            for text, number in Counter(named.get(name, ())).items():
+                counts[first + known.get(text, len(known) + 1)] += number
+        filled = np.flatnonzero(counts)
+        return Tally(count, filled.astype(np.int32), counts[filled].astype(np.int32), sums, squares)
 
 
 def classes(probabilities: NDArray[np.float32]) -> list[str]:
