@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from db_functions.database import Connection
@@ -23,11 +24,14 @@ def bins_of(connection: Connection) -> dict[str, tuple[list[float] | None, list[
     return {name: (edges, categories, first) for name, edges, categories, first in rows}
 
 
-def register_with_baseline(connection: Connection, version: str = "binned", **model: Any) -> None:
+def register_with_baseline(
+    connection: Connection, version: str = "binned", positive: NDArray[np.float32] | None = None, **model: Any
+) -> None:
+    """Register and promote a small model whose training scores were ``positive`` (400; else even from 0.3 to 0.7)."""
     rng = np.random.default_rng(3)
     features = np.stack([rng.uniform(0, 1, 500), rng.integers(0, 40, 500)], axis=1).astype(np.float32)
     features[:50, 0] = np.nan
-    positive = rng.uniform(0.3, 0.7, 400).astype(np.float32)
+    positive = rng.uniform(0.3, 0.7, 400).astype(np.float32) if positive is None else positive
     probabilities = np.stack([(1 - positive) / 2, (1 - positive) / 2, positive], axis=1)
     types = np.array(["double_bottom"] * 400 + ["wedge"] * 100, dtype=object)
     texts = {"pattern_type": types, "timeframe": np.array(["1d"] * 500, dtype=object)}

@@ -23,6 +23,8 @@ from worker.engine import Engine
 
 SCORES = ("ml", "rule", "blended")
 TENTHS = np.arange(1, 10) / 10
+# How the scores of these rows fall (quantiles), as they do in training: the fineness of the bins follows from there.
+SHAPE = ([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1], [0.08, 0.105, 0.158, 0.176, 0.442, 0.576, 0.645])
 ALL = "cohort is null and pattern_type is null and timeframe is null"
 Floats = NDArray[np.float64]
 
@@ -79,7 +81,8 @@ def judged(server: Server, template: str) -> Iterator[Connection]:
         DatabaseJanitor(user=server.user, host=server.host, port=server.port, dbname=name, template_dbname=template),
         psycopg.connect(server.url(name), autocommit=True) as connection,
     ):
-        register_with_baseline(connection, sensitivity=2.0)
+        trained = np.interp((np.arange(400) + 0.5) / 400, *SHAPE).astype(np.float32)
+        register_with_baseline(connection, positive=trained, sensitivity=2.0)
         for symbol in range(15):
             insert_bars(connection, random_bars(200, seed=symbol), symbol=f"S{symbol}")
         with connection.cursor() as cursor:
@@ -95,7 +98,9 @@ def judged(server: Server, template: str) -> Iterator[Connection]:
         engine = Engine(connection)
         engine.refresh_model()
         wait_until(lambda: engine.score_queue() == 0, "an empty queue")
-        rows = connection.execute("select id, ml_confidence from pattern_events order by id").fetchall()
+        rows = connection.execute(
+            "select id, ml_confidence from pattern_events order by symbol, detected_at"
+        ).fetchall()
         draw = rng.uniform(size=len(rows))
         labels = [
             "positive" if u < p else "neutral" if u > 0.95 else "negative" for u, (_, p) in zip(draw, rows, strict=True)
