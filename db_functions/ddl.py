@@ -1,7 +1,8 @@
 """SQL objects as files: one object a folder, one immutable file per definition, ``sql/<kind>/<name>/v<n>.sql``.
 
 Migrations name files and contain no SQL of their own. ``checksums.txt`` pins every published file; a test keeps them
-from changing (write a ``v2.sql`` and a migration instead). ``python -m db_functions.ddl`` writes it anew.
+from changing (write a ``v2.sql`` and a migration instead). ``revision.txt`` names the newest migration, which an
+installed package does not have beside it. ``python -m db_functions.ddl`` writes both anew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from sqlalchemy import DDL
 
 SQL_DIRECTORY = Path(str(resources.files("db_functions") / "sql"))
 CHECKSUMS = SQL_DIRECTORY / "checksums.txt"
+REVISION = SQL_DIRECTORY / "revision.txt"
+VERSIONS = SQL_DIRECTORY.parents[1] / "alembic" / "versions"
 
 
 def sql_text(path: str) -> str:
@@ -68,6 +71,13 @@ def write_checksums() -> None:
     CHECKSUMS.write_text("".join(lines), encoding="utf-8")
 
 
+def write_revision() -> None:
+    """Record the newest migration, by the number that its file begins with."""
+    newest = max(file.name for file in VERSIONS.glob("[0-9]*.py"))
+    REVISION.write_text(newest.partition("_")[0] + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     write_checksums()
-    print(f"{CHECKSUMS}: {len(checksums())} definitions")
+    write_revision()
+    print(f"{CHECKSUMS}: {len(checksums())} definitions; newest migration {REVISION.read_text().strip()}")

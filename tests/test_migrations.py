@@ -372,6 +372,11 @@ def test_definitions_are_as_recorded() -> None:
     assert differences(ddl.recorded_checksums(), ddl.checksums()) == []
 
 
+def test_the_release_knows_its_newest_revision() -> None:
+    """What doctor compares a database with; `python -m db_functions.ddl` records it."""
+    assert ddl.REVISION.read_text().strip() == _head()
+
+
 def test_revisions_name_every_definition_and_only_those_there_are() -> None:
     named = {f"{path}.sql" for paths in _named().values() for path in paths}
     assert named == set(ddl.checksums())

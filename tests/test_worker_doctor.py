@@ -11,7 +11,7 @@ from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.test_worker_backfill import everything
 from tests.worker_support import count, working
-from worker import doctor
+from worker import doctor, smoke
 from worker.cli import main
 
 pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)
@@ -59,6 +59,17 @@ def test_it_writes_nothing(healthy: Connection) -> None:
     ("cause", "check", "said", "remedy"),
     [
         ("alter function ml.heartbeat rename to gone", "schema", "older release", "alembic upgrade head"),
+        ("update ml_alembic_version set version_num = '0001'", "schema", "this release needs", "alembic upgrade"),
+        ("drop table ml_alembic_version", "schema", "at no revision", "alembic upgrade head"),
+        (
+            "revoke execute on function ml.write_batch from ml_worker", "roles", "1 rights are missing",
+            "grant execute on function ml.write_batch(",
+        ),
+        ("revoke update on ml.queue from ml_worker", "roles", "1 rights", "grant update on ml.queue to ml_worker"),
+        (
+            "alter function ml.write_batch owner to postgres", "roles", "ml_owner does not own 1 objects",
+            "restore the dump with its owners",
+        ),
         ("select ml.disable('test')", "settings", "ML is disabled", "python -m worker enable"),
         ("select ml.set('ml_weight', 0, 'x'), ml.set('rule_weight', 0, 'x')", "settings", "weights are 0", "ml.set"),
         ("select ml.set('benchmark_symbol', 'NONE', 'x')", "settings", "NONE has no bars", "load them"),
@@ -85,6 +96,86 @@ def test_each_check_fails_for_its_cause(healthy: Connection, cause: str, check: 
     assert remedy in finding.remedy, finding
 
 
+def test_a_role_that_is_not_there_is_named(healthy: Connection) -> None:
+    # Roles are the server's, where other tests run: renamed within a transaction that is taken back.
+    with healthy.transaction(force_rollback=True):
+        healthy.execute("alter role ml_publisher rename to gone")
+        finding = doctor._roles(healthy)
+    assert finding == doctor.Finding(
+        doctor.FAIL, "missing: ml_publisher", "create role ml_publisher nologin, as an administrator"
+    )
+
+
+def test_a_rollback_that_leads_to_a_model_that_does_not_load(healthy: Connection) -> None:
+    make_champion(healthy, "small-2")
+    assert "a rollback to small-1, which loads, was rehearsed" in findings(healthy)["rollback"].text
+    healthy.execute(
+        "update ml.models set onnx = 'x', sha256 = encode(sha256('x'), 'hex') where version = 'small-1'",
+    )
+    finding = findings(healthy)["rollback"]
+    assert finding.outcome == doctor.FAIL
+    assert "the champion before does not load" in finding.text
+    assert "ml.retire" in finding.remedy
+    healthy.execute("select ml.retire('small-1', 'as doctor says')")
+    assert findings(healthy)["rollback"].outcome == doctor.OK
+
+
+def test_a_rollback_that_somebody_is_in_the_way_of(
+    healthy: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "LOCK_TIMEOUT", "100ms")
+    with psycopg.connect(database) as other:
+        other.execute("select pg_advisory_xact_lock_shared(hashtext('ml.champion'))")
+        finding = findings(healthy)["rollback"]
+    assert finding.outcome == doctor.FAIL
+    assert "has held the champion for 100ms" in finding.text
+    assert "pg_locks" in finding.remedy
+    healthy.execute(finding.remedy.encode())
+    assert findings(healthy)["rollback"].outcome == doctor.OK
+
+
+def test_a_live_row_is_scored_by_a_worker_and_deleted(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    insert_bars(connection)
+    make_champion(connection, "small-1")
+    monkeypatch.setenv("DATABASE_URL", database)
+    with working(database):
+        wait_until(lambda: count(connection, "ml.workers where last_seen is not null") == 1, "a worker")
+        assert main(["doctor", "--live"]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "smoke row" in line]
+        worker = connection.execute("select id, host from ml.workers").fetchone()
+    assert worker
+    assert f"scored by worker {worker[0]} on {worker[1]} (" in line
+    assert "its prediction and its counts stay" in line
+    left = {name: count(connection, name) for name in ("pattern_events", "ml.queue", "ml.failures", "ml.predictions")}
+    assert left == {"pattern_events": 0, "ml.queue": 0, "ml.failures": 0, "ml.predictions": 1}
+
+
+def test_a_live_row_that_no_worker_takes(healthy: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of ``healthy`` has a heartbeat and nothing behind it."""
+    monkeypatch.setattr(smoke, "WAIT_S", 0.1)
+    found: dict[str, doctor.Finding] = {}
+    assert not doctor.examine(healthy, found.__setitem__, live=True)
+    assert found["smoke row"] == doctor.Finding(
+        doctor.FAIL, "no worker took the smoke row off the queue in time", "read the workers' log"
+    )
+    assert count(healthy, "pattern_events") == 0
+    healthy.execute("update ml.workers set last_seen = now() - interval '1 hour'")
+    doctor.examine(healthy, found.__setitem__, live=True)
+    assert found["smoke row"].outcome == doctor.OK
+    assert found["smoke row"].text.startswith("no worker is alive to score a live one; a smoke row was scored here")
+
+
+def test_a_live_row_that_falls_back(connection: Connection, database: str) -> None:
+    insert_bars(connection)
+    found: dict[str, doctor.Finding] = {}
+    with working(database):
+        assert not doctor.examine(connection, found.__setitem__, live=True)
+    assert found["smoke row"].text == "a smoke row was not scored: no_model"
+    assert count(connection, "pattern_events") == 0
+
+
 def test_a_role_that_may_not_is_told_which_it_needs(healthy: Connection, database: str) -> None:
     with psycopg.connect(f"{database}&options=-c%20role%3Dml_analyst", autocommit=True) as own:
         own.execute("select 1")
@@ -95,6 +186,11 @@ def test_a_role_that_may_not_is_told_which_it_needs(healthy: Connection, databas
         assert found["roles"].outcome == doctor.OK
         assert found["smoke row"].outcome == found["rollback"].outcome == doctor.SKIP
         assert "run doctor with a role that may" in found["rollback"].text
+        doctor.examine(own, found.__setitem__, live=True)
+        assert found["smoke row"].outcome == doctor.SKIP
+        assert "could not be deleted again" in found["smoke row"].text
+    with psycopg.connect(f"{database}&options=-c%20role%3Dml_operator", autocommit=True) as own:
+        assert findings(own)["schema"].outcome == doctor.OK
 
 
 def test_without_a_schema_nothing_else_is_asked(make_database: Callable[[str | None], str]) -> None:

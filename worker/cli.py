@@ -67,12 +67,15 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(_options: argparse.Namespace) -> int:
+def _doctor(options: argparse.Namespace) -> int:
     def say(name: str, finding: doctor.Finding) -> None:
-        print(f"{finding.outcome:<5} {name:<10} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""))
+        print(
+            f"{finding.outcome:<5} {name:<10} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""),
+            flush=True,
+        )
 
     with connect(application_name="pattern-scoring doctor", autocommit=True) as connection:
-        return 0 if doctor.examine(connection, say) else 1
+        return 0 if doctor.examine(connection, say, live=options.live) else 1
 
 
 def _http(options: argparse.Namespace) -> int:
@@ -100,10 +103,10 @@ def _backfill(options: argparse.Namespace) -> int:
             return 0
         signals = Signals()
         with signals.installed():
-            done, after = backfill(connection, selection, signals)
-    print(f"{done:,} rows done")
+            done = backfill(connection, selection, signals)
+    print(f"{done.rows:,} rows done" + (f", and {done.live:,} that waited in the queue" if done.live else ""))
     if signals.stopping:
-        print(f"stopped; go on with --after {after}")
+        print(f"stopped; go on with --after {done.after}")
     return 0
 
 
@@ -190,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_status)
 
     command = commands.add_parser("doctor", parents=[common], help="check a deployment, and say what to do")
+    command.add_argument(
+        "--live", action="store_true", help="commit the smoke row, for a worker to score; then delete it"
+    )
     command.set_defaults(command=_doctor)
 
     command = commands.add_parser("http", parents=[common], help="serve health, metrics, alerts and the status page")

@@ -1,24 +1,26 @@
 """``python -m worker doctor``: the deployment checklist, each line with its remedy.
 
-Nothing stays behind: the smoke row and the rehearsed rollback live in transactions that are rolled back.
+Nothing stays behind: the smoke row and the rehearsed rollback live in transactions that are rolled back. Only with
+``--live`` a row is committed, for a worker that runs to score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from db_functions.database import Connection
 from db_functions.errors import ScoringError
 from db_functions.queries import query
-from worker import schema
+from worker import schema, smoke
 from worker.champion import fetch
-from worker.engine import Engine
 from worker.model import first_line
 
 OK, FAIL, SKIP = "ok", "FAIL", "skip"
+LOCK_TIMEOUT = "5s"
+UPGRADE = "alembic upgrade head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,14 @@ class Finding:
 Check = Callable[[Connection], Finding]
 
 
-def examine(connection: Connection, say: Callable[[str, Finding], None]) -> bool:
+def examine(connection: Connection, say: Callable[[str, Finding], None], *, live: bool = False) -> bool:
     """Run every check; returns whether none failed. Without its schema there is nothing else to ask."""
     well = True
+    # A check that would wait for somebody says so instead.
+    connection.execute(f"set lock_timeout = '{LOCK_TIMEOUT}'".encode())
     for name, check in CHECKS:
         try:
-            finding = check(connection)
+            finding = (_live_smoke if live and check is _smoke else check)(connection)
         except psycopg.errors.InsufficientPrivilege as error:
             finding = Finding(SKIP, f"{first_line(error)}; run doctor with a role that may")
         except (psycopg.Error, ScoringError) as error:
@@ -52,21 +56,39 @@ def examine(connection: Connection, say: Callable[[str, Finding], None]) -> bool
 
 def _schema(connection: Connection) -> Finding:
     try:
+        row = connection.execute(query("doctor_revision")).fetchone()
+    except psycopg.errors.UndefinedTable:
+        row = None
+    found = row[0] if row else "no revision"
+    if not row or found < schema.REVISION:
+        return Finding(FAIL, f"at {found}, this release needs {schema.REVISION}", UPGRADE)
+    try:
         schema.require(connection)
+        known = "; knows every statement of a worker"
+    except psycopg.errors.InsufficientPrivilege:
+        known = ""  # Only a worker's role may plan them; `roles` looks at that.
     except ScoringError as error:
-        return Finding(FAIL, str(error), "alembic upgrade head")
-    return Finding(OK, "knows every statement of a worker")
+        return Finding(FAIL, f"at {found}, but: {error}", UPGRADE)
+    newer = f", newer than this release ({schema.REVISION}), which goes on working" if found > schema.REVISION else ""
+    return Finding(OK, f"at {found}{newer}{known}")
 
 
 def _roles(connection: Connection) -> Finding:
     row = connection.execute(query("doctor_roles")).fetchone()
     assert row is not None
-    missing, works, user = row
+    missing, works, user, strays = row
     if missing:
         return Finding(FAIL, f"missing: {', '.join(missing)}", f"create role {missing[0]} nologin, as an administrator")
+    if strays:
+        # Triggers tell the system's writes by ml_owner: of another owner's functions no score would stay.
+        text = f"ml_owner does not own {len(strays)} objects of schema ml, such as {strays[0]}"
+        return Finding(FAIL, text, "restore the dump with its owners, or alter each to owner ml_owner")
+    lacking = connection.execute(query("doctor_grants"), {"functions": schema.functions()}).fetchall()
+    if lacking:
+        return Finding(FAIL, f"{len(lacking)} rights are missing", "; ".join(sql for (sql,) in lacking[:3]))
     if not works:
         return Finding(FAIL, f"{user} may not work as a worker", f"grant ml_worker to {user}")
-    return Finding(OK, f"all there; {user} may work as a worker")
+    return Finding(OK, f"all there, with their rights; {user} may work as a worker")
 
 
 def _settings(connection: Connection) -> Finding:
@@ -132,23 +154,23 @@ def _workers(connection: Connection) -> Finding:
 
 
 def _smoke(connection: Connection) -> Finding:
-    with connection.transaction(force_rollback=True):
-        inserted = connection.execute(query("doctor_insert")).fetchone()
-        if inserted is None:
-            return Finding(FAIL, "there are no bars to score a row from", "load price_bars")
-        row = connection.execute(query("doctor_row"), {"id": inserted[0]}).fetchone()
-        if row is None or row[0] is None:
-            return Finding(
-                FAIL, "an inserted row is not queued", "alter table pattern_events enable trigger ml_enqueue"
-            )
-        engine = Engine(connection)
-        engine.refresh_model()
-        engine.score_queue(1, row[0] - 1)
-        row = connection.execute(query("doctor_row"), {"id": inserted[0]}).fetchone()
-        assert row is not None
-        if not row[1]:
-            return Finding(FAIL, f"a smoke row was not scored: {row[2]}", "see that reason in docs/applications.md")
-        return Finding(OK, f"a smoke row was scored ({row[2]}, {row[3]:.0f} ms) and taken back")
+    try:
+        return Finding(OK, f"a smoke row {smoke.rehearse(connection)}")
+    except smoke.SmokeFailed as error:
+        return Finding(FAIL, str(error), error.remedy)
+
+
+def _live_smoke(connection: Connection) -> Finding:
+    if _workers(connection).outcome != OK:
+        finding = _smoke(connection)
+        return replace(finding, text=f"no worker is alive to score a live one; {finding.text}")
+    row = connection.execute(query("doctor_may_remove")).fetchone()
+    if row != (True,):
+        return Finding(SKIP, "a live row could not be deleted again; run doctor with a role that may")
+    try:
+        return Finding(OK, f"a smoke row {smoke.send(connection)}")
+    except smoke.SmokeFailed as error:
+        return Finding(FAIL, str(error), error.remedy)
 
 
 def _views(connection: Connection) -> Finding:
@@ -157,17 +179,31 @@ def _views(connection: Connection) -> Finding:
 
 
 def _rollback(connection: Connection) -> Finding:
+    earlier = None
     with connection.transaction(force_rollback=True):
         try:
             with connection.transaction():
-                row = connection.execute(query("rollback"), {"reason": "rehearsed by doctor"}).fetchone()
+                connection.execute(query("rollback"), {"reason": "rehearsed by doctor"})
+        except psycopg.errors.LockNotAvailable:
+            return Finding(
+                FAIL,
+                f"a session has held the champion for {LOCK_TIMEOUT}: no promotion or rollback comes past it",
+                "select pid, state, query from pg_stat_activity where pid in "
+                "(select pid from pg_locks where locktype = 'advisory')",
+            )
         except psycopg.DatabaseError as error:
             if error.sqlstate != "ML002":
                 raise
             connection.execute(query("disable"), {"reason": "rehearsed by doctor"})
             return Finding(OK, f"{first_line(error)}; switching ML off was rehearsed and taken back")
-        assert row is not None
-        return Finding(OK, f"a rollback to {row[0]} was rehearsed and taken back")
+        earlier = _champion_id(connection)
+    assert earlier is not None
+    # Not within the transaction, which scorers wait for.
+    try:
+        version = fetch(connection, earlier).version
+    except ScoringError as error:
+        return Finding(FAIL, f"the champion before does not load: {error}", "select ml.retire('VERSION', 'reason')")
+    return Finding(OK, f"a rollback to {version}, which loads, was rehearsed and taken back")
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (

@@ -7,6 +7,7 @@ keep their rule confidence and stay in the queue, or an older worker that still 
 from __future__ import annotations
 
 import re
+from importlib import resources
 
 import psycopg
 
@@ -48,6 +49,9 @@ STATEMENTS = (
 )
 """The named queries of ``python -m worker run``."""
 
+REVISION = (resources.files("db_functions") / "sql" / "revision.txt").read_text(encoding="utf-8").strip()
+"""The newest migration of this release; numbers sort as text."""
+
 
 def require(connection: Connection) -> None:
     """Have the server plan every statement. Raises SchemaOutdated, or SchemaMissing when nothing of ours is there."""
@@ -62,6 +66,11 @@ def require(connection: Connection) -> None:
             psycopg.errors.UndefinedTable,
         ) as error:
             raise SchemaOutdated(f"{SchemaOutdated.__doc__} ({error.diag.message_primary})") from error
+
+
+def functions() -> list[str]:
+    """Names of the functions in schema ml that the statements call."""
+    return sorted({name for statement in STATEMENTS for name in re.findall(r"\bml\.(\w+)\(", query(statement))})
 
 
 def _planned(name: str) -> bytes:

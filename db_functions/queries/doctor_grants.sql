@@ -1,0 +1,19 @@
+-- Rights without which a worker, an operator, an analyst cannot do their work; each as the GRANT that is missing.
+select format('grant execute on function %%s to %%s', p.oid::regprocedure, w.role)
+from (select 'ml_worker' as role, unnest(%(functions)s::text[]) as name
+      union all
+      select 'ml_operator', unnest(array['disable', 'enable', 'promote', 'rollback', 'reblend', 'redrive'])) w
+join pg_proc p on p.pronamespace = 'ml'::regnamespace and p.proname = w.name
+where not has_function_privilege(w.role, p.oid, 'execute')
+union all
+select format('grant %%s on %%s to %%s', w.right_, w.relation, w.role)
+from (select 'ml_worker' as role, 'select' as right_,
+             unnest(array['public.pattern_events', 'public.price_bars', 'ml.settings', 'ml.models', 'ml.aliases', 'ml.queue',
+                          'ml.outcome_days', 'ml.bar_changes']) as relation
+      union all
+      select 'ml_worker', 'update', 'ml.queue'
+      union all
+      select 'ml_owner', unnest(array['select', 'update']), 'public.pattern_events'
+      union all
+      select 'ml_analyst', 'select', unnest(array['ml.health', 'ml.metrics', 'ml.alerts', 'ml.queue_status'])) w
+where to_regclass(w.relation) is not null and not has_table_privilege(w.role, w.relation, w.right_)

@@ -1,0 +1,1 @@
+select has_table_privilege('public.pattern_events', 'delete')

@@ -1,0 +1,1 @@
+delete from public.pattern_events where id = %(id)s
