@@ -80,7 +80,7 @@ def _but_rule_confidence(of: dict[str, list[str]]) -> dict[str, list[str]]:
 def _backfill(connection: Connection, selection: Selection) -> int:
     signals = Signals()
     try:
-        done, _ = backfill(connection, selection, signals, progress=False)
+        done, *_ = backfill(connection, selection, signals, progress=False)
     finally:
         signals._reader.close()
         signals._writer.close()

@@ -42,7 +42,7 @@ def old_rows(connection: Connection, rows: int) -> list[str]:
 
 def run(database: str, selection: Selection | None = None) -> tuple[int, str]:
     with psycopg.connect(database, autocommit=True) as own:
-        return backfill(own, selection or Selection(), Signals(), progress=False)
+        return backfill(own, selection or Selection(), Signals(), progress=False)[:2]
 
 
 def unscored(connection: Connection) -> int:
@@ -181,10 +181,14 @@ def test_sigterm_and_again_scores_every_row_once(
     assert count(ready, "(select distinct pattern_id from ml.predictions) p") == 6_000
 
 
-def test_a_row_in_the_queue_too_is_scored_once(ready: Connection, database: str) -> None:
+def test_a_row_in_the_queue_too_is_scored_once(
+    ready: Connection, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     old_rows(ready, 30)
     ready.execute("insert into ml.queue (pattern_id) select id from pattern_events order by id limit 20")
-    assert run(database)[0] == 10, "the queue went first"
+    monkeypatch.setenv("DATABASE_URL", database)
+    assert main(["backfill"]) == 0
+    assert capsys.readouterr().out == "10 rows done, and 20 that waited in the queue\n", "the queue went first"
     assert count(ready, "ml.queue") == 0
     assert count(ready, "ml.predictions") == 30
     # The other way about: the backfill was first, the queue's row came later or was not yet seen.

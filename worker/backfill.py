@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -74,10 +74,17 @@ def preview(connection: Connection, selection: Selection) -> Preview:
     return Preview(rows, status[3], status[0], reasons)
 
 
-def backfill(
-    connection: Connection, selection: Selection, signals: Signals, *, progress: bool = True
-) -> tuple[int, str]:
-    """Score the selected rows; returns how many were looked at and the key to go on after."""
+class Backfilled(NamedTuple):
+    """What a backfill did, and the key to go on after."""
+
+    rows: int
+    after: str
+    live: int
+    """Rows that waited in the queue, and went first."""
+
+
+def backfill(connection: Connection, selection: Selection, signals: Signals, *, progress: bool = True) -> Backfilled:
+    """Score the selected rows."""
     total = preview(connection, selection).rows
     row = connection.execute(
         query("start_worker"),
@@ -86,11 +93,11 @@ def backfill(
     assert row is not None
     engine = Engine(connection, row[0])
     engine.refresh_model()
-    done, after, beat_at = 0, selection.after, time.monotonic()
+    done, live, after, beat_at = 0, 0, selection.after, time.monotonic()
     engine.heartbeat(stopping=False)
     with Progress("backfill", total, enabled=progress) as bar:
         while not signals.stopping and (not selection.limit or done < selection.limit):
-            _let_live_rows_go_first(engine, signals)
+            live += _let_live_rows_go_first(engine, signals)
             limit = min(PAGE, selection.limit - done) if selection.limit else PAGE
             with connection.transaction():
                 page = connection.execute(
@@ -111,17 +118,21 @@ def backfill(
     # No queue holds these rows: this last commit waits for the disk, and with it all before it.
     connection.execute("set synchronous_commit = on")
     engine.heartbeat(stopping=True)
-    return done, after
+    return Backfilled(done, after, live)
 
 
-def _let_live_rows_go_first(engine: Engine, signals: Signals) -> None:
+def _let_live_rows_go_first(engine: Engine, signals: Signals) -> int:
+    done = 0
     while not signals.stopping:
         try:
-            if engine.score_queue() == 0:
-                return
+            batch = engine.score_queue()
         except _CONTENTION as error:
             logger.warning("live rows left to the others: %(error)s", event("queue_contended", error=first_line(error)))
-            return
+            break
+        if batch == 0:
+            break
+        done += batch
+    return done
 
 
 def _score_page(engine: Engine, page: Sequence[Sequence[Any]], signals: Signals, *, rescore: bool) -> bool:
