@@ -55,7 +55,7 @@ class Shell:
         assert self._process.stdout
         self._process.stdin.write(f"{text}\necho {_END}\n")
         self._process.stdin.flush()
-        printed = []
+        printed: list[str] = []
         for line in self._process.stdout:
             if line.rstrip() == _END:
                 return "".join(printed).rstrip("\n")
