@@ -87,7 +87,6 @@ def budget(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
             "gather": spent["gather"],
             "inference": spent["inference"],
             "write": spent["write"],
-            "counts": spent["counts"],
         }
         for part, seconds in {**parts, "the rest": whole - sum(parts.values()), "whole": whole}.items():
             recorder.note("one engine", part, "us/row", seconds / count * 1e6, repeat)
@@ -113,7 +112,7 @@ class _Timed(psycopg.Connection[tuple[Any, ...]]):
             self.spent[_KINDS.get(statement, "other statements")] += time.perf_counter() - began
 
 
-_KINDS: Final[dict[Any, str]] = {query("claim"): "claim", query("write_batch"): "write", query("write_tally"): "counts"}
+_KINDS: Final[dict[Any, str]] = {query("claim"): "claim", query("write_batch"): "write"}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,6 +53,15 @@ class State:
     champion: int | None
     challenges: list[Challenge]
 
+    COLUMNS: ClassVar = 5
+    """How many columns the named query ``batch_state`` has."""
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> State:
+        """From the columns of ``batch_state``, with which ``claim`` begins too."""
+        min_quality, benchmark, lag_us, champion, challenges = row
+        return cls(min_quality, benchmark, lag_us, champion, Challenge.from_rows(challenges))
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -70,8 +79,9 @@ class Scored:
         return cls(work, gathered, hashes, champion, rescore)
 
     @property
-    def live(self) -> bool:
-        return bool(self.work.queue_ids)
+    def source(self) -> str:
+        """``live`` where the rows came off the queue, else ``backfill``."""
+        return "live" if self.work.queue_ids else "backfill"
 
     def inputs_of(self, rows: list[int]) -> dict[str, Any]:
         """What is kept of the inputs of ``rows``, as parameters."""

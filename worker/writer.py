@@ -24,6 +24,8 @@ from worker.tally import BinStore
 
 logger = logging.getLogger(__name__)
 
+_NO_TALLY = dict.fromkeys(("source", "rows", "cells", "counts", "sums", "squares"))
+
 
 class Writer:
     """Writes over one connection, in the transaction of whoever calls."""
@@ -73,16 +75,20 @@ class Writer:
             "worker": self.worker_id,
             **batch.inputs_of(rows),
             "quality": arrays.Reals(scores.quality[rows]),
+            **_NO_TALLY,
         }
+        counted = [i for i in rows if scored[i]]
+        tally = self._tally(model, scores, batch.gathered, counted) if model and batch.gathered else None
+        if tally:
+            parameters |= {"source": batch.source, **tally}
         row = self.connection.execute(query("write_batch"), parameters).fetchone()
         assert row is not None
         written_at, skipped = row[0], set(row[1] or ())
         if whole:
             self._cache_told = (bars.hits, bars.misses)
         written = [i for place, i in enumerate(rows) if place not in skipped]
-        if model and batch.gathered:
-            counted = [i for i in written if scored[i]]
-            self._tally(role, model, scores, batch.gathered, counted, written_at, live=batch.live)
+        if skipped and model and batch.gathered:
+            self._write_tally(role, model, scores, batch, [i for i in written if scored[i]], written_at)
         return written_at, set(written)
 
     def shadow(
@@ -101,7 +107,7 @@ class Writer:
                 "challenger": shadow.model.id,
                 "champion": batch.champion,
                 "written_at": written_at,
-                "source": "live" if batch.live else "backfill",
+                "source": batch.source,
                 "pattern_ids": arrays.uuids([batch.work.patterns[i].id for i in rows]),
                 "canary": canary,
                 "confidence": arrays.Reals(shadow.scores.confidence[rows]),
@@ -114,45 +120,37 @@ class Writer:
                 **batch.inputs_of(rows),
             },
         )
-        assert batch.gathered is not None
         own = [i for i, serves in zip(rows, canary, strict=True) if not serves]
-        self._tally("challenger", shadow.model, shadow.scores, batch.gathered, own, written_at, live=batch.live)
+        self._write_tally("challenger", shadow.model, shadow.scores, batch, own, written_at)
+
+    def _write_tally(
+        self, role: str, model: Model, scores: scoring.Scores, batch: Scored, rows: list[int], written_at: Any
+    ) -> None:
+        assert batch.gathered is not None
+        if tally := self._tally(model, scores, batch.gathered, rows):
+            given = {"role": role, "model": model.id, "source": batch.source, "written_at": written_at, **tally}
+            self.connection.execute(query("write_tally"), given)
 
     def _tally(
-        self,
-        role: str,
-        model: Model,
-        scores: scoring.Scores,
-        gathered: Gathered,
-        rows: list[int],
-        written_at: Any,
-        *,
-        live: bool,
-    ) -> None:
-        """Count the scored ``rows`` of a batch in the frozen bins of the model that scored them."""
+        self, model: Model, scores: scoring.Scores, gathered: Gathered, rows: list[int]
+    ) -> dict[str, Any] | None:
+        """How scored ``rows`` of a batch fall into the frozen bins of the model, as parameters; None without bins."""
         bins = self._bins.of(self.connection, model.id, model.feature_count) if rows else None
         if bins is None:
-            return
+            return None
         tally = bins.tally(
             None if scores.features is None else scores.features[rows],
             scores.confidence[rows],
             scores.probabilities[rows],
             {name: [str(text) for text in gathered.inputs[name][rows]] for name in ("pattern_type", "timeframe")},
         )
-        self.connection.execute(
-            query("write_tally"),
-            {
-                "role": role,
-                "model": model.id,
-                "source": "live" if live else "backfill",
-                "written_at": written_at,
-                "rows": tally.rows,
-                "cells": arrays.Integers(tally.cells),
-                "counts": arrays.Integers(tally.counts),
-                "sums": arrays.Doubles(tally.sums),
-                "squares": arrays.Doubles(tally.squares),
-            },
-        )
+        return {
+            "rows": tally.rows,
+            "cells": arrays.Integers(tally.cells),
+            "counts": arrays.Integers(tally.counts),
+            "sums": arrays.Doubles(tally.sums),
+            "squares": arrays.Doubles(tally.squares),
+        }
 
     def failures(
         self, work: Work, model: Model | None, scores: scoring.Scores, rows: list[int], attempts: int = 1
