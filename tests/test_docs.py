@@ -436,6 +436,24 @@ def test_environment_is_documented() -> None:
 
 
 @embedded
+def test_every_alert_has_its_entry_in_the_runbook(transaction: Connection) -> None:
+    """With a query to run first, which the runbook's own blocks run."""
+    views = [f"ml.alert_{name}" for name in ("states", "rates", "drift", "performance")]
+    conditions = one_column(transaction, "select pg_get_viewdef('ml.alert_conditions'::regclass)")[0]
+    assert set(re.findall(r"\balert_\w+", conditions)) == {view.removeprefix("ml.") for view in views}
+    types = set[str]()
+    for view in views:
+        (definition,) = one_column(transaction, "select pg_get_viewdef(%s::regclass)", view)
+        types |= set(re.findall(r"'(\w+)'::text AS type", definition))
+        types |= set(re.findall(r"'([a-z]+_[a-z_]+)'::text", definition))
+    assert {"no_worker", "calibration", "service_level", "prediction_drift"} <= types
+    entries = re.split(r"^## ", (ROOT / "docs" / "runbook.md").read_text(), flags=re.MULTILINE)[1:]
+    with_query = {entry.split("\n", 1)[0] for entry in entries if "```sql" in entry}
+    rules = re.findall(r"- alert: (\w+)", (ROOT / "deploy" / "prometheus-rules.yaml").read_text())
+    assert with_query == types | {", ".join(name for name in rules if name != "PatternScoringAlert")}
+
+
+@embedded
 def test_every_function_that_somebody_may_call_is_documented(transaction: Connection) -> None:
     callable_ = one_column(
         transaction,

@@ -30,6 +30,13 @@ logger = logging.getLogger(__name__)
 
 ENVIRONMENT = ("ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT")
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 10.0
+LOST = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, while a failover is under way
+    DatabaseUnavailable,
+)
+"""What new connections may mend."""
 _REPORT_S = 60.0
 
 
@@ -67,7 +74,7 @@ def run(options: Options, signals: Signals, *, url: str | None = None, ready: Ca
             if ready is not None:
                 ready()
             worker.work()
-        except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable, SchemaOutdated) as error:
+        except (*LOST, SchemaOutdated) as error:
             if delay == _BACKOFF_FIRST_S:
                 lost_at = time.monotonic()
             if options.give_up_after_s is not None and time.monotonic() - lost_at > options.give_up_after_s:
