@@ -1,4 +1,8 @@
-"""Deployment files: what cannot be run here is held against a schema, a linter, or the programs that it names."""
+"""Deployment files: what cannot be run here is held against a schema, a linter, or the programs that it names.
+
+The validators are not part of the environment: a test is skipped where its own is not installed. docs/operators.md says
+which there are and what they said.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,13 @@ from worker.http.app import make_app
 from worker.http.prometheus import render
 
 DEPLOY = ROOT / "deploy"
+VALIDATORS = {
+    "promtool": (["check", "rules"], ["prometheus-rules.yaml"], "absent(ml_health_status)", "absent(ml_health_status"),
+    "kubernetes-validate": (["--strict"], ["kubernetes/http.yaml", "kubernetes/worker.yaml"], "args: [", "argv: ["),
+    "hadolint": ([], ["Containerfile"], "USER 65534", "USERS 65534"),
+    "docker-compose": (["--file"], ["compose.yaml"], "restart: unless", "restarts: unless"),
+}
+"""By name: arguments, files, and a mistake (what, and what in its place) that each must notice."""
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 
 
@@ -76,6 +87,25 @@ def test_units_are_sound(unit: Path, tmp_path: Path) -> None:
     copy.write_text(text)
     done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
     assert [line for line in done.stderr.splitlines() if unit.name in line] == []
+
+
+@pytest.mark.parametrize("name", list(VALIDATORS))
+def test_validators_find_nothing_and_would(name: str, tmp_path: Path) -> None:
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+    arguments, files, right, wrong = VALIDATORS[name]
+
+    def passes(path: Path) -> bool:
+        command = [name, *arguments, str(path), *(["config"] if name == "docker-compose" else [])]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    for file in files:
+        assert passes(DEPLOY / file), file
+        broken = tmp_path / Path(file).name
+        text = (DEPLOY / file).read_text()
+        assert right in text
+        broken.write_text(text.replace(right, wrong))
+        assert not passes(broken), f"{name} did not notice {wrong}"
 
 
 def test_the_image_copies_what_there_is() -> None:
