@@ -177,6 +177,9 @@ class Grid:
     strength of a symbol relative to itself), would put the same row on different sides (measured: 0.005 and 0.016 of
     probability). Steps are powers of two and at most 2**20 reach a limit, so the float32 cast and every threshold
     between two steps are exact, and differences far below a step vanish.
+
+    Features are taken as float32 in the first place, as they are recorded with every score: what is recorded then says
+    all that the members have seen.
     """
 
     low: NDArray[np.float64]
@@ -186,8 +189,10 @@ class Grid:
     """What stands for an absent value; itself on the grid."""
 
     def place(self, features: Any, xp: Any) -> Any:
-        """Float64 features [N, F] on the grid, as float32, NaN at the median. For NumPy and for the graph alike."""
+        """Features [N, F] on the grid, as float32, NaN at the median. For NumPy and for the graph alike."""
         low, high, step, median = (xp.asarray(values) for values in (self.low, self.high, self.step, self.median))
+        with np.errstate(over="ignore"):
+            features = xp.astype(xp.astype(features, xp.float32), xp.float64)
         limited = xp.where(features < low, low, features)
         limited = xp.where(limited > high, high, limited)
         placed = xp.round(limited / step) * step
