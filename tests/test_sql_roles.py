@@ -20,6 +20,10 @@ SCORE = (
     "select ml.write_scores(null, null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null, '{}', '{}', 0, false, "
     "null)"
 )
+ATTRIBUTE = (
+    "select ml.write_attributions(pattern_id, 'c', scored_at, false, '{}', '{}', '{}', '{}', '{}', '{}') "
+    "from ml.predictions"
+)
 LABEL = "select ml.label((select id from pattern_events limit 1), 'positive', 'seen')"
 HEARTBEAT = "select ml.start_worker('host', 1, '1', 'worker')"
 
@@ -71,6 +75,11 @@ RIGHTS: dict[str, set[str]] = {
     "select * from ml.reblend_preview": {"ml_analyst", "ml_publisher", "ml_operator"},
     "select * from ml.reblends": {"ml_analyst", "ml_publisher", "ml_operator"},
     "delete from ml.reblends": set(),
+    "select * from ml.attributions": {"ml_analyst", "ml_publisher", "ml_operator"},
+    "select * from ml.attributed_scores": {"ml_analyst", "ml_publisher", "ml_operator"},
+    "select * from ml.attribution_importance": {"ml_analyst", "ml_publisher", "ml_operator"},
+    "delete from ml.attributed_scores": set(),
+    ATTRIBUTE: {"ml_publisher"},
     "select ml.mute_doorbell(1)": {"ml_worker"},
     "select setval('ml.doorbell_muted_until', 1)": set(),
     "select ml.set_champion(1, 'promote', true, 'test')": set(),
@@ -260,7 +269,7 @@ WRITING = {
         "write_shadow", "write_tally",
     },
     "ml_analyst": {"label"},
-    "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay"},
+    "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay", "write_attributions"},
     "ml_operator": {
         "acknowledge", "challenge", "check_alerts", "disable", "enable", "label", "label_outcomes", "make_partitions",
         "promote", "reblend", "redrive", "retire", "rollback", "set", "set_baseline",

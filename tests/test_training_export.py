@@ -22,6 +22,7 @@ from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
 from tests.training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
 from training import learners
+from training.attribution.background import decode
 from training.convert import convert
 from training.errors import LearnerNotInstalled, NotConvertible, ParityFailed, UnknownLearner
 from training.export import FittedModel, export
@@ -213,7 +214,13 @@ def test_the_file_says_what_it_is() -> None:
         "model_version": exported.version,
         "feature_names": json.dumps(list(FEATURE_NAMES)),
         "min_bars": str(MIN_BARS),
+        "members": json.dumps(dict(zip(DEFAULT, [f"Inline_{n}_outputs_0" for n in (1, 2, 3)], strict=True))),
     }
+    assert {name for node in model.graph.node for name in node.output} >= {f"Inline_{n}_outputs_0" for n in (1, 2, 3)}
+    rows = np.arange(2 * len(FEATURE_NAMES), dtype=np.float32).reshape(2, -1)
+    explained = onnx.load_model_from_string(export(small_model(), background=rows).onnx)
+    (kept,) = (item.value for item in explained.metadata_props if item.key == "background")
+    np.testing.assert_array_equal(decode(kept, len(FEATURE_NAMES)), rows)
     assert {opset.domain for opset in model.opset_import} <= {"", "ai.onnx", "ai.onnx.ml"}
     assert list(exported.inputs) == [name for name in INPUTS if name in exported.inputs]
     shapes = {item.name: item.shape for item in open_session(exported.onnx).get_outputs()}

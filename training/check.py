@@ -21,13 +21,16 @@ from google.protobuf.message import DecodeError
 
 from db_functions.contract import (
     CONTRACT_VERSION,
+    META_BACKGROUND,
     META_CONTRACT_VERSION,
     META_FEATURE_NAMES,
+    META_MEMBERS,
     META_MIN_BARS,
     META_MODEL_VERSION,
     WINDOW,
 )
 from db_functions.errors import InvalidModel, one_line
+from training.attribution import background
 
 MAX_BYTES: Final = 64 * 2**20
 CANARY_SECONDS: Final = 30
@@ -160,6 +163,29 @@ def _metadata_faults(model: onnx.ModelProto) -> Iterator[str]:
     if not bars.isascii() or not bars.isdigit() or not 1 <= int(bars[:9]) <= WINDOW:
         yield f"metadata {META_MIN_BARS!r} must be a whole number from 1 to {WINDOW}, not {bars[:20]!r}"
     yield from _feature_name_faults(model, found.get(META_FEATURE_NAMES))
+    yield from _attribution_faults(model, found.get(META_BACKGROUND), found.get(META_MEMBERS))
+
+
+def _attribution_faults(model: onnx.ModelProto, rows: str | None, members: str | None) -> Iterator[str]:
+    if rows is not None:
+        output = next((item for item in model.graph.output if item.name == "features"), None)
+        axes = output.type.tensor_type.shape.dim if output is not None else []
+        try:
+            background.decode(rows, axes[1].dim_value if len(axes) == 2 else 0)
+        except ValueError as error:
+            yield f"metadata {META_BACKGROUND!r} must hold rows of the output 'features' as base64: {error}"
+    if members is not None:
+        try:
+            named = json.loads(members)
+        except ValueError:
+            named = None
+        if not isinstance(named, dict) or not all(isinstance(tensor, str) for tensor in named.values()):
+            yield f"metadata {META_MEMBERS!r} must be a JSON object of tensor names"
+            return
+        there = {name for node in model.graph.node for name in node.output}
+        for name in named:
+            if named[name] not in there:
+                yield f"metadata {META_MEMBERS!r} says that {name!r} is the tensor {named[name]!r}, which no node makes"
 
 
 def _feature_name_faults(model: onnx.ModelProto, text: str | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import psycopg
 
@@ -16,6 +17,7 @@ from db_functions.errors import ScoringError
 
 if TYPE_CHECKING:
     from training.dataset import Dataset
+    from training.explain import Explained
     from training.pipeline import Artifact
 
 # The training stack takes seconds to import, so each command imports what it needs.
@@ -107,6 +109,26 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument("--since", type=_instant, required=True, metavar="TIME", help="patterns detected from then on")
     replay.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
     replay.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+    explain = commands.add_parser("explain", help="say what each feature had to do with scores; keeps it for SQL")
+    explain.set_defaults(run=_explain)
+    explain.add_argument(
+        "patterns", nargs="*", type=UUID, metavar="ID", help="patterns; their newest score is explained"
+    )
+    explain.add_argument("--model", metavar="VERSION", help="that model's scores (default: those that reached the row)")
+    explain.add_argument(
+        "--share", type=_share, help="instead of patterns: of all scores, chosen by hash; with --since"
+    )
+    explain.add_argument("--since", type=_instant, metavar="TIME", help="only scores made from then on")
+    explain.add_argument("--until", type=_instant, metavar="TIME", help="only scores made before then")
+    explain.add_argument(
+        "--permutations",
+        type=_at_least_two,
+        default=2,
+        metavar="N",
+        help="orders of the features for each background row; more make standard errors smaller (default: 2)",
+    )
+    explain.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
     report = commands.add_parser("report", help="a page on a model, from rows that it did not learn from")
     report.set_defaults(run=_report)
@@ -290,6 +312,64 @@ def _replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from db_functions.database import connect
+    from training.explain import explain_patterns, explain_share
+
+    if bool(options.patterns) == (options.share is not None) or (options.share is None) != (options.since is None):
+        raise ScoringError("name patterns, or a share of all scores with --share and --since")
+    with connect(application_name=APPLICATION_NAME) as connection:
+        if options.patterns:
+            found = explain_patterns(connection, options.patterns, options.model, pairs=options.permutations)
+            print("\n\n".join(map(_reasons, found)))
+            print("\nevery feature: ml.attributions")
+            return 0
+        done = explain_share(
+            connection,
+            options.share,
+            options.since,
+            options.until,
+            options.model,
+            pairs=options.permutations,
+            progress=not options.quiet,
+        )
+    print(f"{done.explained} scores explained, {done.skipped.total()} skipped")
+    for reason, count in done.skipped.items():
+        print(f"{count} of {reason}")
+    print("on the average: ml.attribution_importance")
+    return 0
+
+
+_REASONS: Final = 10
+
+
+def _reasons(found: Explained) -> str:
+    """The features that had most to do with a score, and how far each member went by them."""
+    whole, *members = found.attributions
+    score = found.score
+    first = (
+        f"pattern {score.pattern_id}: {whole.answer:.4f} by {score.version} at {_moment(score.scored_at)}; "
+        f"{whole.base:.4f} on the average of {found.background_rows} background rows"
+    )
+    assert whole.standard_errors is not None
+    order = sorted(range(len(found.features)), key=lambda i: -abs(whole.contributions[i]))
+    rows = [["feature", "value", "contribution", *(f"{m.member}, {m.scale.replace('_', '-')}" for m in members)]]
+    rows += [
+        [
+            found.feature_names[i],
+            f"{found.features[i]:.6g}",
+            f"{whole.contributions[i]:+.4f} ± {whole.standard_errors[i]:.4f}",
+            *(f"{m.contributions[i]:+.4f}" for m in members),
+        ]
+        for i in order[:_REASONS]
+    ]
+    rest = order[_REASONS:]
+    if rest:
+        sums = [a.contributions[rest].sum() for a in found.attributions]
+        rows.append([f"{len(rest)} others", "", *(f"{value:+.4f}" for value in sums)])
+    return "\n".join([first, *_aligned(rows)])
+
+
 def _report(options: argparse.Namespace) -> int:
     from db_functions.database import connect
     from training.load import load_labelled
@@ -418,6 +498,20 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise ScoringError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share; it must be above 0 and at most 1")
+    return value
+
+
+def _at_least_two(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"{text} is too few: 2 show how much orders differ")
+    return value
 
 
 def _instant(text: str) -> datetime:

@@ -31,3 +31,7 @@ class ParityFailed(InvalidModel):
 
 class InvalidDataset(ScoringError):
     """The training rows are not in the shape that training needs."""
+
+
+class NotExplainable(ScoringError):
+    """There is nothing that a score could be explained with."""

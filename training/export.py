@@ -23,8 +23,10 @@ from db_functions.contract import (
     CLASSES,
     CONTRACT_VERSION,
     INPUTS,
+    META_BACKGROUND,
     META_CONTRACT_VERSION,
     META_FEATURE_NAMES,
+    META_MEMBERS,
     META_MIN_BARS,
     META_MODEL_VERSION,
     OPTIONAL_OUTPUTS,
@@ -33,12 +35,14 @@ from db_functions.contract import (
     TensorSpec,
 )
 from training import features as feature_code
+from training.attribution import background as background_rows
 from training.calibrate import Calibration
 from training.convert import convert
 from training.features.graph import trace
 from training.learners import FittedEnsemble, combined
 
 _DIGEST_CHARACTERS: Final = 10
+_MARK: Final = "member "
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +82,32 @@ class Exported:
         return hashlib.sha256(self.onnx).hexdigest()
 
 
-def export(model: FittedModel, *, version: str | None = None) -> Exported:
+def export(
+    model: FittedModel, *, background: NDArray[np.float32] | None = None, version: str | None = None
+) -> Exported:
     """Write ``model`` as one self-contained ONNX file, the same bytes for the same model.
 
+    ``background`` are rows of features that its scores will be explained against.
     Without ``version``, it is the algorithm and the first ten hex digits of the file's own SHA-256 before the version
     is put in: equal models get equal names, on any machine with the same toolchain.
     """
-    inputs, outputs = _join(model)
-    names, min_bars = feature_code.FEATURE_NAMES, feature_code.MIN_BARS
+    inputs, outputs, members = _join(model)
+
+    def written(version: str | None) -> bytes:
+        return write(
+            inputs,
+            outputs,
+            version=version,
+            feature_names=feature_code.FEATURE_NAMES,
+            min_bars=feature_code.MIN_BARS,
+            background=background,
+            members=members,
+        )
+
     if version is None:
-        digest = hashlib.sha256(write(inputs, outputs, feature_names=names, min_bars=min_bars)).hexdigest()
+        digest = hashlib.sha256(written(None)).hexdigest()
         version = f"{model.ensemble.algorithm}-{digest[:_DIGEST_CHARACTERS]}"
-    data = write(inputs, outputs, version=version, feature_names=names, min_bars=min_bars)
+    data = written(version)
     graph = onnx.load_model_from_string(data).graph
     return Exported(version, data, tuple(item.name for item in graph.input), tuple(item.name for item in graph.output))
 
@@ -101,16 +119,22 @@ def write(
     feature_names: Sequence[str] = (),
     min_bars: int,
     version: str | None = None,
+    background: NDArray[np.float32] | None = None,
+    members: Mapping[str, ndx.Array] | None = None,
 ) -> bytes:
     """The file that computes ``outputs`` from ``inputs``, both by their contract names; inputs not needed are left out.
 
-    ``feature_names`` are of the columns of ``features``, where that is an output.
+    ``feature_names`` are of the columns of ``features``, where that is an output. Two things that explaining scores
+    needs, both optional: ``background``, rows of these features [B, F], and ``members``, the probabilities that each
+    member of an ensemble answers, P(positive) in the last column.
     """
+    marked = {_MARK + name: array for name, array in (members or {}).items()}
     proto = spox.build(
         {name: array.unwrap_spox() for name, array in inputs.items()},
-        {name: array.unwrap_spox() for name, array in outputs.items()},
+        {name: array.unwrap_spox() for name, array in {**outputs, **marked}.items()},
         drop_unused_inputs=True,
     )
+    tensors_of_members = _unmark(proto.graph)
     _tidy(proto.graph)
     for tensors, specs in ((proto.graph.input, INPUTS), (proto.graph.output, {**OUTPUTS, **OPTIONAL_OUTPUTS})):
         for tensor in tensors:
@@ -120,6 +144,10 @@ def write(
         properties[META_FEATURE_NAMES] = json.dumps(list(feature_names))
     if version is not None:
         properties[META_MODEL_VERSION] = version
+    if background is not None:
+        properties[META_BACKGROUND] = background_rows.encode(background)
+    if tensors_of_members:
+        properties[META_MEMBERS] = json.dumps(tensors_of_members)
     onnx.helper.set_model_props(proto, dict(sorted(properties.items())))
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
@@ -129,8 +157,11 @@ _traced = cache(trace)
 """Tracing takes seconds and is the same for every model."""
 
 
-def _join(model: FittedModel) -> tuple[dict[str, ndx.Array], dict[str, ndx.Array]]:
-    inputs, features = _traced()
+def _join(model: FittedModel) -> tuple[dict[str, ndx.Array], dict[str, ndx.Array], dict[str, ndx.Array]]:
+    """Inputs, outputs, and what the members answer, where they know the positive class: then it is their last."""
+    inputs, traced = _traced()
+    # One cast for the output and the ensemble: the graph can be entered there.
+    features = ndx.astype(traced, ndx.float32)
     ensemble = model.ensemble
     placed = ensemble.grid.place(features, ndx).unwrap_spox()
     width = ensemble.grid.low.shape[1]
@@ -141,11 +172,9 @@ def _join(model: FittedModel) -> tuple[dict[str, ndx.Array], dict[str, ndx.Array
     columns = [_three_columns(ndx.astype(answer, ndx.float64), ensemble.classes) for answer in answers]
     uncalibrated = combined(columns, ensemble.combine, ndx)
     calibrated = ndx.astype(model.calibration.apply(uncalibrated, ndx), ndx.float32)
-    return inputs, {
-        "ml_confidence": calibrated[:, 2],
-        "probabilities": calibrated,
-        "features": ndx.astype(features, ndx.float32),
-    }
+    outputs = {"ml_confidence": calibrated[:, 2], "probabilities": calibrated, "features": features}
+    names = [member.name for member in ensemble.members] if len(CLASSES) - 1 in ensemble.classes else []
+    return inputs, outputs, dict(zip(names, answers, strict=False))
 
 
 def _three_columns(probabilities: ndx.Array, classes: tuple[int, ...]) -> ndx.Array:
@@ -168,6 +197,15 @@ def _state_shape(tensor: onnx.ValueInfoProto, spec: TensorSpec, features: int) -
         shape.dim.add().dim_value = length
 
 
+def _unmark(graph: onnx.GraphProto) -> dict[str, str]:
+    """Take the members' outputs off again; the names of the tensors that they were, by member."""
+    producers = {name: node for node in graph.node for name in node.output}
+    marked = [output for output in graph.output if output.name.startswith(_MARK)]
+    for output in marked:
+        graph.output.remove(output)
+    return {output.name.removeprefix(_MARK): producers[output.name].input[0] for output in marked}
+
+
 def _tidy(graph: onnx.GraphProto) -> None:
     """Put the inputs in the contract's order (the builder's is arbitrary) and drop nodes that nothing reads."""
     inputs = sorted(graph.input, key=lambda item: list(INPUTS).index(item.name))
@@ -177,16 +215,18 @@ def _tidy(graph: onnx.GraphProto) -> None:
     kept = []
     for node in reversed(graph.node):
         if used.intersection(node.output):
-            used |= _names_read(node)
+            used |= names_read(node)
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))
 
 
-def _names_read(node: onnx.NodeProto) -> set[str]:
+def names_read(node: onnx.NodeProto) -> set[str]:
+    """The tensors of the graph that a node reads, in the branches of an ``If`` too."""
     names = set(node.input)
     for attribute in node.attribute:
         for branch in (attribute.g, *attribute.graphs):
-            names.update(item.name for item in branch.output)
-            names.update(*(_names_read(inner) for inner in branch.node))
+            read = {item.name for item in branch.output}.union(*(names_read(inner) for inner in branch.node))
+            made = {name for inner in branch.node for name in inner.output}
+            names |= read - made - {item.name for item in (*branch.input, *branch.initializer)}
     return names

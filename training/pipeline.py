@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from db_functions.contract import CONTRACT_VERSION
 from training import card, learners
 from training import features as feature_code
+from training.attribution import background
 from training.baseline import drift_baseline
 from training.calibrate import fit_calibration
 from training.check import require_valid
@@ -100,7 +101,8 @@ def train(
             "positive_rate": float(known),
         }
         stage("export")
-        exported = export(model, version=version)
+        rows = background.choose(features[split.fit], seed=seed)
+        exported = export(model, background=rows, version=version)
         require_valid(exported.onnx)
         stage("verify")
         parity = _gate(model, exported, dataset, features, progress)
