@@ -21,6 +21,7 @@ SECTIONS: Final = (
     "inference",
     "drain",
     "latency",
+    "backend",
     "inserts",
     "claims",
     "storage",

@@ -193,10 +193,8 @@ class Bench:
 @contextmanager
 def bench(server_name: str = "embedded") -> Iterator[Bench]:
     """Everything that sections measure on, on a server started for them."""
-    with running(server_name) as server:
+    with running(server_name, durable=True) as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-            for name in ("fsync", "synchronous_commit", "full_page_writes"):
-                connection.execute(f"alter system reset {name}")
             for name, value in SETTINGS.items():
                 connection.execute(f"alter system set {name} = '{value}'")
         server.restart()

