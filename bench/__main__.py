@@ -26,6 +26,7 @@ SECTIONS: Final = (
     "claims",
     "storage",
     "growth",
+    "models",
     "backfill",
     "starts",
     "stages",

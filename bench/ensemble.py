@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -53,9 +54,14 @@ def kept_dataset(connection: Connection[Any]) -> Dataset:
 
 def kept_artifact(connection: Connection[Any]) -> Artifact:
     """The trained ensemble, from the cache or trained now (about a minute)."""
-    file = CACHE / f"ensemble-{_digest()}.pickle"
+    return kept_model("ensemble", lambda: train(kept_dataset(connection), ALGORITHMS))
+
+
+def kept_model(name: str, make: Callable[[], Artifact]) -> Artifact:
+    """The model of that name, from the cache or made now."""
+    file = CACHE / f"{name}-{_digest()}.pickle"
     if not file.exists():
-        _keep(file, train(kept_dataset(connection), ALGORITHMS))
+        _keep(file, make())
     found: Artifact = pickle.loads(file.read_bytes())
     return found
 

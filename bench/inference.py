@@ -36,7 +36,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
     features = compute_features(dataset)
     fitted = fit_ensemble(features[split.fit], dataset.outcome[split.fit], ALGORITHMS, seed=0)
     rows = split.test[np.arange(max(BATCHES)) % len(split.test)]
-    graph, feature_graph = _session(bench.artifact.onnx), _session(to_model().SerializeToString())
+    graph, feature_graph = session(bench.artifact.onnx), session(to_model().SerializeToString())
     names, feature_names = ([item.name for item in session.get_inputs()] for session in (graph, feature_graph))
     for repeat in range(recorder.repeats):
         for batch in BATCHES:
@@ -53,7 +53,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
                 TALIB: lambda inputs=inputs, batch=batch: _by_talib(inputs, batch),  # type: ignore[misc]
             }
             for subject, run in runs.items():
-                recorder.note(subject, batch, "ms", _milliseconds(run, 0.5 * recorder.scale), repeat)
+                recorder.note(subject, batch, "ms", milliseconds(run, 0.5 * recorder.scale), repeat)
 
 
 def _on_all_cores(fitted: FittedEnsemble, features: NDArray[np.float64]) -> None:
@@ -73,7 +73,7 @@ def _by_talib(inputs: Any, batch: int) -> None:
             indicator(row)
 
 
-def _milliseconds(run: Callable[[], Any], seconds: float) -> float:
+def milliseconds(run: Callable[[], Any], seconds: float) -> float:
     """Median of one call."""
     run()
     taken: list[float] = []
@@ -85,7 +85,7 @@ def _milliseconds(run: Callable[[], Any], seconds: float) -> float:
     return float(np.median(taken)) * 1000
 
 
-def _session(data: bytes) -> Any:
+def session(data: bytes) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

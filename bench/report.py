@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench import backend, claims, drain, growth, inference, inserts, latency, views
+from bench import backend, claims, drain, growth, inference, inserts, latency, models, views
 from bench.harness import SETTINGS, Results, read_runs
 
 DOCUMENT: Final = Path("docs/benchmarks.md")
@@ -440,6 +440,56 @@ def _by_series(results: Results) -> str:
     )
 
 
+def _models(results: Results) -> str:
+    head = [
+        "",
+        "MB",
+        "nodes",
+        *(f"ms, {batch} row{'s' if batch > 1 else ''}" for batch in models.BATCHES),
+        "rows/s of a drain",
+    ]
+    rows = [
+        [
+            f"{size:,} {kind}",
+            _cell(results, kind, size, "MB of the file"),
+            _cell(results, kind, size, "nodes"),
+            *(_cell(results, kind, size, f"ms a call of {batch}") for batch in models.BATCHES),
+            _cell(results, kind, size, "rows/s"),
+        ]
+        for kind in ("trees", "features")
+        for size in results.sizes(kind)
+    ]
+    figure, axes = _plot("models", "Rows a second, one engine, by the model's size")
+    for kind in ("trees", "features"):
+        sizes = results.sizes(kind)
+        axes.plot(sizes, [results.median(kind, size, "rows/s") for size in sizes], marker="o", label=kind)
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
+    axes.legend(frameon=False)
+    return (
+        "## Growth of the model\n\n"
+        + " ".join(_growth_of(results, kind) for kind in ("trees", "features"))
+        + " Each model is trained whole: the forest of the ensemble with so many trees (boosting and logistic as they are) on "
+        "all features, or the whole ensemble of 300 trees on features taken evenly out of the list, whose graph then "
+        "computes no others. Nodes are those of the file, before the runtime optimises it.\n\n"
+        + _table(head, rows)
+        + "\n"
+        + _save(figure, axes)
+    )
+
+
+def _growth_of(results: Results, kind: str) -> str:
+    sizes = results.sizes(kind)
+    least, most = sizes[0], sizes[-1]
+    batch = f"ms a call of {models.BATCHES[-1]}"
+    cost = results.median(kind, most, batch) / results.median(kind, least, batch)
+    rate = results.median(kind, most, "rows/s") / results.median(kind, least, "rows/s")
+    return (
+        f"{number(most / least)} times the {kind} make a call of {models.BATCHES[-1]} rows cost {cost:.1f} times as much, "
+        f"and drain at {rate:.2f} of the rate."
+    )
+
+
 def _backfill(results: Results) -> str:
     rows = int(results.cases()[0])
     rate = results.median("backfill", rows, "rows/s")
@@ -501,6 +551,7 @@ PARTS: Final[Mapping[str, Callable[[Results], str]]] = {
     "claims": _claims,
     "storage": _storage,
     "growth": _growth,
+    "models": _models,
     "backfill": _backfill,
     "starts": _starts,
     "stages": _stages,
