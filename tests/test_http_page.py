@@ -9,18 +9,22 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import axe_core_python
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from db_functions.database import Connection
+from tests.drift_support import featured_baseline, insert_rows, register_featured
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.test_http import reader, site
 from tests.worker_support import count, working
+from worker.engine import Engine
 
 __all__ = ["reader", "site"]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -75,6 +79,107 @@ def served(connection: Connection, database: str) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture
+def drifting(connection: Connection, database: str) -> Iterator[Connection]:
+    """Three days of rows unlike those of training, labelled, of two timeframes; alerts; and a worker that is alive."""
+    insert_bars(connection)
+    insert_bars(connection, timeframe="4h")
+    register_featured(connection, "featured", featured_baseline())
+    engine = Engine(connection)
+    engine.refresh_model()
+    for day, entry in ((2, 101.0), (1, 102.0), (0, 102.5)):
+        insert_rows(connection, np.random.default_rng(day).normal(entry, 1.0, 210), seed=day)
+        insert_pattern(connection, timeframe="4h", pattern_type="a_type_whose_name_is_wider_than_a_phone")
+        wait_until(lambda: engine.score_queue() == 0, "scored")
+        # As if it had been on an earlier day, before anything is folded.
+        connection.execute(
+            "with moved as (update ml.tallies set at = at - %(back)s where at > now() - interval '1 hour') "
+            "update ml.batches set at = at - %(back)s where at > now() - interval '1 hour'",
+            {"back": timedelta(days=day)},
+        )
+    connection.execute("select ml.label_outcomes()")
+    with working(database):
+        wait_until(lambda: count(connection, "ml.workers where model_version = 'featured'") == 1, "a heartbeat")
+        connection.execute("select ml.fold(), ml.check_alerts()")
+        connection.execute(
+            "insert into ml.alert_log (type, subject, level, message, since, last_seen) "
+            "select 'data_quality', 'feature ' || n, 'warning', 'is missing', now(), now() from generate_series(1, 5) n"
+        )
+        yield connection
+
+
+def cell_classes(driver: webdriver.Chrome) -> dict[tuple[str, int], tuple[str, str]]:
+    """Class and number of each cell of the heat map, by feature and place."""
+    found = {}
+    for row in driver.find_elements(By.CSS_SELECTOR, "#drift tbody tr"):
+        name = row.find_element(By.TAG_NAME, "th").text
+        for place, cell in enumerate(row.find_elements(By.TAG_NAME, "td")):
+            text = str(driver.execute_script("return arguments[0].firstChild.textContent", cell))
+            found[name, place] = (str(cell.get_attribute("class")), text)
+    return found
+
+
+def test_drift_is_coloured_as_the_view_judges(site: str, drifting: Connection) -> None:
+    rows = drifting.execute(
+        "select name, dense_rank() over (order by window_start) - 1, to_char(psi, 'FM90.00'), "
+        "case level when 'critical' then 'h4' when 'warning' then 'h3' "
+        "else case when psi > psi_critical_value then 'h1' else 'h0' end end "
+        "from ml.feature_drift where model_version = 'featured' and psi is not null"
+    ).fetchall()
+    assert {row[3] for row in rows} > {"h0", "h4"}
+    assert {row[1] for row in rows} == {0, 1, 2}
+    with browser("desk", "light") as driver:
+        opened(driver, site)
+        assert cell_classes(driver) == {(name, place): (kind, psi) for name, place, psi, kind in rows}
+        assert driver.find_element(By.ID, "drift-legend").is_displayed()
+
+
+def test_calibration_by_group_equals_the_view(site: str, drifting: Connection) -> None:
+    groups = drifting.execute(
+        "select coalesce(pattern_type, timeframe), sum(n)::integer, sum(n * predicted) / sum(n), "
+        "sum(n * observed) / sum(n) "
+        "from ml.calibration where model_version = 'featured' and score = 'ml' and cohort is null "
+        "and num_nulls(pattern_type, timeframe) = 1 group by pattern_type, timeframe "
+        "order by pattern_type is null, sum(n) desc, 1"
+    ).fetchall()
+    assert len(groups) >= 4
+    with browser("desk", "light") as driver:
+        opened(driver, site)
+        shown = [
+            [cell.text for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
+            for row in driver.find_elements(By.CSS_SELECTOR, "#groups tbody tr")
+        ]
+        assert [(row[0], row[2]) for row in shown] == [(name, str(n)) for name, n, *_ in groups]
+        for row, (_, _, said, came) in zip(shown, groups, strict=True):
+            assert [float(row[place].split(" %")[0]) for place in (3, 4)] == pytest.approx(
+                [100 * said, 100 * came], abs=0.051
+            )
+        # By keyboard: into the select, and down to the first group.
+        select = driver.find_element(By.ID, "group")
+        select.send_keys(Keys.ARROW_DOWN)
+        label = f"Reliability of {groups[0][1]} labelled rows"
+        wait_until(lambda: label in reliability(driver), label)
+        driver.execute_script("render()")
+        assert label in reliability(driver), "the choice outlives a refresh"
+
+
+def reliability(driver: webdriver.Chrome) -> str:
+    return str(driver.find_element(By.CSS_SELECTOR, "#calibration svg").get_attribute("aria-label"))
+
+
+def test_many_alerts_of_a_kind_are_one_line_that_opens(site: str, drifting: Connection) -> None:
+    with browser("phone", "dark") as driver:
+        opened(driver, site)
+        items = driver.find_elements(By.CSS_SELECTOR, "#alerts > li")
+        assert sum(int(item.get_attribute("data-count") or 1) for item in items) == count(drifting, "ml.alerts")
+        (many,) = driver.find_elements(By.CSS_SELECTOR, '#alerts > li[data-type="data_quality"][data-count]')
+        assert int(many.get_attribute("data-count") or 0) >= 5
+        many.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+        wait_until(lambda: "is missing" in driver.find_element(By.ID, "alerts").text, "it opens")
+        driver.execute_script("render()")
+        assert "is missing" in driver.find_element(By.ID, "alerts").text, "it stays open over a refresh"
+
+
 def test_the_page_shows_what_the_views_say(site: str, served: Connection) -> None:
     with browser("desk", "light") as driver:
         opened(driver, site)
@@ -101,7 +206,7 @@ def test_the_page_shows_what_the_views_say(site: str, served: Connection) -> Non
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
-def test_nobody_is_shut_out(site: str, served: Connection, size: str, scheme: str) -> None:
+def test_nobody_is_shut_out(site: str, drifting: Connection, size: str, scheme: str) -> None:
     with browser(size, scheme) as driver:
         opened(driver, site)
         driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE})

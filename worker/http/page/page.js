@@ -11,6 +11,9 @@ const percent = (value) => (isNumber(value) ? `${(100 * value).toFixed(value > 0
 const short = (value) => (!isNumber(value) ? "–" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 const moment = (text) => (text ? new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "–");
 
+// An interval as Postgres writes it.
+const duration = (text) => (text ?? "").replace(/^(\d\d):(\d\d):\d\d$/, (_, h, m) => (+h ? `${+h} h${+m ? ` ${+m} min` : ""}` : `${+m} min`));
+
 function node(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -27,21 +30,22 @@ function draw(name, attributes = {}, text) {
 
 // Now
 
-function tiles(health) {
+function tiles(health, limits) {
   const age = isNumber(health.oldest_age_ms) ? `oldest ${short(health.oldest_age_ms / 1000)} s` : "";
   const below = (share, warning, critical) => (!isNumber(share) ? "" : share < critical ? "bad" : share < warning ? "warn" : "good");
+  const rest = (share) => (isNumber(share) ? 1 - share : null);
   const list = [
     ["ML", "ml_enabled", health.ml_enabled ? "enabled" : "disabled", "", health.ml_enabled ? "good" : "warn"],
     ["Champion", "champion", health.champion ?? "none", "", health.model_loaded ? "" : "bad"],
     ["Workers", "workers_alive", whole(health.workers_alive), `${whole(health.workers_serving)} serving`, health.workers_alive ? "" : "bad"],
     ["Waiting", "queue_depth", whole(health.queue_depth), age, ""],
-    ["Within service level", "within_sla", percent(health.within_sla), `${health.sla_ms} ms`, below(health.within_sla, 0.95, 0.9)],
+    ["Within service level", "within_sla", percent(health.within_sla), `${health.sla_ms} ms`, below(health.within_sla, limits.sla_warning, limits.sla_critical)],
     ["Insert to score, p50", "latency_p50_ms", short(health.latency_p50_ms), `ms, p99 ${short(health.latency_p99_ms)}`, ""],
-    ["Fallbacks", "fallback_rate", percent(health.fallback_rate), "", below(1 - health.fallback_rate, 0.9, 0.8)],
-    ["Errors", "error_rate", percent(health.error_rate), "", below(1 - health.error_rate, 0.95, 0.9)],
-    ["Bars from memory", "cache_hit_rate", percent(health.cache_hit_rate), "", ""],
+    ["Fallbacks", "fallback_rate", percent(health.fallback_rate), "", below(rest(health.fallback_rate), 1 - limits.fallback_warning, 1 - limits.fallback_critical)],
+    ["Errors", "error_rate", percent(health.error_rate), "", below(rest(health.error_rate), 1 - limits.error_warning, 1 - limits.error_critical)],
+    ["Bars from memory", "cache_hit_rate", percent(health.cache_hit_rate), "", below(health.cache_hit_rate, limits.cache_warning, limits.cache_critical)],
     ["Dead letters", "dead_letters", whole(health.dead_letters), "", health.dead_letters ? "warn" : ""],
-    ["Rows measured", "rows", whole(health.rows), `in ${health.measured_over} h`, ""],
+    ["Rows measured", "rows", whole(health.rows), `in ${duration(health.measured_over)}`, ""],
     ["Drift baseline", "baseline_set", health.baseline_set ? "set" : "not set", "", health.baseline_set ? "" : "warn"],
   ];
   $("tiles").replaceChildren(...list.map(([label, field, value, note, tone]) => {
@@ -51,15 +55,34 @@ function tiles(health) {
   }));
 }
 
+const TOGETHER = 3; // more alerts of one type and level than this are one line, which opens
+const opened = new Set();
+
 function alerts(list) {
   $("alert-count").textContent = list.length ? String(list.length) : "";
   if (!list.length) return $("alerts").replaceChildren(node("li", { class: "none" }, "Nothing needs anybody."));
-  $("alerts").replaceChildren(...list.map((alert) => {
-    const known = alert.acknowledged_at ? `, known to ${alert.acknowledged_by}: ${alert.acknowledged_because}` : "";
-    return node("li", { class: alert.level, "data-type": alert.type },
-      node("span", { class: "level" }, alert.level), node("b", {}, alert.type.replaceAll("_", " ")), alert.message,
-      node("span", { class: "muted" }, `since ${moment(alert.since)}${known}`));
+  const sorts = new Map();
+  for (const alert of list) {
+    const sort = `${alert.level} ${alert.type}`;
+    sorts.set(sort, [...(sorts.get(sort) ?? []), alert]);
+  }
+  $("alerts").replaceChildren(...[...sorts].flatMap(([sort, same]) => {
+    if (same.length <= TOGETHER) return same.map((alert) => node("li", { class: alert.level, "data-type": alert.type }, ...headed(alert), alert.message, since(alert)));
+    const names = same.slice(0, 4).map((alert) => alert.subject).join(", ");
+    const details = node("details", opened.has(sort) ? { open: "" } : {},
+      node("summary", {}, ...headed(same[0]), `${same.length} of them: ${names} ${same.length > 4 ? "…" : ""}`),
+      node("ul", {}, ...same.map((alert) => node("li", {}, alert.message, since(alert)))));
+    // What was opened stays open over a refresh.
+    details.addEventListener("toggle", () => opened[details.open ? "add" : "delete"](sort));
+    return [node("li", { class: same[0].level, "data-type": same[0].type, "data-count": same.length }, details)];
   }));
+}
+
+const headed = (alert) => [node("span", { class: "level" }, alert.level), node("b", {}, alert.type.replaceAll("_", " "))];
+
+function since(alert) {
+  const known = alert.acknowledged_at ? `, known to ${alert.acknowledged_by}: ${alert.acknowledged_because}` : "";
+  return node("span", { class: "muted" }, `since ${moment(alert.since)}${known}`);
 }
 
 // Plots
@@ -157,7 +180,9 @@ function unitAxis(svg, width) {
   }
 }
 
-function calibration(bins) {
+function calibration(all, found) {
+  const chosen = found.find((group) => groupKey(group) === $("group").value);
+  const bins = chosen?.bins ?? all;
   if (!bins.length) return empty("calibration", "No labelled rows of this champion yet.");
   const rows = bins.reduce((sum, bin) => sum + bin.n, 0);
   const { svg, width, y } = frame("calibration", `Reliability of ${whole(rows)} labelled rows in ${bins.length} bins.`, 1, axis);
@@ -172,22 +197,55 @@ function calibration(bins) {
   $("calibration").replaceChildren(svg);
 }
 
+const groupKey = (group) => `${group.kind}: ${group.name}`;
+
+// The choice outlives a refresh, and a group that is gone.
+function choices(found) {
+  const before = $("group").value;
+  $("group").replaceChildren(node("option", { value: "" }, "all rows"),
+    ...found.map((group) => node("option", { value: groupKey(group) }, groupKey(group))));
+  $("group").value = found.some((group) => groupKey(group) === before) ? before : "";
+}
+
 // Tables
+
+function groups(found) {
+  if (!found.length) return empty("groups", "No labelled rows of this champion yet.");
+  const row = (group) => {
+    const off = group.predicted < group.low || group.predicted > group.high;
+    return node("tr", { "data-group": groupKey(group) },
+      node("th", { scope: "row" }, group.name), node("td", {}, group.kind), node("td", { class: "number" }, whole(group.n)),
+      node("td", { class: `number ${off ? "off" : ""}` }, percent(group.predicted), off ? node("span", { class: "hidden" }, " (outside)") : ""),
+      node("td", { class: "number" }, percent(group.realised)), node("td", { class: "number" }, `${percent(group.low)} to ${percent(group.high)}`));
+  };
+  const head = [["Group", ""], ["Kind", ""], ["Rows", "number"], ["Said", "number"], ["Came", "number"], ["Interval", "number"]];
+  $("groups").replaceChildren(node("table", {},
+    node("thead", {}, node("tr", {}, ...head.map(([text, kind]) => node("th", { scope: "col", class: kind }, text)))),
+    node("tbody", {}, ...found.map(row))));
+}
 
 function drift(found) {
   const features = found ?? [];
+  $("drift-legend").hidden = !features.length;
   if (!features.length) return empty("drift", "No window with enough live rows and a baseline yet.");
   const days = [...new Set(features.flatMap((feature) => feature.windows.map((w) => w.start)))].sort();
-  const day = (text) => new Date(text).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
-  const heat = (psi) => (psi >= 0.25 ? "h4" : psi >= 0.1 ? "h3" : psi >= 0.05 ? "h2" : psi >= 0.02 ? "h1" : "h0");
+  const hours = days.some((start) => new Date(start).getUTCHours());
+  const day = (text) => new Date(text).toLocaleString("en-GB", { timeZone: "UTC", day: "numeric", month: "short", ...(hours ? { hour: "2-digit", minute: "2-digit" } : {}) });
+  // Large by the settings' limits, and significant: the level is the view's. What is neither is told apart by chance alone.
+  const heat = (w) => (w.level === "critical" ? "h4" : w.level === "warning" ? "h3" : w.psi > w.psi_critical_value ? "h1" : "h0");
   const body = features.map((feature) => node("tr", {}, node("th", { scope: "row" }, feature.name), ...days.map((start) => {
     const window = feature.windows.find((w) => w.start === start);
     if (!window || !isNumber(window.psi)) return node("td", { class: "no" }, "–");
-    return node("td", { class: heat(window.psi), title: `${whole(window.n)} rows; chance explains ${short(window.psi_critical_value)}` }, window.psi.toFixed(2));
+    const said = `${whole(window.n)} rows; chance explains ${short(window.psi_critical_value)}`;
+    return node("td", { class: heat(window), title: said }, window.psi.toFixed(2), window.level ? node("span", { class: "hidden" }, ` ${window.level}`) : "");
   })));
   $("drift").replaceChildren(node("table", { class: "heat" },
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, "Feature"), ...days.map((start) => node("th", { scope: "col" }, day(start))))),
     node("tbody", {}, ...body)));
+  // On a narrow screen the newest are what somebody came for; where the reader scrolled to afterwards is theirs.
+  const card = $("drift").parentElement;
+  if (!card.dataset.scrolled) card.scrollLeft = card.scrollWidth;
+  card.dataset.scrolled = "true";
 }
 
 function timeline(list) {
@@ -212,7 +270,7 @@ function render() {
   $("status").className = `pill ${health.status}`;
   document.title = `${health.status} · pattern scoring`;
   $("as-of").textContent = `as of ${new Date(health.as_of).toLocaleTimeString("en-GB")}`;
-  tiles(health);
+  tiles(health, last.limits ?? {});
   alerts(last.alerts);
   $("throughput-note").textContent = grain === "minute" ? "" : "mean over each hour";
   overTime("throughput", "Rows a minute", grain, history, [["rows", (row) => row.rows / (grain === "minute" ? 1 : 60), ""]]);
@@ -221,7 +279,9 @@ function render() {
   overTime("fallbacks", "Share of rows that fell back, or failed", grain, history,
     [["fallbacks", (row) => 100 * row.fallback_rate, "p99"], ["errors", (row) => 100 * row.error_rate, "bad"]], { unit: " %" });
   confidences(last.confidences);
-  calibration(last.calibration);
+  choices(last.groups ?? []);
+  calibration(last.calibration, last.groups ?? []);
+  groups(last.groups ?? []);
   drift(last.drift);
   timeline(last.timeline);
   document.body.dataset.ready = "true";
@@ -241,6 +301,7 @@ async function refresh() {
 }
 
 document.querySelectorAll("input[name=grain]").forEach((input) => input.addEventListener("change", render));
+$("group").addEventListener("change", render);
 window.addEventListener("resize", render);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 setInterval(() => { if (!document.hidden) refresh(); }, EVERY_MS);
