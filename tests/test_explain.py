@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import onnx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -202,6 +205,27 @@ def test_the_command_says_what_mattered(
     for command in ("explain x", "explain --share 2 --since 2024-01-01", f"explain {NOBODY} --permutations 1"):
         with pytest.raises(SystemExit):
             cli.main(command.split())
+
+
+def test_a_member_that_is_left_out_is_named(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+    model = onnx.load_model_from_string(small_artifact().onnx)
+    kept = {item.key: item.value for item in model.metadata_props}
+    named = json.loads(kept["members"]) | {"logistic": "features"}
+    onnx.helper.set_model_props(model, kept | {"members": json.dumps(named)})
+    register(connection, replace(small_artifact(), onnx=model.SerializeToString()))
+    promote(connection, small_artifact().version, "test")
+    insert_bars(connection)
+    insert_pattern(connection, id=pattern(1), detected_at=at(150))
+    score(connection)
+    said = "is left out: it is neither one ensemble of trees nor the softmax of a sum"
+    assert cli.main(["explain", str(pattern(1))]) == 0
+    assert f"member logistic {said}" in capsys.readouterr().out
+    assert cli.main(["explain", "--share", "1", "--since", "2024-01-01", "--quiet"]) == 0
+    assert f"member logistic of {small_artifact().version} {said}" in capsys.readouterr().out
+    assert count(connection, "ml.attributed_scores") == 3
 
 
 def test_the_publisher_writes_and_analysts_read(scored: Connection) -> None:

@@ -336,6 +336,8 @@ def _explain(options: argparse.Namespace) -> int:
     print(f"{done.explained} scores explained, {done.skipped.total()} skipped")
     for reason, count in done.skipped.items():
         print(f"{count} of {reason}")
+    for (model, name), why in done.unread.items():
+        print(f"member {name} of {model} is left out: {why}")
     print("on the average: ml.attribution_importance")
     return 0
 
@@ -367,7 +369,8 @@ def _reasons(found: Explained) -> str:
     if rest:
         sums = [a.contributions[rest].sum() for a in found.attributions]
         rows.append([f"{len(rest)} others", "", *(f"{value:+.4f}" for value in sums)])
-    return "\n".join([first, *_aligned(rows)])
+    left_out = [f"member {name} is left out: {why}" for name, why in found.unread.items()]
+    return "\n".join([first, *_aligned(rows), *left_out])
 
 
 def _report(options: argparse.Namespace) -> int:

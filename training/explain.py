@@ -7,7 +7,7 @@ ones however often it is asked, so that a run goes on where another ended, and t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -50,6 +50,8 @@ class Explained:
     features: NDArray[np.float32]
     attributions: list[Attribution]
     background_rows: int
+    unread: Mapping[str, str]
+    """Members that cannot be explained, and why."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Sampled:
 
     explained: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    unread: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Members that cannot be explained, by model and name, and why."""
 
 
 def explain_patterns(
@@ -119,6 +123,7 @@ def explain_share(
                     good = [one for one in found if isinstance(one, Explained)]
                     result.skipped.update(str(one) for one in found if isinstance(one, NotExplainable))
                     result.explained += len(good)
+                    result.unread |= {(model, name): why for one in good for name, why in one.unread.items()}
                     _write(connection, good, sampled=True)
                 done.update(len(part))
     return result
@@ -194,7 +199,7 @@ def _explain(
         zip(good, zip(features, explainer.explain(features, seeds, pairs=pairs), strict=True), strict=True)
     )
     return [
-        Explained(score, explainer.feature_names, *explained[i], len(explainer.background))
+        Explained(score, explainer.feature_names, *explained[i], len(explainer.background), explainer.unread)
         if i in explained
         else NotExplainable(
             f"model {score.version} gives another answer to the features recorded with the score: it sees more of them "
