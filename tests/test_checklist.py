@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,16 +87,18 @@ def owner(server: Server, make_database: Callable[[str | None], str]) -> Iterato
     name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
     with psycopg.connect(url, autocommit=True) as admin:
         # The test's server has had its roles from other databases: this owner is given what the first would have made.
+        for role in LOGINS:  # which another document's blocks may have left
+            admin.execute(f"drop role if exists {role}".encode())
         admin.execute("create role deployer login createrole")
         for role in ("ml_owner", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator"):
-            if admin.execute("select from pg_roles where rolname = %s", [role]).fetchone():
+            if admin.execute("select 1 from pg_roles where rolname = %s", [role]).fetchone():
                 admin.execute(f"grant {role} to deployer with admin option".encode())
         admin.execute(f"alter database {name} owner to deployer".encode())
         admin.execute("alter schema public owner to deployer")
     yield url.replace(f"{server.user}@", "")
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = any(%s)", [[*LOGINS]])
-        for role in LOGINS:
+        for (role,) in admin.execute("select rolname from pg_roles where rolname = any(%s)", [[*LOGINS]]).fetchall():
             admin.execute(f"drop owned by {role}; drop role {role}".encode())
         admin.execute("reassign owned by deployer to postgres; drop owned by deployer; drop role deployer")
 
@@ -106,7 +109,7 @@ def runs(step: Step, port: int) -> str:
 
 def test_the_checklist_pasted_from_the_document(owner: str, tmp_path: Path) -> None:
     port = free_port()
-    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     shell = Shell(tmp_path, {"DATABASE_URL": owner, "PGUSER": "deployer", "PATH": path})
     done = []
     try:
