@@ -82,6 +82,17 @@ def _ratio(results: Results, subject: str, base: str, case: object, metric: str)
     return "–" if math.isnan(ratio) else f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
+def _by_size(axes: Axes, label: str) -> None:
+    """Sizes in powers along the x axis, rates from zero along the y axis."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda size, _: f"{size:,.0f}")
+    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:,.0f}")
+    axes.set_xlabel(label)
+    axes.set_ylabel("rows/s")
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
+    axes.legend(frameon=False)
+
+
 def _plot(name: str, title: str, width: float = 6.4) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, 3.0), layout="constrained")
     axes = figure.subplots()
@@ -329,7 +340,7 @@ def _ratio_to_first(results: Results, subject: str, cases: Sequence[str], case: 
 
 
 def _storage(results: Results) -> str:
-    rows = results.cases()[0]
+    rows = next(case for subject, case, *_ in results.rows if subject == "first scores")
     share = results.median("first scores", rows, "heap-only share")
     with_, without = (results.median(subject, rows, "rows/s") for subject in ("with counts", "without counts"))
     return (
@@ -342,7 +353,47 @@ def _storage(results: Results) -> str:
             [[subject, _cell(results, subject, rows, "rows/s")] for subject in ("with counts", "without counts")],
         )
         + (f"\n{int(rows):,} rows each.\n")
+        + _indexes(results)
     )
+
+
+def _indexes(results: Results) -> str:
+    names = sorted({subject for subject, case, *_ in results.rows if case == "index"})
+    if not names:
+        return ""
+
+    def of(name: str, metric: str) -> float:
+        return results.median(name, "index", metric)
+
+    unread = [name for name in names if not of(name, "scans") and not of(name, "scans at least")]
+    idle = [name for name in unread if not of(name, "enforces")]
+    keys = [name for name in unread if of(name, "enforces")]
+    # Where rows are many, an index costs something; names of the others say enough.
+    large = [name for name in names if not math.isnan(of(name, "bytes a row"))]
+    rows = [
+        [
+            f"`{name.split('.', 1)[1] if name.startswith('ml.') else name}`",
+            "yes" if of(name, "enforces") else "",
+            number(of(name, "bytes a row")),
+            number(of(name, "scans")),
+            number(of(name, "scans at least")),
+        ]
+        for name in large
+    ]
+    return (
+        "\n### Indexes\n\n"
+        + (f"No reader: {_named(idle)}" if idle else "No index that is not a key goes unread")
+        + f" (wanted: none, {_met(0, len(idle))}), of {len(names)} on `pattern_events` and its history and in schema `ml`, after an application's "
+        "inserts and reads, a drain with a challenger, a dead letter, labels, every task of upkeep, backfill, replay, explanations, "
+        "a blend anew and every view. Scans as the planner chose on tables of this size, and again with sequential scans "
+        "forbidden, which is nearer to a large table; the tables with a thousand rows or more here.\n\n"
+        + _table(["index", "key", "bytes a row", "scans", "scans, no sequential ones"], rows)
+        + (f"\nKeys that enforce and identify, and are not read: {_named(keys)}.\n" if keys else "")
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name.split('.')[-1]}`" for name in names)
 
 
 def _growth(results: Results) -> str:
@@ -356,9 +407,7 @@ def _growth(results: Results) -> str:
     one = results.median("workers", 1, "rows/s")
     rows += [[f"{n} worker{'s' if n > 1 else ''}", _cell(results, "workers", n, "rows/s"),
               f"{results.median('workers', n, 'rows/s') / one:.2f}"] for n in growth.WORKERS]  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
-    axes.legend(frameon=False)
+    _by_size(axes, "rows")
     two = results.median("workers", 2, "rows/s") / one
     return (
         "## Growth\n\nOne engine, the ratio to the first row of its kind. The rows measured are always of few series; the "
@@ -409,9 +458,7 @@ def _by_series(results: Results) -> str:
     figure, axes = _plot("series", "Rows a second, one engine, by number of series")
     for case, label in (("cold", "no series seen before"), ("warm", "the same series again")):
         axes.plot(sizes, rates[case], marker="o", label=label)
-    axes.set_xscale("log")
-    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
-    axes.legend(frameon=False)
+    _by_size(axes, "series")
     rows = [
         [
             f"{size:,}",
@@ -463,9 +510,7 @@ def _models(results: Results) -> str:
     for kind in ("trees", "features"):
         sizes = results.sizes(kind)
         axes.plot(sizes, [results.median(kind, size, "rows/s") for size in sizes], marker="o", label=kind)
-    axes.set_xscale("log")
-    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
-    axes.legend(frameon=False)
+    _by_size(axes, "trees, features")
     return (
         "## Growth of the model\n\n"
         + " ".join(_growth_of(results, kind) for kind in ("trees", "features"))

@@ -21,7 +21,7 @@ SECONDS: Final = 8.0
 
 
 def measure(bench: Bench, recorder: Recorder) -> None:
-    other = _twin(bench.artifact)
+    other = twin(bench.artifact)
     for repeat in range(recorder.repeats):
         with bench.database() as url, connect(url) as connection:
             store(connection, 1)
@@ -45,7 +45,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
             recorder.note("swap of the champion", f"{RATE}/s", "p50 ms", waits[len(waits) // 2], repeat)
 
 
-def _twin(artifact: Artifact) -> Artifact:
+def twin(artifact: Artifact) -> Artifact:
     """The same model under another name."""
     proto = onnx.load_from_string(artifact.onnx)
     version = f"{artifact.version}-twin"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from bench import indexes
 from bench.drain import rate_of, timed
 from bench.harness import Bench, Recorder, connect, enqueue, store, workers
 from bench.harness import drained as wait_drained
@@ -15,6 +16,7 @@ ROWS: Final = 10_000
 
 def measure(bench: Bench, recorder: Recorder) -> None:
     rows = recorder.scaled(ROWS)
+    indexes.measure(bench, recorder, rows)
     for repeat in range(recorder.repeats):
         with bench.database() as url, connect(url) as connection:
             store(connection, rows)
