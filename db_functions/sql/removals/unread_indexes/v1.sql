@@ -1,0 +1,2 @@
+drop index ml.alert_transitions_by_alert;
+drop index ml.failures_by_pattern;
