@@ -20,6 +20,7 @@ from tests.support import insert_bars, insert_pattern, make_champion, row_of, wa
 from tests.worker_support import FAST, SLOW, count, working
 from worker.cli import main
 from worker.engine import pooled
+from worker.http.store import Store
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
@@ -141,6 +142,28 @@ def test_backfill_behind_a_pooler(
     assert capsys.readouterr().out.startswith("20 rows done")
     assert count(ready, "ml.predictions") == 20
     assert left_behind(url) == {("on", "on", "0", "0")}
+
+
+def test_http_and_doctor_behind_a_pooler(
+    ready: Connection, database: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As little stays behind: the next one to be lent a connection may write, and waits as long as it likes."""
+    url = pool(database, "transaction")
+    store = Store(url)
+    try:
+        for _ in range(15):
+            assert store.value("health_json")["champion"] == "small-1"
+            assert store.value("page_json")["limits"]
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            store.rows("disable", {"reason": "a reading connection writes nothing"})
+    finally:
+        store.close()
+    monkeypatch.setenv("DATABASE_URL", url)
+    main(["doctor"])
+    assert left_behind(url) == {("on", "on", "0", "0")}
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as application:
+        for _ in range(10):
+            insert_pattern(application)
 
 
 def test_a_pooler_is_told_from_a_server(connection: Connection, database: str, pool: Pool) -> None:

@@ -38,8 +38,6 @@ Check = Callable[[Connection], Finding]
 def examine(connection: Connection, say: Callable[[str, Finding], None], *, live: bool = False) -> bool:
     """Run every check; returns whether none failed. Without its schema there is nothing else to ask."""
     well = True
-    # A check that would wait for somebody says so instead.
-    connection.execute(f"set lock_timeout = '{LOCK_TIMEOUT}'".encode())
     for name, check in CHECKS:
         try:
             finding = (_live_smoke if live and check is _smoke else check)(connection)
@@ -181,6 +179,7 @@ def _views(connection: Connection) -> Finding:
 def _rollback(connection: Connection) -> Finding:
     earlier = None
     with connection.transaction(force_rollback=True):
+        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'".encode())
         try:
             with connection.transaction():
                 connection.execute(query("rollback"), {"reason": "rehearsed by doctor"})

@@ -14,7 +14,8 @@ from db_functions.queries import query
 
 KEPT = 4
 """Idle connections at most; a request beyond them opens one and closes it again."""
-_SETTINGS = "set default_transaction_read_only = on; set statement_timeout = '5s'; set jit = off"
+_SETTINGS = "set transaction read only; set local statement_timeout = '5s'; set local jit = off"
+"""Of each transaction and not of the session, which a pooler lends to others afterwards."""
 
 
 class Store:
@@ -26,7 +27,8 @@ class Store:
 
     def rows(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """The answer of a named query. Raises psycopg.Error or DatabaseUnavailable."""
-        with self._connection() as connection:
+        with self._connection() as connection, connection.transaction():
+            connection.execute(_SETTINGS)
             return connection.execute(query(name), parameters).fetchall()
 
     def value(self, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
@@ -72,5 +74,6 @@ class Store:
 
     def _fresh(self) -> Connection:
         connection = connect(self._url, application_name="pattern-scoring http", autocommit=True, answer_timeout_s=10.0)
-        connection.execute(_SETTINGS)
+        # Nor may a statement be prepared on a connection that a pooler lends.
+        connection.prepare_threshold = None
         return connection
