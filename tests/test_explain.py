@@ -23,6 +23,7 @@ from training import cli, explain
 from training.errors import NotExplainable
 from training.explain import explain_patterns, explain_share
 from training.registry import promote, register
+from training.report import fetch
 from worker.engine import Engine
 
 ROWS = 40
@@ -141,6 +142,9 @@ def test_averages_are_over_what_was_sampled(scored: Connection) -> None:
     first = [row["mean_size"] for row in found[:112]]
     assert first == sorted(first, reverse=True)
     assert first[0] > 0
+    reported = fetch(scored, small_artifact().version)
+    assert reported.explained == sampled
+    assert list(reported.contributions.values()) == first
 
 
 def test_asked_for_and_sampled_it_stays_sampled(scored: Connection) -> None:

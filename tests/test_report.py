@@ -15,6 +15,7 @@ from tests.training_support import SMALL, small_artifact, small_dataset
 from training.baseline import histogram
 from training.errors import TooFewRows
 from training.pipeline import Artifact, train
+from training.plots import bar_list
 from training.report import Subject, lift_curve, markdown, precision_curve, psi, render, roc_curve, rows_for
 from training.split import split_by_time
 
@@ -43,6 +44,29 @@ def test_only_rows_that_the_model_did_not_learn_from_are_taken() -> None:
 def test_its_metrics_are_those_of_the_training_on_the_same_rows() -> None:
     for metric in ("brier", "roc_auc"):
         assert f"{small_artifact().metrics['ml'][metric]['value']:.4f} [" in page()
+
+
+def test_contributions_are_shown_where_scores_were_explained() -> None:
+    assert "Contributions" not in page()
+    parts = dict.fromkeys(small_artifact().feature_names, 0.001) | {"rsi_14": 0.0123}
+    small = replace(subject(small_artifact()), contributions=parts, explained=1_234)
+    text = render(small, rows_for(small_dataset(), small))
+    assert "on the average of 1,234 explained scores; the 20 largest of 112" in text
+    assert re.search(r">rsi_14</text>.*?>0\.0123</text>", text)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.000153, 0.0000411], [">0.000153<", ">0.000041<"]),
+        ([1.47, 0.2], [">1.47<", ">0.20<"]),
+        ([12.34, -0.5], [">+12.3<", ">-0.5<"]),
+        ([0.0], [">0<"]),
+    ],
+)
+def test_bars_say_their_values_alike(values: list[float], shown: list[str]) -> None:
+    drawn = bar_list([("a", value) for value in values], "Bars")
+    assert [text for text in shown if text not in drawn] == []
 
 
 def test_the_page_is_whole_and_stands_alone() -> None:

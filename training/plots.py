@@ -18,6 +18,8 @@ QUIET: Final = "#8a8f98"
 WARN: Final = "#b3261e"
 _INK: Final = "#22252a"
 _GRID: Final = "#e4e6ea"
+_HALO: Final = 'stroke="#fff" stroke-width="3" paint-order="stroke"'
+"""Of text, so that lines behind it do not strike it through."""
 _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 12, 14, 40
 _TICKS: Final = 5
 
@@ -94,7 +96,7 @@ class Plot:
             (x0, y0), (x1, y1) = self._at(left, 0), self._at(right, height)
             self._parts.append(
                 f'<rect x="{x0:.1f}" y="{y1:.1f}" width="{max(0.5, x1 - x0 - 1):.1f}" height="{y0 - y1:.1f}" '
-                f'fill="{colour}" fill-opacity="0.45"/>'
+                f'fill="{colour}" fill-opacity="0.6"/>'
             )
 
     def svg(self, title: str) -> str:
@@ -103,7 +105,8 @@ class Plot:
 
 def bar_list(values: Sequence[tuple[str, float]], title: str, *, marks: Sequence[float] = (), width: int = 660) -> str:
     """Named values as horizontal bars from zero, with upright lines at ``marks``."""
-    row, left, right = 20, 230, 70
+    row, left, right = 20, 230, 80
+    digits, sign = _digits(values), "+" if any(value < 0 for _, value in values) else ""
     low, high = min([0.0, *(v for _, v in values)]), max([1e-9, *marks, *(v for _, v in values)])
     height = row * len(values) + 12
 
@@ -117,9 +120,15 @@ def bar_list(values: Sequence[tuple[str, float]], title: str, *, marks: Sequence
         parts.append(
             f'<text x="{left - 8}" y="{y + 14}" text-anchor="end" fill="{_INK}">{escape(name)}</text>'
             f'<rect x="{start:.1f}" y="{y + 4}" width="{max(1, end - start):.1f}" height="12" fill="{MODEL}"/>'
-            f'<text x="{max(end, at(0)) + 6:.1f}" y="{y + 14}" fill="{_INK}">{value:+.4g}</text>'
+            f'<text x="{max(end, at(0)) + 6:.1f}" y="{y + 14}" fill="{_INK}" {_HALO}>{value:{sign}.{digits}f}</text>'
         )
     return _svg(width, height, title, parts)
+
+
+def _digits(values: Sequence[tuple[str, float]]) -> int:
+    """Decimals that give the largest value three digits that count."""
+    largest = max((abs(value) for _, value in values), default=0.0)
+    return int(np.clip(2 - np.floor(np.log10(largest)), 0, 9)) if largest > 0 else 0
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:

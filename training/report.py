@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
@@ -40,12 +40,14 @@ _STYLE: Final = """
 body{font:15px/1.5 system-ui,sans-serif;color:#22252a;max-width:1120px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #e4e6ea}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.88rem;margin:.6rem 0}
-td,th{padding:.2rem .7rem .2rem 0;text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left}
-th{border-bottom:1px solid #8a8f98;font-weight:600}svg text{font:11px system-ui,sans-serif}
+td,th{padding:.2rem 1.1rem .2rem 0;text-align:right}th{white-space:nowrap}td:first-child,th:first-child{text-align:left}
+th{border-bottom:1px solid #8a8f98;font-weight:600}
+svg{max-width:100%;height:auto}svg text{font:11px system-ui,sans-serif}
 .pair{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}figcaption{font-size:.85rem;color:#555}
 .wide{overflow-x:auto}
-code{background:#f3f4f6;padding:0 .2em}.card{border:1px solid #e4e6ea;padding:0 1rem;overflow-x:auto}
-.dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin:0 .3em 0 .8em}
+code{background:#f3f4f6;padding:0 .2em;overflow-wrap:anywhere}
+.card{border:1px solid #e4e6ea;padding:0 1rem;overflow-x:auto}
+.key{margin-right:1.2em}.dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.4em}
 """
 
 
@@ -61,6 +63,10 @@ class Subject:
     metrics: Mapping[str, Any]
     baseline: Mapping[str, Any]
     card: str
+    contributions: Mapping[str, float] = field(default_factory=dict)
+    """Of each feature to its scores, on the average of the sampled ones, signs aside."""
+    explained: int = 0
+    """How many scores these are of."""
 
     @property
     def unseen_since(self) -> int:
@@ -78,9 +84,11 @@ def fetch(connection: Connection, version: str) -> Subject:
     """Raises UnknownModel, and InvalidModel when the file no longer passes the check."""
     with translated(), connection.transaction():
         row = connection.execute(query("report_model"), {"version": version}).fetchone()
+        parts = connection.execute(query("mean_contributions"), {"version": version}).fetchall()
     if row is None:
         raise UnknownModel(f"no model of version {version!r} is registered; `python -m training list` names them")
-    subject = Subject(*row)
+    shares = {name: size for name, size, _ in parts}
+    subject = replace(Subject(*row), contributions=shares, explained=parts[0][2] if parts else 0)
     require_valid(bytes(subject.onnx))
     return subject
 
@@ -113,13 +121,15 @@ def render(subject: Subject, dataset: Dataset, other: Subject | None = None, *, 
         page.lift(),
         *page.groups(),
         _importance(subject.metrics.get("importances", {})),
+        _contributions(subject),
         _drift(subject, answers.get("features")),
         f'<h2>Model card</h2><div class="card">{markdown(subject.card)}</div>',
     ]
     title = f"Model {escape(subject.version)}"
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"<body>{''.join(sections)}</body></html>\n"
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
+        f"<style>{_STYLE}</style><body>{''.join(sections)}</body></html>\n"
     )
 
 
@@ -150,7 +160,8 @@ class _Page:
 
     def legend(self) -> str:
         return "".join(
-            f'<span class="dot" style="background:{colour}"></span>{escape(name)}' for name, _, colour in self.sides()
+            f'<span class="key"><span class="dot" style="background:{colour}"></span>{escape(name)}</span>'
+            for name, _, colour in self.sides()
         )
 
     def head(self, metrics: Mapping[str, Any]) -> str:
@@ -182,11 +193,11 @@ class _Page:
         low, high = _limits([b[key] for b, _ in bins for key in ("predicted", "observed_low", "observed_high")])
         diagram = Plot((low, high), (low, high), ("said", "came"))
         diagram.line([low, high], [low, high], QUIET, dashed=True)
-        for b, colour in bins:
+        for b, colour in reversed(bins):
             diagram.point(b["predicted"], b["observed"], b["observed_low"], b["observed_high"], colour)
         edges = np.linspace(*_limits(np.concatenate([p for p, _, _ in known])), 41)
         shown = Plot((edges[0], edges[-1]), (0, 1), ("confidence", "rows, the fullest bin as 1"))
-        for p, _, colour in known:
+        for p, _, colour in reversed(known):
             heights = np.histogram(p, edges)[0]
             shown.bars(edges, heights / max(1, heights.max()), colour)
         figures = {
@@ -200,7 +211,7 @@ class _Page:
         roc.line([0, 1], [0, 1], QUIET, dashed=True)
         precision = Plot((0, 1), (0, 1), ("recall", "precision"))
         precision.line([0, 1], [self.hit.mean()] * 2, QUIET, dashed=True)
-        for _, p, colour in self.sides():
+        for _, p, colour in reversed([*self.sides()]):
             self._curve(roc, roc_curve, p, colour)
             self._curve(precision, precision_curve, p, colour)
         figures = {"ROC": roc.svg("ROC"), "Precision and recall": precision.svg("Precision and recall")}
@@ -209,7 +220,7 @@ class _Page:
     def lift(self) -> str:
         plot = Plot((0, 1), (0, 2), ("share of the rows, surest first", "positives, times the base rate"), width=660)
         plot.line([0, 1], [1, 1], QUIET, dashed=True)
-        for _, p, colour in self.sides():
+        for _, p, colour in reversed([*self.sides()]):
             self._curve(plot, lift_curve, p, colour, most=2.0)
         return f"<h2>Lift</h2><figure>{plot.svg('Lift')}<figcaption>{self.legend()}</figcaption></figure>"
 
@@ -241,7 +252,8 @@ class _Page:
                 cells.append(_interval(both["ml_minus_other"]["brier"]))
             rows.append(cells + [""] * (8 - len(cells)))
         header = ["", "rows", "positive", "Brier", f"Brier, {name}", "AUC", f"AUC, {name}", "difference of Brier"]
-        return f"<h2>{title}</h2>{table(header, rows)}"
+        note = f"<p>Figures from {_LEAST_OF_A_GROUP} rows on.</p>" if any(not row[-1] for row in rows) else ""
+        return f"<h2>{title}</h2>{note}{table(header, rows)}"
 
 
 _Curve = Callable[[Floats, Floats, Floats], Floats]
@@ -293,6 +305,17 @@ def _importance(importances: Mapping[str, float]) -> str:
     )
 
 
+def _contributions(subject: Subject) -> str:
+    if not subject.explained:
+        return ""
+    best = sorted(subject.contributions.items(), key=lambda item: -item[1])[:_SHOWN]
+    return (
+        "<h2>Contributions</h2><p>What each feature moved the confidence by, up or down, on the average of "
+        f"{subject.explained:,} explained scores; the {len(best)} largest of {len(subject.contributions)}.</p>"
+        + bar_list(best, "Contributions")
+    )
+
+
 def psi(baseline: Mapping[str, Any], values: NDArray[Any]) -> float:
     """Population stability index of ``values`` against a baseline's bins, missing and infinite ones included."""
     finite = values[np.isfinite(values)].astype(np.float64)
@@ -335,8 +358,13 @@ def _pair(title: str, legend: str, figures: Mapping[str, str]) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td>{_unbroken(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _unbroken(cell: str) -> str:
+    """A cell's text; an interval stays on one line."""
+    return re.sub(r"\[[^]]*\]", lambda found: found[0].replace(" ", "&nbsp;"), escape(cell))
 
 
 def _interval(entry: Mapping[str, float | None]) -> str:
