@@ -21,8 +21,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: env  ## the main job, end to end, on real market data
 	@$(BIN)/python -m bench.demo
 
-bench: env  ## every measurement, on servers of its own; writes docs/benchmarks.md (about an hour; 25 GB of disk)
-	$(BIN)/python -m bench
+bench: env  ## every measurement, on servers of its own; writes docs/benchmarks.md (an hour or more; 35 GB of disk; BENCH="--scale 0.1 --repeats 1" for a short one)
+	$(BIN)/python -m bench $(BENCH)
 
 test: env
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal

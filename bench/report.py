@@ -33,7 +33,7 @@ _METHOD: Final = """## Method
 
 Each section starts from a copy of one database: thirteen years of real daily bars of five stocks and an index of them,
 4,500 real candlestick patterns, and as champion the full ensemble trained on them (300 trees, logistic, boosting; 112
-features). The server is the embedded PostgreSQL 18, alone on its socket, with
+features). The server is the embedded PostgreSQL 18 (Debian's 15 where a section says so), alone on its socket, with
 {settings};
 everything else, `fsync` and `synchronous_commit` included, is as it comes. Server, workers, clients and peers share the same cores. Peers get the
 same row and the same task: gather, infer and write by the worker's own code, series kept in memory, one row a job. So
@@ -542,7 +542,8 @@ def _backfill(results: Results) -> str:
     return (
         f"## Backfill\n\n{rows:,} rows of 200 series by one `python -m worker backfill`, its start included: "
         f"{_cell(results, 'backfill', rows, 'rows/s')} rows a second; at that rate a hundred million take "
-        f"{1e8 / rate / 3600:.1f} hours. {number(half)} MB resident at half, {number(most)} MB at most.\n"
+        f"{1e8 / rate / 3600:.1f} hours. {number(half)} MB resident at half, {number(most)} MB at most "
+        f"(wanted: flat, {_met(1.1, most / half)}).\n"
     )
 
 
