@@ -77,10 +77,11 @@ def psi(baseline: Counts, live: Counts) -> float:
 
 
 def pearson(baseline: Counts, live: Counts) -> float:
-    """The p-value of the chi-squared test of homogeneity, cells of fewer than ten expected rows pooled."""
+    """The p-value of the chi-squared test of homogeneity, cells of few rows pooled."""
     cells = np.stack([baseline, live])[:, (baseline > 0) | (live > 0)]
     expected = cells.sum(axis=0) * cells.sum(axis=1).min() / cells.sum()
-    dense, sparse = cells[:, expected >= 10], cells[:, expected < 10]
+    enough = (expected >= 10) | (cells[0 if baseline.sum() < live.sum() else 1] >= 40)
+    dense, sparse = cells[:, enough], cells[:, ~enough]
     if sparse.size:
         rest = sparse.sum(axis=1)
         if rest.sum() * cells.sum(axis=1).min() / cells.sum() >= 10 or not dense.size:
@@ -507,6 +508,22 @@ def test_a_feature_that_is_all_missing_is_named_as_drift_and_as_data_quality(tra
     assert (rows[0]["missing_share"], rows[0]["rise"], rows[0]["level"]) == (1, 1, "critical")
     rows = measured(transaction, "select * from ml.feature_drift where name = %s and window_end > now()", FEATURES[8])
     assert (rows[0]["mean_shift"], rows[0]["deviation_ratio"]) == (None, None), "there is nothing to have a mean"
+
+
+@pytest.mark.parametrize(
+    ("baseline", "live"), [((812, 0), (0, 95_981)), ((95_981, 0), (0, 812)), ((0, 812), (95_981, 9))]
+)
+def test_a_small_sample_elsewhere_altogether_is_found_however_many_there_are_of_the_other(
+    baseline: tuple[int, int], live: tuple[int, int], transaction: Connection
+) -> None:
+    model = register(transaction, "moved", ["a"], {"features": {"a": counted([*baseline, 0, 0])}})
+    since = MIDNIGHT - timedelta(days=1)
+    add_window(transaction, model, since, [*live, 0, 0], rows=sum(live))
+    (found,) = measured(transaction, "select * from ml.measure_drift('moved', %s, %s)", since, MIDNIGHT)
+    assert found["psi"] == pytest.approx(psi(np.array(baseline, float), np.array(live, float)), abs=1e-9)
+    assert found["p_value"] < 1e-12
+    assert found["p_value"] == pytest.approx(pearson(np.array(baseline, float), np.array(live, float)), abs=1e-12)
+    assert found["level"] == "critical"
 
 
 def test_one_outlier_does_not_hide_a_shift(transaction: Connection) -> None:
