@@ -416,8 +416,7 @@ def _growth(results: Results) -> str:
         + "\n"
         + _save(figure, axes)
         + f"\nWanted: flat within 20 % {', '.join(said)}; linear to the cores by workers (two: {two:.2f} of 2, "
-        f"{_met(two, 1.8)}; this machine has two cores, and server and workers share them).{_table_sizes(results)}\n"
-        + _by_series(results)
+        f"{_met(two, 1.8)}; server and workers share the cores).{_table_sizes(results)}\n" + _by_series(results)
     )
 
 
@@ -471,8 +470,8 @@ def _by_series(results: Results) -> str:
     ]
     missed = [size for size in sizes if results.median("series warm", size, "share kept") < 0.99]
     return (
-        "\n### By number of series\n\nRows fall on series in no order, 200 bars each, so that almost every row of a batch "
-        "is of another series. *Kept*: how often a series was in memory when a batch asked for it.\n\n"
+        "\n### By number of series\n\nRows fall on series in no order, 200 bars each; with thousands, almost every row "
+        "of a batch is of another series. *Kept*: how often a series was in memory when a batch asked for it.\n\n"
         + _table(["series", "first time", "again"], rows)
         + "\n"
         + _save(figure, axes)
