@@ -33,7 +33,7 @@ def test_no_label_window_reaches_a_later_part(rows: list[tuple[int, int]], embar
     rows.sort()
     data = _at([day for day, _ in rows], [window for _, window in rows])
     split = split_by_time(data, embargo_s=None if embargo_days is None else embargo_days * DAY_S)
-    pairs = [(split.fit, split.test, split.boundary), *((f.fit, f.calibrate, f.boundary) for f in split.folds)]
+    pairs = [(split.fit, split.test, split.boundary), *((f.fit, f.later, f.boundary) for f in split.folds)]
     for earlier, later, boundary in pairs:
         assert (np.diff(earlier) > 0).all()
         assert (np.diff(later) > 0).all()
@@ -65,7 +65,7 @@ def test_only_rows_with_a_reason_are_dropped() -> None:
         "calibrate": 53,
         "test": 20,
     }
-    assert [len(fold.calibrate) for fold in split.folds] == [13, 13, 14, 13]
+    assert [len(fold.later) for fold in split.folds] == [13, 13, 14, 13]
     assert split.purged == split.embargoed == 0
 
 
@@ -77,13 +77,13 @@ def test_purge_and_embargo_drop_what_they_say() -> None:
     assert (split.fit[-1], split.test[0]) == (74, 83)
     for fold in split.folds:
         day = fold.boundary // DAY_S
-        assert (fold.fit[-1], fold.calibrate[0]) == (day - 6, day + 3)
+        assert (fold.fit[-1], fold.later[0]) == (day - 6, day + 3)
 
 
 def test_rows_of_one_instant_stay_together() -> None:
     data = _at([0] * 50 + [9] * 50, [0] * 100)
     split = split_by_time(data, embargo_s=0)
-    for index in (split.fit, split.test, *(part for fold in split.folds for part in (fold.fit, fold.calibrate))):
+    for index in (split.fit, split.test, *(part for fold in split.folds for part in (fold.fit, fold.later))):
         assert len(index) in (0, 50)
 
 

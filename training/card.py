@@ -27,6 +27,7 @@ _METRICS: Final = {
 _DAY_S: Final = 86_400
 _SYMBOLS_SHOWN: Final = 12
 _FEATURES_SHOWN: Final = 15
+_CANDIDATES_SHOWN: Final = 5
 _NUMBER: Final = re.compile(r"[-+]?[\d,]*(\.\d+)?%?")
 
 
@@ -47,6 +48,7 @@ def render(
         _what(exported, recipe),
         _data(dataset),
         _split(dataset, split),
+        *([_tuning(metrics["tuning"])] if "tuning" in metrics else []),
         _metrics(metrics),
         _by_type(metrics["by_pattern_type"]),
         _calibration(calibration, recipe, metrics["reliability"]),
@@ -99,6 +101,28 @@ def _split(dataset: Dataset, split: Split) -> str:
         f"lay in the embargo of {split.embargo_s / _DAY_S:.1f} days after its start. The rows to calibrate on are "
         f"{len(split.folds)} folds of the rows fitted on, each answered by an ensemble fitted on what was known before "
         "it, and purged and embargoed alike.\n\n" + _table(["part", "rows", "from", "to", *CLASSES], rows)
+    )
+
+
+def _tuning(tuning: Mapping[str, Any]) -> str:
+    rows = []
+    for name, found in tuning["learners"].items():
+        before, *others = found["candidates"]
+        others = sorted(others, key=lambda one: one["mean"])
+        for one in [before, *others[:_CANDIDATES_SHOWN]]:
+            chosen = "chosen" if one["parameters"] == found["chosen"] else ""
+            arguments = ", ".join(f"{key} {value}" for key, value in one["parameters"].items())
+            difference = f"{one['difference']:+.4f} ± {one['standard_error']:.4f}" if one is not before else "as it was"
+            rows.append([name, arguments, f"{one['mean']:.4f}", f"{one['spread']:.4f}", difference, chosen])
+    tried = sum(len(found["candidates"]) for found in tuning["learners"].values())
+    later = sum(fold["later"] for fold in tuning["folds"])
+    shown = f" For each learner as it was, and the {_CANDIDATES_SHOWN} best of the others; the rest is in the metrics."
+    return (
+        f"## Tuning\n\n{tried} candidates were judged by the log loss of their uncalibrated probabilities on "
+        f"{len(tuning['folds'])} folds in time ({later:,} rows) within the rows of the first fold above, so that "
+        "neither calibration nor test had a say. Chosen is the lowest mean among those that beat the learner as it was "
+        f"by more than one standard error of their differences, fold by fold.{shown}\n\n"
+        + _table(["learner", "parameters", "log loss", "spread", "difference", ""], rows)
     )
 
 

@@ -18,6 +18,7 @@ from db_functions.errors import ScoringError
 if TYPE_CHECKING:
     from training.dataset import Dataset
     from training.explain import Explained
+    from training.learners import Parameters
     from training.pipeline import Artifact
 
 # The training stack takes seconds to import, so each command imports what it needs.
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {str(error).strip()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: nothing was registered", file=sys.stderr)
+        goes_on = " (the same command goes on with the search)" if getattr(options, "tune", None) else ""
+        print(f"interrupted: nothing was registered{goes_on}", file=sys.stderr)
         return 130
 
 
@@ -56,6 +58,19 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train on the labelled patterns and register the model")
     train.set_defaults(run=_train)
     _add_recipe(train)
+    train.add_argument(
+        "--tune",
+        type=_positive,
+        metavar="N",
+        help="try N other parameters of each learner on folds in time, and keep what is surely better",
+    )
+    train.add_argument(
+        "--tune-file",
+        type=Path,
+        default=Path("tuning.jsonl"),
+        metavar="FILE",
+        help="what was tried, so that an interrupted search goes on (default: tuning.jsonl)",
+    )
     train.add_argument("--promote", action="store_true", help="make it the champion at once")
     train.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the ONNX file here")
 
@@ -177,7 +192,7 @@ def _train(options: argparse.Namespace) -> int:
     from db_functions.database import connect
     from training.registry import promote, register
 
-    artifact = _fit(options, _load(options))
+    artifact = _fit(options, _load(options), tune=options.tune)
     if options.output is not None:
         _write(options.output, artifact.onnx)
     with connect(application_name=APPLICATION_NAME) as connection:
@@ -195,20 +210,21 @@ def _retrain(options: argparse.Namespace) -> int:
     from db_functions.database import connect
     from training.errors import NothingToLearn
     from training.registry import challenge, register
-    from training.retrain import last_trained, require_alert, require_news
+    from training.retrain import champion_parameters, last_trained, require_alert, require_news
 
     try:
         with connect(application_name=APPLICATION_NAME) as connection:
             if options.on_alert:
                 require_alert(connection, options.on_alert)
             last = last_trained(connection)
+            parameters = champion_parameters(connection, options.models)
         dataset = _load(options)
         require_news(dataset, last, options.min_new)
     except NothingToLearn as reason:
         # No failure: a schedule asks often, and there is seldom news.
         print(f"nothing was trained: {reason}")
         return 0
-    artifact = _fit(options, dataset)
+    artifact = _fit(options, dataset, parameters=parameters)
     with connect(application_name=APPLICATION_NAME) as connection:
         register(connection, artifact)
         print(summary(artifact))
@@ -232,13 +248,18 @@ def _load(options: argparse.Namespace) -> Dataset:
         return load_labelled(connection, since=options.since, until=options.until, progress=progress)
 
 
-def _fit(options: argparse.Namespace, dataset: Dataset) -> Artifact:
+def _fit(
+    options: argparse.Namespace, dataset: Dataset, *, parameters: Parameters | None = None, tune: int | None = None
+) -> Artifact:
     from training.pipeline import train
+    from training.tune import Search
 
     return train(
         dataset,
         options.models,
         combine=options.combine,
+        parameters=parameters,
+        search=Search(tune, options.tune_file) if tune else None,
         seed=options.seed,
         version=options.version,
         progress=not options.quiet,
@@ -515,6 +536,13 @@ def _at_least_two(text: str) -> int:
     if value < 2:
         raise argparse.ArgumentTypeError(f"{text} is too few: 2 show how much orders differ")
     return value
+
+
+def _positive(text: str) -> int:
+    """A whole number of at least one."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 def _instant(text: str) -> datetime:

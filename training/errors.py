@@ -13,6 +13,10 @@ class NothingToLearn(ScoringError):
     """There is no reason to train again yet."""
 
 
+class StaleSearch(ScoringError):
+    """The file of a search for parameters is of another search; remove it or name another."""
+
+
 class UnknownLearner(ScoringError):
     """No learner of that name; `python -m training train --help` lists them."""
 

@@ -11,6 +11,7 @@ that was worth on real patterns stands in ``calibrate``, which also stretches an
 from __future__ import annotations
 
 import importlib
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,16 +58,42 @@ def _times(size: float, count: int) -> int:
     return max(1, round(count * size))
 
 
-def _random_forest(seed: int, size: float, rows: int, *, depth: int = 10, leaf_share: float = LEAF_SHARE) -> Any:
+def _random_forest(
+    seed: int,
+    size: float,
+    rows: int,
+    *,
+    depth: int = 10,
+    leaf_share: float = LEAF_SHARE,
+    features: float | Literal["sqrt"] = "sqrt",
+) -> Any:
     # Depth bounds the file's size whatever the number of rows.
     return RandomForestClassifier(
-        _times(size, TREES), max_depth=depth, min_samples_leaf=_leaf(rows, leaf_share), n_jobs=-1, random_state=seed
+        _times(size, TREES),
+        max_depth=depth,
+        min_samples_leaf=_leaf(rows, leaf_share),
+        max_features=features,
+        n_jobs=-1,
+        random_state=seed,
     )
 
 
-def _extra_trees(seed: int, size: float, rows: int, *, depth: int = 10, leaf_share: float = LEAF_SHARE) -> Any:
+def _extra_trees(
+    seed: int,
+    size: float,
+    rows: int,
+    *,
+    depth: int = 10,
+    leaf_share: float = LEAF_SHARE,
+    features: float | Literal["sqrt"] = "sqrt",
+) -> Any:
     return ExtraTreesClassifier(
-        _times(size, TREES), max_depth=depth, min_samples_leaf=_leaf(rows, leaf_share), n_jobs=-1, random_state=seed
+        _times(size, TREES),
+        max_depth=depth,
+        min_samples_leaf=_leaf(rows, leaf_share),
+        max_features=features,
+        n_jobs=-1,
+        random_state=seed,
     )
 
 
@@ -80,21 +107,35 @@ def _logistic(seed: int, size: float, rows: int, *, strength: float = 0.001) -> 
 
 
 def _gradient_boosting(
-    seed: int, size: float, rows: int, *, rate: float = 0.02, leaves: int = 4, leaf_share: float = LEAF_SHARE
+    seed: int,
+    size: float,
+    rows: int,
+    *,
+    rate: float = 0.02,
+    leaves: int = 4,
+    leaf_share: float = LEAF_SHARE,
+    penalty: float = 50.0,
 ) -> Any:
     return HistGradientBoostingClassifier(
         max_iter=_times(size, ROUNDS),
         learning_rate=rate,
         max_leaf_nodes=leaves,
         min_samples_leaf=max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
-        l2_regularization=50.0,
+        l2_regularization=penalty,
         early_stopping=False,
         random_state=seed,
     )
 
 
 def _exact_boosting(
-    seed: int, size: float, rows: int, *, rate: float = 0.02, depth: int = 2, leaf_share: float = LEAF_SHARE
+    seed: int,
+    size: float,
+    rows: int,
+    *,
+    rate: float = 0.02,
+    depth: int = 2,
+    leaf_share: float = LEAF_SHARE,
+    features: float = 0.1,
 ) -> Any:
     # Half the rows and a tenth of the features for each tree: what an exact search of every threshold needs not to
     # follow noise, nor to take minutes.
@@ -104,13 +145,20 @@ def _exact_boosting(
         max_depth=depth,
         min_samples_leaf=max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
         subsample=0.5,
-        max_features=0.1,
+        max_features=features,
         random_state=seed,
     )
 
 
 def _xgboost(
-    seed: int, size: float, rows: int, *, rate: float = 0.02, depth: int = 2, leaf_share: float = LEAF_SHARE
+    seed: int,
+    size: float,
+    rows: int,
+    *,
+    rate: float = 0.02,
+    depth: int = 2,
+    leaf_share: float = LEAF_SHARE,
+    penalty: float = 50.0,
 ) -> Any:
     return _library("xgboost").XGBClassifier(
         n_estimators=_times(size, ROUNDS),
@@ -118,7 +166,7 @@ def _xgboost(
         max_depth=depth,
         # A row's hessian is p (1 - p), near 0.2 here.
         min_child_weight=0.2 * max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
-        reg_lambda=50.0,
+        reg_lambda=penalty,
         tree_method="hist",
         n_jobs=1,
         random_state=seed,
@@ -126,14 +174,21 @@ def _xgboost(
 
 
 def _lightgbm(
-    seed: int, size: float, rows: int, *, rate: float = 0.02, leaves: int = 4, leaf_share: float = LEAF_SHARE
+    seed: int,
+    size: float,
+    rows: int,
+    *,
+    rate: float = 0.02,
+    leaves: int = 4,
+    leaf_share: float = LEAF_SHARE,
+    penalty: float = 50.0,
 ) -> Any:
     return _library("lightgbm").LGBMClassifier(
         n_estimators=_times(size, ROUNDS),
         learning_rate=rate,
         num_leaves=leaves,
         min_child_samples=max(2 * LEAST_LEAF, _leaf(rows, leaf_share)),
-        reg_lambda=50.0,
+        reg_lambda=penalty,
         deterministic=True,
         force_row_wise=True,
         n_jobs=1,
@@ -165,6 +220,26 @@ LEARNERS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 """Each builds an unfitted classifier from (seed, size, rows); other arguments are what ``Parameters`` may change."""
 DEFAULT: Final = ("random_forest", "logistic", "gradient_boosting")
+
+_FOREST: Final = {
+    "depth": (4, 6, 10),
+    "leaf_share": (0.005, 0.01, 0.02, 0.05, 0.1),
+    "features": ("sqrt", 0.03, 0.3),
+}
+_BOOSTING: Final = {"rate": (0.005, 0.01, 0.02, 0.05, 0.1), "leaf_share": (0.005, 0.01, 0.02, 0.05)}
+_LEAVES: Final = _BOOSTING | {"leaves": (2, 4, 8, 16), "penalty": (5.0, 50.0, 500.0)}
+_DEPTHS: Final = _BOOSTING | {"depth": (1, 2, 3, 4)}
+SPACES: Final[Mapping[str, Mapping[str, Sequence[Any]]]] = {
+    "random_forest": _FOREST,
+    "logistic": {"strength": (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1.0)},
+    "gradient_boosting": _LEAVES,
+    "extra_trees": _FOREST,
+    "exact_boosting": _DEPTHS | {"features": (0.03, 0.1, 0.3)},
+    "xgboost": _DEPTHS | {"penalty": (5.0, 50.0, 500.0)},
+    "lightgbm": _LEAVES,
+}
+"""Where ``tune`` looks for each learner's arguments. Steps that could matter, not a continuum: a finer choice than the
+folds can tell apart is a choice by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +379,12 @@ def check_names(models: Sequence[str]) -> list[str]:
     if unknown or not names:
         raise UnknownLearner(f"no learner {', '.join(unknown) or 'was named'}; choose from {', '.join(LEARNERS)}")
     return names
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The arguments of a learner that ``Parameters`` may change, as they are when it does not."""
+    signature = inspect.signature(LEARNERS[name])
+    return {key: it.default for key, it in signature.parameters.items() if it.kind is it.KEYWORD_ONLY}
 
 
 def _algorithm(names: Sequence[str], combine: Combine) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import Any, Final
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db_functions.contract import CONTRACT_VERSION
-from training import card, learners
+from training import card, learners, tune
 from training import features as feature_code
 from training.attribution import background
 from training.baseline import drift_baseline
@@ -26,7 +26,7 @@ from training.evaluate import evaluate
 from training.export import Exported, FittedModel, export, to_float32
 from training.learners import Recipe
 from training.progress import Stages, bar
-from training.split import Split, split_by_time
+from training.split import Split, split_by_time, tuning_folds
 from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows, unfaithful
 
 FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "calibrate": (50, 10), "test": (50, 10)}
@@ -69,19 +69,25 @@ def train(
     progress: bool = False,
     size: float = 1.0,
     embargo_s: int | None = None,
+    search: tune.Search | None = None,
 ) -> Artifact:
-    """Split, compute features, fit, calibrate, evaluate, export, check and verify.
+    """Split, compute features, search for parameters if asked to, fit, calibrate, evaluate, export, check and verify.
 
     Equal datasets, models and seeds give equal bytes. ``size`` scales the number of trees, for tests. Raises
-    TooFewRows, UnknownLearner, LearnerNotInstalled, InvalidModel, and ParityFailed, naming the learner, when the file
-    does not answer as the fitted model does.
+    TooFewRows, StaleSearch, UnknownLearner, LearnerNotInstalled, InvalidModel, and ParityFailed, naming the learner,
+    when the file does not answer as the fitted model does.
     """
     recipe = Recipe(tuple(learners.check_names(models)), combine, parameters or {}, seed, size)
     split = split_by_time(dataset, embargo_s=embargo_s)
     require_enough(dataset, split)
-    with Stages(5, shown=progress) as stage:
+    with Stages(6 if search else 5, shown=progress) as stage:
         stage("features")
         features = compute_features(dataset, progress=progress)
+        found = None
+        if search:
+            stage("tune")
+            found = tune.search(dataset, features, tuning_folds(dataset, split), recipe, search, progress=progress)
+            recipe = replace(recipe, parameters=found.parameters(recipe.parameters))
         stage("fit")
         model = _fit(dataset, features, split, recipe, progress)
         stage("evaluate")
@@ -100,6 +106,10 @@ def train(
             "test_from": split.boundary + split.embargo_s,
             "positive_rate": float(known),
         }
+        if recipe.parameters:
+            metrics["parameters"] = recipe.parameters
+        if found:
+            metrics["tuning"] = found.to_dict()
         stage("export")
         rows = background.choose(features[split.fit], seed=seed)
         exported = export(model, background=rows, version=version)
@@ -151,7 +161,7 @@ def _fit(dataset: Dataset, features: NDArray[np.float64], split: Split, recipe: 
         return recipe.fit(features[rows], dataset.outcome[rows])
 
     answers = [
-        ensemble(fold.fit).probabilities(features[fold.calibrate])
+        ensemble(fold.fit).probabilities(features[fold.later])
         for fold in bar(split.folds, shown=progress, desc="folds", unit="fold")
     ]
     calibration = fit_calibration(np.concatenate(answers), dataset.outcome[split.calibrate])

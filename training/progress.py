@@ -19,6 +19,11 @@ def bar(items: Iterable[Any] | None = None, *, shown: bool, **how: Any) -> Any:
     return tqdm(items, leave=False, disable=None if shown else True, **how)
 
 
+def say(line: str) -> None:
+    """A line of its own, above whatever bars there are."""
+    tqdm.write(line, file=sys.stderr)
+
+
 class Stages:
     """Told the name of each stage as it begins: a bar on a terminal, elsewhere a line when a stage is done."""
 

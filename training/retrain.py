@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from db_functions.database import Connection
 from db_functions.errors import translated
 from db_functions.queries import query
 from training.dataset import Dataset
 from training.errors import NothingToLearn
+
+if TYPE_CHECKING:
+    from training.learners import Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,16 @@ def last_trained(connection: Connection) -> Last | None:
     with translated(), connection.transaction():
         row = connection.execute(query("last_trained")).fetchone()
     return None if row is None else Last(*row)
+
+
+def champion_parameters(connection: Connection, models: Sequence[str]) -> Parameters:
+    """What the champion's learners were tuned to, of those in ``models``; the others are as by default.
+
+    A schedule does not search by itself: a choice among candidates is one more chance to be fooled, and a person's.
+    """
+    with translated(), connection.transaction():
+        row = connection.execute(query("champion_parameters")).fetchone()
+    return {name: chosen for name, chosen in (row[0] if row else {}).items() if name in models}
 
 
 def require_alert(connection: Connection, types: Sequence[str]) -> None:

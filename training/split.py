@@ -9,6 +9,9 @@ Calibration needs answers to rows that the answering ensemble was not fitted on.
 one period, and keeps the newest rows from the fit. Folds of growing length give more: an ensemble fitted on all rows
 before a fold answers the fold, then the next one is fitted with the fold as well. The ensemble that is kept is fitted
 on every row before the test.
+
+Parameters of learners, when they are searched for, are judged on folds of the same kind within the rows before all
+these folds.
 """
 
 from __future__ import annotations
@@ -35,9 +38,9 @@ class Fold:
     """Rows of a later time, and the rows to fit on whose outcomes were all known before it."""
 
     fit: Index
-    calibrate: Index
+    later: Index
     boundary: int
-    """Unix seconds; ``calibrate`` takes rows from there on, the embargo later."""
+    """Unix seconds; ``later`` takes rows from there on, the embargo later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Split:
     @property
     def calibrate(self) -> Index:
         """The rows of all folds, each answered by an ensemble fitted before it."""
-        return np.concatenate([fold.calibrate for fold in self.folds])
+        return np.concatenate([fold.later for fold in self.folds])
 
     def parts(self) -> dict[str, Index]:
         """What is fitted on, at first and at last, calibrated on and tested on."""
@@ -81,17 +84,29 @@ def split_by_time(dataset: Dataset, *, test_share: float = TEST_SHARE, embargo_s
     before = start < boundary
     fit = np.flatnonzero(before & (end < boundary))
     test = np.flatnonzero(start >= boundary + embargo_s)
-    openings = [_moment(start[fit], share) for share in FOLD_SHARES]
-    folds = tuple(
-        Fold(
-            fit[end[fit] < opening],
-            fit[(start[fit] >= opening + embargo_s) & (start[fit] < closing)],
-            opening,
-        )
-        for opening, closing in zip(openings, [*openings[1:], boundary], strict=True)
-    )
+    folds = _folds(dataset, fit, boundary, embargo_s)
     purged = int(before.sum()) - len(fit)
     return Split(folds, fit, test, boundary, embargo_s, purged, len(dataset) - int(before.sum()) - len(test))
+
+
+def tuning_folds(dataset: Dataset, split: Split) -> tuple[Fold, ...]:
+    """Folds alike within the rows that the first fold of ``split`` is fitted on.
+
+    Later rows calibrate or test. Had they a say in the learners' parameters, the ensemble would look better on them
+    than it is, and the calibration would believe it.
+    """
+    first = split.folds[0]
+    return _folds(dataset, first.fit, first.boundary, split.embargo_s)
+
+
+def _folds(dataset: Dataset, rows: Index, end_s: int, embargo_s: int) -> tuple[Fold, ...]:
+    """Folds of growing length among ``rows``, which all lie before ``end_s``."""
+    start, end = dataset.detected_at[rows], dataset.outcome_at[rows]
+    openings = [_moment(start, share) for share in FOLD_SHARES]
+    return tuple(
+        Fold(rows[end < opening], rows[(start >= opening + embargo_s) & (start < closing)], opening)
+        for opening, closing in zip(openings, [*openings[1:], end_s], strict=True)
+    )
 
 
 def _moment(start: NDArray[np.int64], share: float) -> int:
