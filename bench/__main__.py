@@ -27,6 +27,7 @@ SECTIONS: Final = (
     "storage",
     "growth",
     "models",
+    "shadow",
     "backfill",
     "starts",
     "stages",

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench import backend, claims, drain, growth, inference, inserts, latency, models, views
+from bench import backend, claims, drain, growth, inference, inserts, latency, models, shadow, views
 from bench.harness import SETTINGS, Results, read_runs
 
 DOCUMENT: Final = Path("docs/benchmarks.md")
@@ -522,6 +522,25 @@ def _models(results: Results) -> str:
     )
 
 
+def _shadow(results: Results) -> str:
+    alone = results.median("challengers", 0, "rows/s")
+    rows = [
+        [
+            str(number),
+            _cell(results, "challengers", number, "rows/s"),
+            f"{alone / results.median('challengers', number, 'rows/s'):.2f}",
+        ]
+        for number in shadow.NUMBERS
+    ]
+    one = results.median("challengers", 1, "rows/s")
+    waiting = int(results.median("challengers", "each", "rows waiting"))
+    return (
+        f"## Challengers\n\nWith one challenger a drain takes {alone / one:.2f} times as long as "
+        f"with none. {waiting:,} waiting rows, one engine, warm, by turns; each challenger is the champion's own file under another "
+        "name and scores every row.\n\n" + _table(["challengers", "rows/s", "times as long"], rows)
+    )
+
+
 def _growth_of(results: Results, kind: str) -> str:
     sizes = results.sizes(kind)
     least, most = sizes[0], sizes[-1]
@@ -597,6 +616,7 @@ PARTS: Final[Mapping[str, Callable[[Results], str]]] = {
     "storage": _storage,
     "growth": _growth,
     "models": _models,
+    "shadow": _shadow,
     "backfill": _backfill,
     "starts": _starts,
     "stages": _stages,
