@@ -213,6 +213,8 @@ def test_what_is_recorded_gives_the_score_again_to_the_bit() -> None:
     scores, features = session.run(["ml_confidence", "features"], inputs)
     assert np.isnan(features).any()
     np.testing.assert_array_equal(explainer().answer(features).astype(np.float32), scores)
+    grid = small_model().ensemble.grid
+    np.testing.assert_array_equal(grid.place(small_features(), np), grid.place(to_float32(small_features()), np))
 
 
 @pytest.mark.parametrize("combine", ["vote", "stack"])
