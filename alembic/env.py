@@ -2,17 +2,21 @@
 
 A migration that would wait for a busy table gives up after a while instead of queueing every application behind
 itself, and a statement that takes too long is ended, with the locks that it holds; nothing has changed then and it can
-be tried again. What goes wrong ends in one message, without the SQL.
+be tried again. One that deadlocks with a session at work, which takes the same tables in another order, is tried again
+here. What goes wrong ends in one message, without the SQL.
 """
 
 from __future__ import annotations
 
+import random
+import re
 import sys
+import time
 
 import psycopg
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import create_engine, pool, text
+from sqlalchemy import Connection, create_engine, pool, text
 from sqlalchemy.exc import DBAPIError
 
 from db_functions.database import database_url, sqlalchemy_url
@@ -21,6 +25,8 @@ from db_functions.errors import ScoringError
 from db_functions.queries import query
 
 ONE_UPGRADE_AT_A_TIME = 7_311_001
+ATTEMPTS = 5
+"""Of a revision that is chosen as the victim of a deadlock."""
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "60s"}
 """For each statement of a revision, but for walks in batches; ``-x statement_timeout=10min`` replaces one."""
 
@@ -62,9 +68,29 @@ def run_online() -> None:
         if leads_to_base():
             connection.execute(statement(query("refuse_loss")))
         connection.commit()
-        context.configure(connection=connection, **options)
-        with context.begin_transaction():
-            context.run_migrations()
+        migrate(connection)
+
+
+def migrate(connection: Connection) -> None:
+    """Run what there is to run, and a revision that was the victim of a deadlock again."""
+    applied = list[str]()
+    for attempt in range(1, ATTEMPTS + 1):
+        context.configure(
+            connection=connection, on_version_apply=lambda step, **_: applied.append(step.up_revision_id), **options
+        )
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+        except DBAPIError as error:
+            connection.rollback()
+            deadlock = isinstance(error.orig, psycopg.errors.DeadlockDetected)
+            # `+2` would be counted from the revision that it has come to.
+            if not deadlock or attempt == ATTEMPTS or (applied and is_relative()):
+                raise
+            print("deadlocked with another session: trying again", file=sys.stderr)
+            time.sleep(random.uniform(0.1, 0.5) * attempt)  # noqa: S311  # jitter, not a secret
+        else:
+            return
 
 
 def leads_to_base() -> bool:
@@ -72,6 +98,10 @@ def leads_to_base() -> bool:
         return context.get_revision_argument() is None
     except KeyError:
         return False  # of a command that leads nowhere, such as `alembic current`
+
+
+def is_relative() -> bool:
+    return re.search("[+-]", str(context.get_revision_argument())) is not None
 
 
 def timeouts() -> dict[str, str]:
@@ -107,6 +137,9 @@ def explain(error: DBAPIError) -> str:
             f"a statement took longer than {limits['statement_timeout']} and was ended; {undone} the server is less "
             "busy, or with -x statement_timeout=10min."
         )
+    if isinstance(cause, psycopg.errors.DeadlockDetected):
+        between = (cause.diag.message_detail or "").rstrip(".").replace(".\n", "; ")
+        return f"deadlocked with another session ({between}); {undone} the database is less busy."
     parts = (cause.diag.message_primary, cause.diag.message_detail, cause.diag.message_hint)
     return ". ".join(part.rstrip(".") for part in parts if part) + "."
 

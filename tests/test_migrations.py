@@ -270,6 +270,46 @@ def test_a_busy_table_stops_the_upgrade_with_nothing_changed(empty: str) -> None
     upgrade(empty)
 
 
+@pytest.fixture
+def deadlock(empty: str) -> Callable[..., tuple[int, str]]:
+    """Runs Alembic into a deadlock over two tables that a session takes in the reverse order."""
+
+    def run(start: str, *arguments: str) -> tuple[int, str]:
+        upgrade(empty, start)
+        with psycopg.connect(empty) as other, _open(empty) as connection:
+            name = connection.info.dbname
+            connection.execute(f"alter database {name} set deadlock_timeout = '2s'".encode())  # Alembic is the victim
+            other.execute("set deadlock_timeout = '1min'")
+            other.execute("lock ml.failures in row exclusive mode")
+            process = _alembic(empty, "-x", "lock_timeout=30s", *arguments)
+            waits = "select from pg_stat_activity where application_name = 'alembic' and wait_event = 'relation'"
+            wait_until(lambda: bool(connection.execute(f"{waits} and datname = '{name}'").fetchall()), "it waits")
+            other.execute("lock ml.alert_transitions in row exclusive mode")
+        code, out, err = _finished(process)
+        return code, out + err
+
+    return run
+
+
+def test_the_victim_of_a_deadlock_is_tried_again(deadlock: Callable[..., tuple[int, str]], empty: str) -> None:
+    code, said = deadlock("0017", "upgrade", "head")
+    assert code == 0, said
+    assert "deadlocked with another session: trying again" in said
+    with _open(empty) as connection:
+        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [(_head(),)]
+
+
+def test_the_victim_of_a_deadlock_half_way_of_relative_steps_ends(
+    deadlock: Callable[..., tuple[int, str]], empty: str
+) -> None:
+    code, said = deadlock("0019", "downgrade", "-2")
+    assert code != 0
+    assert "deadlocked with another session (Process" in said.strip().splitlines()[-1]
+    assert "Traceback" not in said
+    with _open(empty) as connection:
+        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [("0018",)]
+
+
 def test_an_unreachable_database_is_one_line() -> None:
     code, out, err = _finished(_alembic("postgresql://nobody@127.0.0.1:1/none", "upgrade", "head"))
     assert code != 0
