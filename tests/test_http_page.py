@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from db_functions.database import Connection
 from tests.drift_support import featured_baseline, insert_rows, register_featured
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.test_http import reader, site
-from tests.worker_support import count, working
+from tests.worker_support import FAST, count, working
 from worker.engine import Engine
 
 __all__ = ["reader", "site"]
@@ -33,6 +34,8 @@ pytestmark = [
     pytest.mark.parametrize("server", ["embedded"], indirect=True),
 ]
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+UNWATCHED = replace(FAST, upkeep_s={"prune": 3600.0})
+"""A worker that leaves the alerts as a test has made them, however long the browser takes."""
 SIZES = {"desk": (1280, 1400), "phone": (390, 844)}
 
 
@@ -98,12 +101,14 @@ def drifting(connection: Connection, database: str) -> Iterator[Connection]:
             {"back": timedelta(days=day)},
         )
     connection.execute("select ml.label_outcomes()")
-    with working(database):
+    with working(database, UNWATCHED):
         wait_until(lambda: count(connection, "ml.workers where model_version = 'featured'") == 1, "a heartbeat")
         connection.execute("select ml.fold(), ml.check_alerts()")
         connection.execute(
             "insert into ml.alert_log (type, subject, level, message, since, last_seen) "
-            "select 'data_quality', 'feature ' || n, 'warning', 'is missing', now(), now() from generate_series(1, 5) n"
+            "select 'data_quality', 'feature ' || n, 'warning', 'is missing', now(), now() "
+            "from generate_series(1, 5) n "
+            "union all select 'model_fault', '', 'critical', repeat('unbroken', 20), now(), now()"
         )
         yield connection
 
@@ -218,6 +223,34 @@ def test_nobody_is_shut_out(site: str, drifting: Connection, size: str, scheme: 
         assert width <= SIZES[size][0], "no part is wider than the screen"
         console = driver.get_log("browser")  # type: ignore[no-untyped-call]
         assert [line for line in console if line["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_one_slow_minute_flattens_no_other(site: str, served: Connection) -> None:
+    """A minute whose rows waited for a worker beside one of ten milliseconds: both, and the service level, are told."""
+    with browser("desk", "light") as driver:
+        opened(driver, site)
+        # In one script, so that no refresh comes in between.
+        drawn = driver.execute_script(
+            "const { health, metrics } = last, minute = (ago, ms) => ({ ...metrics.history[0], latency_p50_ms: ms,"
+            "  latency_p99_ms: ms, bucket: new Date(Date.now() - 60e3 * ago).toISOString() });"
+            "health.sla_ms = 75; metrics.history = [minute(3, 50_000), minute(1, 10)]; render();"
+            "const all = (what) => [...document.querySelectorAll(`#latency ${what}`)];"
+            "return { dots: all('circle.dot:not(.p99)').map((dot) => +dot.getAttribute('cy')),"
+            "  level: +all('.sla-line')[0].getAttribute('y1'), base: +all('.base')[0].getAttribute('y1'),"
+            "  labels: all('text').map((text) => text.textContent) };"
+        )
+    slow, fast = drawn["dots"]
+    assert slow < drawn["level"] < fast <= drawn["base"]
+    assert fast - drawn["level"] > 20 < drawn["level"] - slow, "pixels of 170"
+    assert drawn["labels"][:5] == ["10", "100", "1k", "10k", "100k"]
+
+
+def test_an_alert_that_nobody_wrote_down_has_no_date(site: str, connection: Connection) -> None:
+    with browser("phone", "light") as driver:
+        opened(driver, site)
+        alerts = driver.find_element(By.ID, "alerts").text
+    assert "no worker is alive" in alerts
+    assert "since" not in alerts
 
 
 def test_the_keyboard_reaches_everything(site: str, served: Connection) -> None:

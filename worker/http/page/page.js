@@ -8,7 +8,7 @@ const $ = (id) => document.getElementById(id);
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const whole = (value) => (isNumber(value) ? value.toLocaleString("en") : "–");
 const percent = (value) => (isNumber(value) ? `${(100 * value).toFixed(value > 0.9995 || value < 0.0005 ? 0 : 1)} %` : "–");
-const short = (value) => (!isNumber(value) ? "–" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+const short = (value) => (!isNumber(value) ? "–" : value >= 1000 ? whole(Math.round(value)) : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 const moment = (text) => (text ? new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "–");
 
 // An interval as Postgres writes it.
@@ -82,22 +82,34 @@ const headed = (alert) => [node("span", { class: "level" }, alert.level), node("
 
 function since(alert) {
   const known = alert.acknowledged_at ? `, known to ${alert.acknowledged_by}: ${alert.acknowledged_because}` : "";
-  return node("span", { class: "muted" }, `since ${moment(alert.since)}${known}`);
+  // One that no worker has written down yet stands, since nobody knows when.
+  return alert.since ? node("span", { class: "muted" }, `since ${moment(alert.since)}${known}`) : "";
 }
 
 // Plots
 
 const HEIGHT = 170, LEFT = 38, RIGHT = 10, TOP = 8, BOTTOM = 22;
 
-function frame(id, label, maximum, format) {
+function frame(id, label, { place, ticks }) {
   const width = Math.max($(id).clientWidth, 220);
   const svg = draw("svg", { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${HEIGHT}` });
-  const y = (value) => HEIGHT - BOTTOM - (value / maximum) * (HEIGHT - TOP - BOTTOM);
-  for (const part of [0, 0.5, 1]) {
-    svg.append(draw("line", { class: part ? "grid" : "base", x1: LEFT, x2: width - RIGHT, y1: y(part * maximum), y2: y(part * maximum) }));
-    svg.append(draw("text", { x: LEFT - 6, y: y(part * maximum) + 4, "text-anchor": "end" }, format(part * maximum)));
+  const y = (value) => HEIGHT - BOTTOM - place(value) * (HEIGHT - TOP - BOTTOM);
+  for (const value of ticks) {
+    svg.append(draw("line", { class: place(value) ? "grid" : "base", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
+    svg.append(draw("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, axis(value)));
   }
   return { svg, width, y };
+}
+
+const linear = (maximum) => ({ place: (value) => value / maximum, ticks: [0, maximum / 2, maximum] });
+
+// For what spans orders of magnitude: rows that waited through a stop must not flatten all the others.
+function logarithmic(values) {
+  const low = Math.floor(Math.log10(Math.min(...values))), high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))));
+  const steps = Math.ceil((high - low) / 4);
+  const ticks = [];
+  for (let power = low; power <= high; power += steps) ticks.push(10 ** power);
+  return { place: (value) => (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low), ticks };
 }
 
 function nice(value) {
@@ -106,21 +118,21 @@ function nice(value) {
   return [1, 2, 5, 10].map((step) => step * power).find((top) => top >= value);
 }
 
-const axis = (value) => (value >= 1000 ? `${+(value / 1000).toFixed(1)}k` : String(+value.toPrecision(3)));
+const axis = (value) => (value >= 1e6 ? `${+(value / 1e6).toFixed(1)}M` : value >= 1000 ? `${+(value / 1000).toFixed(1)}k` : String(+value.toPrecision(3)));
 
 function empty(id, text) {
   $(id).replaceChildren(node("p", { class: "empty" }, text));
 }
 
-function overTime(id, label, grain, history, series, { line, unit = "" } = {}) {
+function overTime(id, label, grain, history, series, { line, unit = "", scale = (values) => linear(nice(Math.max(0, ...values))) } = {}) {
   if (!history.length) return empty(id, "No rows yet.");
   const step = grain === "minute" ? 60_000 : 3_600_000;
   const until = Math.max(Date.now(), ...history.map((row) => Date.parse(row.bucket)));
   const since = until - (grain === "minute" ? 180 : 168) * step;
   const rows = history.filter((row) => Date.parse(row.bucket) >= since);
-  const largest = Math.max(line ?? 0, ...rows.flatMap((row) => series.map(([, value]) => value(row) ?? 0)));
+  const values = [line, ...rows.flatMap((row) => series.map(([, value]) => value(row)))].filter(isNumber);
   const newest = rows.length ? series.map(([name, value]) => `${name} ${short(value(rows.at(-1)))}${unit}`).join(", ") : "none";
-  const { svg, width, y } = frame(id, `${label}. Newest: ${newest}.`, nice(largest), axis);
+  const { svg, width, y } = frame(id, `${label}. Newest: ${newest}.`, scale(values));
   const x = (row) => LEFT + ((Date.parse(row.bucket) - since) / (until - since)) * (width - LEFT - RIGHT);
   for (const part of [0, 1 / 3, 2 / 3, 1]) {
     const at = new Date(since + part * (until - since));
@@ -163,7 +175,7 @@ function confidences(found) {
       if (high > low ? inside > 0 : b === Math.min(19, Math.floor(low * 20))) bars[b] += n * (high > low ? inside / (high - low) : 1);
     }
   });
-  const { svg, width, y } = frame("confidences", `Histogram of ${whole(total)} confidences.`, nice(Math.max(...bars)), axis);
+  const { svg, width, y } = frame("confidences", `Histogram of ${whole(total)} confidences.`, linear(nice(Math.max(...bars))));
   const step = (width - LEFT - RIGHT) / 20;
   bars.forEach((n, i) => {
     const bar = draw("rect", { class: "bar", x: LEFT + i * step + 1, width: Math.max(step - 2, 1), y: y(n), height: y(0) - y(n), rx: 2 });
@@ -185,7 +197,7 @@ function calibration(all, found) {
   const bins = chosen?.bins ?? all;
   if (!bins.length) return empty("calibration", "No labelled rows of this champion yet.");
   const rows = bins.reduce((sum, bin) => sum + bin.n, 0);
-  const { svg, width, y } = frame("calibration", `Reliability of ${whole(rows)} labelled rows in ${bins.length} bins.`, 1, axis);
+  const { svg, width, y } = frame("calibration", `Reliability of ${whole(rows)} labelled rows in ${bins.length} bins.`, linear(1));
   const x = (value) => LEFT + value * (width - LEFT - RIGHT);
   svg.append(draw("line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
   for (const bin of bins) {
@@ -254,7 +266,7 @@ function timeline(list) {
   $("timeline").replaceChildren(node("table", {},
     node("thead", {}, node("tr", {}, ...head.map((text) => node("th", { scope: "col" }, text)))),
     node("tbody", {}, ...list.map((row) => node("tr", { class: row.valid_to ? "" : "current" },
-      node("th", { scope: "row" }, row.version), node("td", {}, row.alias), node("td", {}, row.forced ? `${row.cause}, forced` : row.cause),
+      node("th", { scope: "row", class: "wrap" }, row.version), node("td", {}, row.alias), node("td", {}, row.forced ? `${row.cause}, forced` : row.cause),
       node("td", {}, moment(row.valid_from)), node("td", {}, row.valid_to ? moment(row.valid_to) : "–"), node("td", {}, row.set_by),
       node("td", { class: "wrap" }, row.reason))))));
 }
@@ -275,9 +287,9 @@ function render() {
   $("throughput-note").textContent = grain === "minute" ? "" : "mean over each hour";
   overTime("throughput", "Rows a minute", grain, history, [["rows", (row) => row.rows / (grain === "minute" ? 1 : 60), ""]]);
   overTime("latency", "Milliseconds from insert to score", grain, history,
-    [["p50", (row) => row.latency_p50_ms, ""], ["p99", (row) => row.latency_p99_ms, "p99"]], { line: health.sla_ms, unit: " ms" });
+    [["p50", (row) => row.latency_p50_ms, ""], ["p99", (row) => row.latency_p99_ms, "p99"]], { line: health.sla_ms, unit: " ms", scale: logarithmic });
   overTime("fallbacks", "Share of rows that fell back, or failed", grain, history,
-    [["fallbacks", (row) => 100 * row.fallback_rate, "p99"], ["errors", (row) => 100 * row.error_rate, "bad"]], { unit: " %" });
+    [["fallbacks", (row) => 100 * row.fallback_rate, ""], ["errors", (row) => 100 * row.error_rate, "bad"]], { unit: " %" });
   confidences(last.confidences);
   choices(last.groups ?? []);
   calibration(last.calibration, last.groups ?? []);
