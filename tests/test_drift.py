@@ -27,7 +27,6 @@ from tests.worker_support import working
 from training.baseline import count, frequencies, histogram
 
 Counts = NDArray[np.float64]
-MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 one_server = pytest.mark.parametrize("server", available()[:1], indirect=True)
 
 
@@ -57,6 +56,14 @@ def add_window(
         "insert into ml.feature_rollups values (%s, %s, %s, 'champion', 'live', %s, %s, '{}', '{}')",
         [grain, start, model, rows, [float(cell) for cell in cells]],
     )
+
+
+def midnight(connection: Connection) -> datetime:
+    """The last one in UTC; the same throughout a transaction."""
+    row = connection.execute("select date_trunc('day', now(), 'UTC')").fetchone()
+    assert row is not None
+    start: datetime = row[0]
+    return start
 
 
 def measured(connection: Connection, statement: str, *parameters: Any) -> list[dict[str, Any]]:
@@ -108,7 +115,7 @@ def test_figures_equal_the_standard_tools(transaction: Connection) -> None:
     model = register(
         transaction, "counted", names, {"features": {n: counted(b) for n, b in zip(names, baselines, strict=True)}}
     )
-    add_window(transaction, model, MIDNIGHT, np.concatenate(lives))
+    add_window(transaction, model, midnight(transaction), np.concatenate(lives))
     rows = measured(transaction, "select * from ml.feature_drift")
     assert sorted(row["name"] for row in rows) == sorted(names)
     by_name = {row["name"]: row for row in rows}
@@ -151,7 +158,9 @@ def test_rise_of_bad_values_is_never_surer_than_the_exact_test(transaction: Conn
         names,
         {"features": {n: counted([m - bad, bad, 0]) for n, (m, bad, _, _) in zip(names, cases, strict=True)}},
     )
-    add_window(transaction, model, MIDNIGHT, [cell for _, _, n, bad in cases for cell in (n - bad, bad, 0)])
+    add_window(
+        transaction, model, midnight(transaction), [cell for _, _, n, bad in cases for cell in (n - bad, bad, 0)]
+    )
     rows = measured(transaction, "select * from ml.data_quality order by name")
     for row, (m, before, n, bad) in zip(rows, cases, strict=True):
         exact = float(hypergeom.sf(bad - 1, n + m, before + bad, n))
@@ -277,14 +286,18 @@ def window_model(connection: Connection) -> int:
     connection.execute("select ml.promote('kept', 'test')")
     for day, counts in ((1, [40, 50, 60, 100, 0]), (2, [50, 50, 50, 10, 0])):
         for grain in ("day", "hour"):
-            add_window(connection, model, MIDNIGHT - timedelta(days=day), counts, grain=grain, rows=sum(counts))
+            add_window(
+                connection, model, midnight(connection) - timedelta(days=day), counts, grain=grain, rows=sum(counts)
+            )
     return model
 
 
 def test_baselines_are_kept_and_the_training_rows_are_the_way_back(transaction: Connection) -> None:
     model = window_model(transaction)
     first = measured(transaction, "select psi from ml.feature_drift where name = 'x' order by window_start")
-    set_baseline(transaction, since=MIDNIGHT - timedelta(days=1), until=MIDNIGHT, reason="a new market")
+    set_baseline(
+        transaction, since=midnight(transaction) - timedelta(days=1), until=midnight(transaction), reason="a new market"
+    )
     moved = measured(transaction, "select psi, m from ml.feature_drift where name = 'x' order by window_start")
     assert moved[1] == {"psi": 0, "m": 250}
     set_baseline(transaction, reason="it was a bad week")
@@ -301,9 +314,12 @@ def test_baselines_are_kept_and_the_training_rows_are_the_way_back(transaction: 
 
 def test_a_baseline_of_a_window_in_which_a_variable_was_never_there(transaction: Connection) -> None:
     model = window_model(transaction)
-    add_window(transaction, model, MIDNIGHT - timedelta(days=3), [0, 0, 0, 250, 0], grain="hour", rows=250)
+    add_window(transaction, model, midnight(transaction) - timedelta(days=3), [0, 0, 0, 250, 0], grain="hour", rows=250)
     made = set_baseline(
-        transaction, since=MIDNIGHT - timedelta(days=3), until=MIDNIGHT - timedelta(days=2), reason="a feed that fails"
+        transaction,
+        since=midnight(transaction) - timedelta(days=3),
+        until=midnight(transaction) - timedelta(days=2),
+        reason="a feed that fails",
     )
     assert (made["cells"], made["means"], made["deviations"]) == ([0, 0, 0, 250, 0], [None], [None])
     rows = measured(transaction, "select mean_shift, psi, ks from ml.feature_drift where name = 'x' and n = 250")
@@ -367,7 +383,7 @@ def test_windows_that_say_nothing_neither_break_nor_lengthen_a_series(transactio
     model = register(transaction, "kept", ["x"], {"features": {"x": counted([300, 300, 300, 0, 0])}})
     drifting, quiet, few = [300, 60, 40, 0, 0], [100, 100, 100, 0, 0], [30, 0, 0, 0, 0]
     for day, counts in enumerate([drifting, few, drifting, quiet, drifting, drifting]):
-        add_window(transaction, model, MIDNIGHT - timedelta(days=day if day < 3 else day + 1), counts)
+        add_window(transaction, model, midnight(transaction) - timedelta(days=day if day < 3 else day + 1), counts)
     rows = measured(transaction, "select * from ml.feature_drift where name = 'x' order by window_start desc")
     assert [(row["level"], row["windows_in_a_row"]) for row in rows] == [
         ("critical", 2), (None, 1), ("critical", 1), (None, 0), ("critical", 2), ("critical", 1),
@@ -375,15 +391,15 @@ def test_windows_that_say_nothing_neither_break_nor_lengthen_a_series(transactio
     assert [row["complete"] for row in rows] == [False, True, True, True, True, True]
     assert rows[1]["n"] == 30
     assert rows[1]["psi"] > 1
-    assert [(MIDNIGHT - row["window_start"]).days for row in rows] == [0, 1, 2, 4, 5, 6]
+    assert [(midnight(transaction) - row["window_start"]).days for row in rows] == [0, 1, 2, 4, 5, 6]
 
 
 def test_a_window_of_hours_and_one_of_weeks(transaction: Connection) -> None:
     model = register(transaction, "kept", ["x"], {"features": {"x": counted([300, 300, 0, 0])}})
     for hour in range(24):
-        add_window(transaction, model, MIDNIGHT - timedelta(hours=hour), [10, 30, 0, 0], grain="hour")
+        add_window(transaction, model, midnight(transaction) - timedelta(hours=hour), [10, 30, 0, 0], grain="hour")
     for day in range(200):
-        add_window(transaction, model, MIDNIGHT - timedelta(days=day), [100, 100, 0, 0])
+        add_window(transaction, model, midnight(transaction) - timedelta(days=day), [100, 100, 0, 0])
     transaction.execute("select ml.set('drift_window', '6 hours', 'test')")
     rows = measured(transaction, "select * from ml.feature_drift where n = 240")
     assert len(rows) >= 3
@@ -430,7 +446,7 @@ def test_without_drift_alarms_are_as_rare_as_stated(
     rows: int, transaction: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(rows)
-    since = MIDNIGHT - timedelta(days=1)
+    since = midnight(transaction) - timedelta(days=1)
     windows: list[dict[str, Any]] = []
     for baseline in range(20):
         frozen = histograms(drawn(rng, 4000))
@@ -470,7 +486,7 @@ def shifted_windows(transaction: Connection, change: Callable[[NDArray[np.float3
         values = drawn(rng, rows)
         if day < 2:
             change(values)
-        add_window(transaction, model, MIDNIGHT - timedelta(days=day), cells_of_all(values, frozen))
+        add_window(transaction, model, midnight(transaction) - timedelta(days=day), cells_of_all(values, frozen))
 
 
 def alarmed(transaction: Connection, view: str) -> set[str]:
@@ -492,7 +508,9 @@ def test_a_half_sigma_shift_of_three_features_is_found_and_they_are_named(transa
 
     shifted_windows(transaction, shift, rows=1000)
     assert alarmed(transaction, "feature_drift") == {FEATURES[column] for column in moved}
-    rows = measured(transaction, "select * from ml.feature_drift where window_start = %s", MIDNIGHT - timedelta(days=2))
+    rows = measured(
+        transaction, "select * from ml.feature_drift where window_start = %s", midnight(transaction) - timedelta(days=2)
+    )
     assert [row["name"] for row in rows if row["level"]] == []
     assert alarmed(transaction, "data_quality") == set()
 
@@ -517,9 +535,9 @@ def test_a_small_sample_elsewhere_altogether_is_found_however_many_there_are_of_
     baseline: tuple[int, int], live: tuple[int, int], transaction: Connection
 ) -> None:
     model = register(transaction, "moved", ["a"], {"features": {"a": counted([*baseline, 0, 0])}})
-    since = MIDNIGHT - timedelta(days=1)
+    since = midnight(transaction) - timedelta(days=1)
     add_window(transaction, model, since, [*live, 0, 0], rows=sum(live))
-    (found,) = measured(transaction, "select * from ml.measure_drift('moved', %s, %s)", since, MIDNIGHT)
+    (found,) = measured(transaction, "select * from ml.measure_drift('moved', %s, %s)", since, midnight(transaction))
     assert found["psi"] == pytest.approx(psi(np.array(baseline, float), np.array(live, float)), abs=1e-9)
     assert found["p_value"] < 1e-12
     assert found["p_value"] == pytest.approx(pearson(np.array(baseline, float), np.array(live, float)), abs=1e-12)
