@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import psycopg
 import pytest
 from openapi_spec_validator import validate
@@ -22,6 +25,7 @@ from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker_support import count, process, working
 from worker.cli import main
 from worker.http import openapi
+from worker.http.app import BODY_BYTES, NO_BODY, listening, make_app
 
 TOKEN = "a-token-of-this-test"
 
@@ -251,10 +255,75 @@ def test_answers_of_mistakes(site: str) -> None:
     assert ask(f"{site}/api/ml/health", "POST", "{}").status == 405
     assert ask(f"{site}/../etc/passwd").status == 404
     allowed = {"Authorization": f"Bearer {TOKEN}"}
-    assert ask(f"{site}/api/ml/baseline", "POST", "no json", **allowed).status == 400
-    assert ask(f"{site}/api/ml/baseline", "POST", "[1]", **allowed).status == 400
     refused = ask(f"{site}/api/ml/baseline", "POST", "{}", **allowed)
     assert (refused.status, refused.json["error"]) == (400, "setting a baseline needs a reason")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "no json", "[1]", "null", '"text"', '{"reason": 5}', '{"reason": true}', '{"reason": ["x"]}',
+        '{"reason": {"a": 1}}', '{"reason": NaN}', '{"reason": "x", "since": 1}',
+        r'{"reason": "a\u0000b"}', r'{"reason": "\ud800"}',
+        '{"reason": "x", "sinse": "2024-01-01"}', "[" * 60_000, '{"reason": "' + "x" * BODY_BYTES + '"}',
+    ],
+    ids=lambda body: body[:24],
+)  # fmt: skip
+def test_a_body_that_names_no_baseline_is_the_clients_fault(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No database is asked: the one that is named is not there, and would be a 503."""
+    monkeypatch.setenv("ML_HTTP_TOKEN", TOKEN)
+    status, answer = asyncio.run(served("/api/ml/baseline", "POST", body.encode()))
+    assert (status, json.loads(answer)["error"]) == (400, NO_BODY)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_a_body_that_does_is_taken_to_the_database(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_HTTP_TOKEN", TOKEN)
+    body = b'{"reason": "x", "since": null, "until": "2024-01-01"}'
+    assert asyncio.run(served("/api/ml/baseline", "POST", body, scheme))[0] == 503
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/", "/page.js", "/page.css", "/icon.svg", "/openapi.json"])
+def test_what_asks_no_database_waits_for_no_thread(path: str) -> None:
+    """A database that leaves all of them waiting must not have a probe take this process for dead."""
+
+    async def starved() -> tuple[int, bytes]:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        limiter.total_tokens = 1
+        async with limiter:
+            with anyio.fail_after(10):
+                return await served(path)
+
+    status, answer = asyncio.run(starved())
+    assert (status, len(answer) > 10) == (200, True)
+
+
+async def served(path: str, method: str = "GET", body: bytes = b"", scheme: str = "Bearer") -> tuple[int, bytes]:
+    """An answer of the application over a database that is not there, without a server between."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", f"{scheme} {TOKEN}".encode())]
+    scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b""}
+    await make_app("host=/nowhere")(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_an_answer_does_not_wait_for_the_one_before_to_be_acknowledged(host: str) -> None:
+    if ":" in host and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    with (
+        listening(host, 0) as bound,
+        socket.create_connection(("127.0.0.1", bound.getsockname()[1])),
+        bound.accept()[0] as taken,
+    ):
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 def test_the_description_is_sound_and_whole(site: str) -> None:

@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,7 +36,17 @@ _NOT_THEIRS = ("42501", "42883", "57014", "57P01", "57P02", "57P03")
 """SQLSTATEs that are no answer to what was sent: no privilege, no such function, a timeout, a server going down."""
 GRAINS = ("minute", "hour", "day")
 PAGE = Path(__file__).parent / "page"
-FILES = ("page.css", "page.js", "icon.svg")
+FILES = {
+    "": ("index.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+}
+"""Paths of the page, each with its file and media type."""
+BASELINE = ("version", "since", "until", "reason")
+"""What the body of a POST may have, all of it text."""
+BODY_BYTES = 65_536
+NO_BODY = f"the body is a JSON object of texts: reason; version, since, until if need be; {BODY_BYTES} bytes at most"
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -49,8 +59,13 @@ HEADERS = {
 
 
 def make_app(url: str) -> Starlette:
-    """The application over the database at ``url``. Its handlers run in threads, so that none holds up another."""
+    """The application over the database at ``url``.
+
+    What asks the database runs in threads, so that none holds up another. What does not, asks for none: while the
+    database leaves them all waiting, a probe must not take this process for dead.
+    """
     store = Store(url)
+    files = {path: ((PAGE / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
 
     def health(_: Request) -> Response:
         found = store.value("health_json")
@@ -78,12 +93,9 @@ def make_app(url: str) -> Starlette:
         if refusal := _refused(request):
             return refusal
         try:
-            wanted = json.loads(await request.body() or b"{}")
-            parameters = {name: wanted.get(name) for name in ("version", "since", "until", "reason")}
-        except (ValueError, AttributeError):
-            return JSONResponse(
-                {"error": "the body is a JSON object with reason, and version, since, until if need be"}, 400
-            )
+            parameters = _baseline(await _body(request))
+        except ValueError:
+            return JSONResponse({"error": NO_BODY}, 400)
         try:
             made = await run_in_threadpool(store.write, "set_baseline_json", parameters)
         except psycopg.Error as error:
@@ -92,21 +104,19 @@ def make_app(url: str) -> Starlette:
             return JSONResponse({"status": "refused", "error": error.diag.message_primary}, 400)
         return JSONResponse({"status": "success", **made})
 
-    def alive(_: Request) -> Response:
+    async def alive(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
 
     def ready(_: Request) -> Response:
         store.value("backend")
         return JSONResponse({"status": "ready"})
 
-    def described(_: Request) -> Response:
+    async def described(_: Request) -> Response:
         return JSONResponse(openapi.description(__version__))
 
-    def index(_: Request) -> Response:
-        return FileResponse(PAGE / "index.html", media_type="text/html; charset=utf-8")
-
-    def file(request: Request) -> Response:
-        return FileResponse(PAGE / request.url.path.removeprefix("/"))
+    async def file(request: Request) -> Response:
+        content, kind = files[request.url.path.removeprefix("/")]
+        return Response(content, media_type=kind)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -124,8 +134,7 @@ def make_app(url: str) -> Starlette:
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/openapi.json", described),
-            Route("/", index),
-            *(Route(f"/{name}", file) for name in FILES),
+            *(Route(f"/{path}", file) for path in FILES),
         ],
         middleware=[Middleware(_Headers)],
         exception_handlers={psycopg.Error: _unavailable, ScoringError: _unavailable},
@@ -139,12 +148,41 @@ def _refused(request: Request) -> Response | None:
     if not token:
         return JSONResponse({"error": f"nobody may set a baseline here: {TOKEN} is not set"}, 403)
     given = request.headers.get("authorization", "")
-    if hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    scheme, _, secret = given.partition(" ")
+    if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip().encode(), token.encode()):
         return None
     error = ', error="invalid_token"' if given else ""
     return JSONResponse(
         {"error": "this needs the bearer token"}, 401, {"www-authenticate": f'Bearer realm="pattern scoring"{error}'}
     )
+
+
+async def _body(request: Request) -> bytes:
+    """The body. Raises ValueError when it is larger than BODY_BYTES, without having read it all."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES:
+            raise ValueError("too large")
+    return body
+
+
+def _baseline(body: bytes) -> dict[str, str | None]:
+    """The parameters of a new baseline. Raises ValueError when the body is not what they are taken from.
+
+    A name that is not known is refused too: without a `since` that was mistyped, the training rows would be meant.
+    """
+    try:
+        wanted = json.loads(body or b"{}")
+    except RecursionError as error:
+        raise ValueError("too deep") from error
+    if not isinstance(wanted, dict) or not wanted.keys() <= set(BASELINE):
+        raise ValueError("no such object")
+    for value in wanted.values():
+        if not (value is None or (isinstance(value, str) and "\0" not in value)):
+            raise ValueError("no text that PostgreSQL takes")
+        (value or "").encode()  # half of a surrogate pair is a ValueError
+    return {name: wanted.get(name) for name in BASELINE}
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
@@ -192,13 +230,27 @@ class _Server(uvicorn.Server):
         await self.serve(sockets=[bound])
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there, on both protocols for an address of IPv6. Raises OSError when it cannot."""
+    if ":" in host:
+        both = socket.has_dualstack_ipv6()
+        bound = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=both)
+    else:
+        bound = socket.create_server((host, port))
+    # Connections inherit it. Left to asyncio it is not set, since these sockets name no protocol: a client that keeps
+    # its connection would then wait 40 ms for each answer, the time that its own system takes to acknowledge the head.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
+
+
 def serve(url: str, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError when it cannot listen."""
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(make_app(url), log_config=None, access_log=False, server_header=False)
     server = _Server(config)
-    with socket.create_server((host, port)) as bound:
+    with listening(host, port) as bound:
         number = bound.getsockname()[1]
-        logger.info("listening on http://%(host)s:%(port)d", event("http_started", host=host, port=number))
+        shown = f"[{host}]" if ":" in host else host
+        logger.info("listening on http://%(host)s:%(port)d", event("http_started", host=shown, port=number))
         asyncio.run(server.until_told(bound))
     logger.info("stopped", event("http_stopped"))

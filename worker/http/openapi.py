@@ -61,6 +61,7 @@ def description(version: str) -> dict[str, Any]:
                                 "schema": {
                                     "type": "object",
                                     "required": ["reason"],
+                                    "additionalProperties": False,
                                     "properties": {
                                         "reason": {"type": "string"},
                                         "version": {"type": "string"},
