@@ -70,6 +70,16 @@ def test_it_writes_nothing(healthy: Connection) -> None:
             "alter function ml.write_batch owner to postgres", "roles", "ml_owner does not own 1 objects",
             "restore the dump with its owners",
         ),
+        ("revoke usage on schema ml from ml_worker", "roles", "1 rights", "grant usage on schema ml to ml_worker"),
+        (
+            "alter table pattern_events disable trigger ml_1_guard; alter table price_bars disable trigger ml_1_check",
+            "triggers", "disabled: ml_1_guard of pattern_events, ml_1_check of price_bars",
+            "alter table pattern_events enable trigger ml_1_guard; alter table price_bars enable trigger ml_1_check",
+        ),
+        (
+            "alter table pattern_events disable trigger ml_2_blend", "smoke row",
+            "failed, null value in column", "docs/applications.md",
+        ),
         ("select ml.disable('test')", "settings", "ML is disabled", "python -m worker enable"),
         ("select ml.set('ml_weight', 0, 'x'), ml.set('rule_weight', 0, 'x')", "settings", "weights are 0", "ml.set"),
         ("select ml.set('benchmark_symbol', 'NONE', 'x')", "settings", "NONE has no bars", "load them"),
@@ -191,6 +201,13 @@ def test_a_role_that_may_not_is_told_which_it_needs(healthy: Connection, databas
         assert "could not be deleted again" in found["smoke row"].text
     with psycopg.connect(f"{database}&options=-c%20role%3Dml_operator", autocommit=True) as own:
         assert findings(own)["schema"].outcome == doctor.OK
+
+
+def test_a_worker_that_may_not_even_look_is_told_why(healthy: Connection, database: str) -> None:
+    healthy.execute("revoke usage on schema ml from ml_worker")
+    with psycopg.connect(f"{database}&options=-c%20role%3Dml_worker", autocommit=True) as own:
+        finding = findings(own)["roles"]
+    assert (finding.outcome, finding.remedy) == (doctor.FAIL, "grant usage on schema ml to ml_worker")
 
 
 def test_without_a_schema_nothing_else_is_asked(make_database: Callable[[str | None], str]) -> None:

@@ -89,6 +89,15 @@ def _roles(connection: Connection) -> Finding:
     return Finding(OK, f"all there, with their rights; {user} may work as a worker")
 
 
+def _triggers(connection: Connection) -> Finding:
+    silent = connection.execute(query("doctor_triggers")).fetchall()
+    if silent:
+        named = ", ".join(f"{trigger} of {table}" for trigger, table in silent)
+        remedy = "; ".join(f"alter table {table} enable trigger {trigger}" for trigger, table in silent)
+        return Finding(FAIL, f"disabled: {named}", remedy)
+    return Finding(OK, "all of ours fire")
+
+
 def _settings(connection: Connection) -> Finding:
     row = connection.execute(query("doctor_settings")).fetchone()
     assert row is not None
@@ -208,6 +217,7 @@ def _rollback(connection: Connection) -> Finding:
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("schema", _schema),
     ("roles", _roles),
+    ("triggers", _triggers),
     ("settings", _settings),
     ("champion", _champion),
     ("model", _model),

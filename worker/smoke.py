@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from db_functions.database import Connection
-from db_functions.errors import ScoringError
+from db_functions.errors import ScoringError, one_line
 from db_functions.queries import query
 from worker.engine import Engine
 
@@ -34,8 +34,8 @@ def rehearse(connection: Connection) -> str:
         engine = Engine(connection)
         engine.refresh_model()
         engine.score_queue(1, queue_id - 1)
-        _, scored, reason, latency_ms = _row(connection, pattern_id)
-        _require(scored, reason)
+        _, scored, reason, latency_ms, error = _row(connection, pattern_id)
+        _require(scored, reason, error)
     return f"was scored here ({reason}, {latency_ms:.0f} ms) and taken back"
 
 
@@ -45,13 +45,13 @@ def send(connection: Connection, *, wait_s: float | None = None) -> str:
         pattern_id, _ = _insert(connection)
     try:
         end = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
-        queue_id, scored, reason, latency_ms = _row(connection, pattern_id)
+        queue_id, scored, reason, latency_ms, error = _row(connection, pattern_id)
         while queue_id is not None and time.monotonic() < end:
             time.sleep(_LOOK_S)
-            queue_id, scored, reason, latency_ms = _row(connection, pattern_id)
+            queue_id, scored, reason, latency_ms, error = _row(connection, pattern_id)
         if queue_id is not None:
             raise SmokeFailed("no worker took the smoke row off the queue in time", "read the workers' log")
-        _require(scored, reason)
+        _require(scored, reason, error)
         scorer = connection.execute(query("doctor_scorer"), {"id": pattern_id}).fetchone()
     finally:
         connection.execute(query("doctor_remove"), {"id": pattern_id})
@@ -75,6 +75,7 @@ def _row(connection: Connection, pattern_id: Any) -> tuple[Any, ...]:
     return row
 
 
-def _require(scored: bool, reason: str) -> None:
+def _require(scored: bool, reason: str, error: str | None) -> None:
     if not scored:
-        raise SmokeFailed(f"a smoke row was not scored: {reason}", "see that reason in docs/applications.md")
+        because = f", {one_line(error)}" if error else ""
+        raise SmokeFailed(f"a smoke row was not scored: {reason}{because}", "see that reason in docs/applications.md")

@@ -6,6 +6,13 @@ from (select 'ml_worker' as role, unnest(%(functions)s::text[]) as name
 join pg_proc p on p.pronamespace = 'ml'::regnamespace and p.proname = w.name
 where not has_function_privilege(w.role, p.oid, 'execute')
 union all
+select format('grant usage on schema %%s to %%s', n.nspname, w.role)
+from (values ('ml_owner', 'public'), ('ml_app', 'public'), ('ml_worker', 'public'), ('ml_analyst', 'public'), ('ml_publisher', 'public'),
+             ('ml_operator', 'public'), ('ml_worker', 'ml'), ('ml_analyst', 'ml'), ('ml_publisher', 'ml'), ('ml_operator', 'ml'))
+     w (role, schema_name)
+join pg_namespace n on n.nspname = w.schema_name
+where not has_schema_privilege(w.role, n.oid, 'usage')
+union all
 select format('grant %%s on %%s to %%s', w.right_, w.relation, w.role)
 from (select 'ml_worker' as role, 'select' as right_,
              unnest(array['public.pattern_events', 'public.price_bars', 'ml.settings', 'ml.models', 'ml.aliases', 'ml.queue',
@@ -16,4 +23,6 @@ from (select 'ml_worker' as role, 'select' as right_,
       select 'ml_owner', unnest(array['select', 'update']), 'public.pattern_events'
       union all
       select 'ml_analyst', 'select', unnest(array['ml.health', 'ml.metrics', 'ml.alerts', 'ml.queue_status'])) w
-where to_regclass(w.relation) is not null and not has_table_privilege(w.role, w.relation, w.right_)
+-- By the catalogue: a name cannot be looked up in a schema that may not be used.
+join pg_class c on format('%%s.%%s', c.relnamespace::regnamespace, c.relname) = w.relation
+where not has_table_privilege(w.role, c.oid, w.right_)

@@ -1,0 +1,6 @@
+-- Triggers of ours that do not fire in an ordinary session, each with its table.
+select t.tgname, t.tgrelid::regclass::text
+from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+-- The two that an adopted table had before are not ours to judge: one that was disabled stays so.
+where p.pronamespace = 'ml'::regnamespace and t.tgname like 'ml\_%%' and t.tgenabled not in ('O', 'A')
+order by 2, 1
