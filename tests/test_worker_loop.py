@@ -218,6 +218,24 @@ def test_a_login_role_needs_only_membership(ready: Connection, database: str, se
         ready.execute("drop role scorer")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("run --processes two", "--processes: 'two' is not a whole number"),
+        ("run --max-memory 0", "--max-memory: 0 is below 1"),
+        ("backfill --limit 1.5", "--limit: '1.5' is not a whole number"),
+        ("http --port 70000", "--port: 70000 is above 65535"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_in_words(
+    command: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("interval", ["0", "-1", "nan", "soon"])
 def test_a_poll_interval_that_cannot_be_is_refused(interval: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

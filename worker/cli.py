@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("http", parents=[common], help="serve health, metrics, alerts and the status page")
     command.add_argument("--host", default="127.0.0.1", metavar="HOST", help="listen here (default 127.0.0.1)")
-    command.add_argument("--port", type=_not_negative, default=8000, metavar="PORT", help="(default 8000; 0: any)")
+    command.add_argument("--port", type=_port, default=8000, metavar="PORT", help="(default 8000; 0: any)")
     command.set_defaults(command=_http)
 
     operate.add_commands(commands, common, _moment)
@@ -208,14 +208,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
+    return _whole(text, least=1)
 
 
 def _not_negative(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return _whole(text)
+
+
+def _port(text: str) -> int:
+    return _whole(text, most=65_535)
+
+
+def _whole(text: str, *, least: int = 0, most: float = math.inf) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text} is below {least}")
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{text} is above {most}")
     return value
 
 
