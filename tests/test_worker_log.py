@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker_support import FAST, ROOT, process, working
 from worker import loop
 from worker.log import configure, event
+from worker.upkeep import Upkeep
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -47,7 +49,7 @@ def test_people_read_sentences() -> None:
     out = Terminal()
     with logging_to(out) as logger:
         logger.info("worker %(worker)d started", event("worker_started", worker=3))
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d [\d:,]+ INFO    worker.test: worker 3 started\n", out.getvalue())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d [\d:,]+ INFO    worker.test\[\d+\]: worker 3 started\n", out.getvalue())
 
 
 def test_collectors_read_json() -> None:
@@ -63,7 +65,7 @@ def test_collectors_read_json() -> None:
     ours, library, failed = map(json.loads, out.getvalue().splitlines())
     assert ours.pop("time").endswith("+00:00")
     assert ours == {
-        "level": "warning", "logger": "worker.test", "event": "model_loaded",
+        "level": "warning", "logger": "worker.test", "pid": os.getpid(), "event": "model_loaded",
         "message": 'off by nan:\nsaid "no"\nand left', "by": None, "error": 'said "no"\nand left',
     }  # fmt: skip
     assert (library["event"], library["message"]) == ("log", "of a library: as it says it")
@@ -138,6 +140,14 @@ def test_a_line_a_batch_at_debug_and_one_a_minute_at_info(
     assert not re.search(r"0\.713|104\.25|117\.75", said), "inputs of the model are nobody's business here"
 
 
+def test_upkeep_says_what_it_did(connection: Connection, database: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An empty database has two alerts from the start: no worker, no model."""
+    with caplog.at_level(logging.INFO):
+        for task in ("fold", "make_partitions", "check_alerts"):
+            Upkeep(database)._do(connection, task)
+    assert [record.getMessage() for record in caplog.records] == ["upkeep: 2 alerts raised, changed or cleared"]
+
+
 def test_a_process_logs_json_to_whoever_collects_it(database: str) -> None:
     with process(database, "run", "--verbose") as worker:
         wait_until(lambda: "worker_started" in worker.stderr(), "the worker has started")
@@ -147,6 +157,7 @@ def test_a_process_logs_json_to_whoever_collects_it(database: str) -> None:
     lines = [line for line in lines if line["event"] != "upkeep_done"]
     assert [line["event"] for line in lines] == ["worker_started", "worker_stopped"]
     assert lines[0]["worker"] == 1
+    assert {line["pid"] for line in lines} == {worker.process.pid}, "of several workers each line tells whose it is"
 
 
 @pytest.mark.parametrize(

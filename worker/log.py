@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-_HUMAN = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+_HUMAN = "%(asctime)s %(levelname)-7s %(name)s[%(process)d]: %(message)s"
 
 
 def event(name: str, **fields: Any) -> Mapping[str, Any]:
@@ -34,7 +34,7 @@ def configure(*, verbose: bool, stream: TextIO | None = None) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"time": ..., "level": ..., "logger": ..., "event": ..., "message": ..., fields}``, in UTC."""
+    """``{"time": ..., "level": ..., "logger": ..., "pid": ..., "event": ..., "message": ..., fields}``, in UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(record.args) if isinstance(record.args, Mapping) else {}
@@ -42,6 +42,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "pid": record.process,
             "event": fields.pop("event", "log"),
             "message": record.getMessage(),
             **{name: _plain(value) for name, value in fields.items()},

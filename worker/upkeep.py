@@ -33,6 +33,13 @@ EVERY_S: Final[Mapping[str, float]] = {
     "drop_partitions": 3600.0,
 }
 """The tasks, each a named query that returns how much it did, and how often they are due."""
+_DID: Final[Mapping[str, str]] = {
+    "check_alerts": "alerts raised, changed or cleared",
+    "label_due": "outcomes labelled",
+    "prune": "log entries and counts that nobody reads any more dropped",
+    "drop_partitions": "months of ml.predictions dropped",
+}
+"""What is worth a line; a fold is not, nor are partitions of months to come."""
 _LABELS_AT_ONCE: Final = 20_000
 _TIMEOUT: Final = "10min"
 _RETRY_S: Final = 5.0
@@ -102,8 +109,8 @@ class Upkeep:
             )
             return
         done = row[0] if row else 0
-        if done and task not in ("fold", "make_partitions"):
-            logger.info("upkeep: %(task)s did %(done)d", event("upkeep_done", task=task, done=done))
+        if done and task in _DID:
+            logger.info("upkeep: %(done)d %(what)s", event("upkeep_done", task=task, done=done, what=_DID[task]))
 
 
 def _prepare(connection: Connection) -> None:
