@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
+import os
+import signal
 import socket
 import threading
 import urllib.error
@@ -25,7 +28,7 @@ from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker_support import count, process, working
 from worker.cli import main
 from worker.http import openapi
-from worker.http.app import BODY_BYTES, NO_BODY, listening, make_app
+from worker.http.app import BODY_BYTES, NO_BODY, listening, make_app, serve
 
 TOKEN = "a-token-of-this-test"
 
@@ -348,6 +351,24 @@ def test_a_port_in_use_is_one_line(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql:///none")
     assert main(["http", "--port", site.rsplit(":", 1)[1]]) == 1
+
+
+def test_whoever_reads_that_it_listens_may_stop_it_at_once() -> None:
+    class Impatient(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if isinstance(record.args, dict) and record.args["event"] == "http_started":
+                assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "it would be killed"
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    logger, impatient = logging.getLogger("worker.http.app"), Impatient()
+    level = logger.level
+    logger.addHandler(impatient)
+    logger.setLevel(logging.INFO)
+    try:
+        serve("host=/nowhere", "127.0.0.1", 0)
+    finally:
+        logger.removeHandler(impatient)
+        logger.setLevel(level)
 
 
 def test_the_functions_answer_without_http_too(transaction: Connection) -> None:

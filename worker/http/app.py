@@ -221,12 +221,16 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    async def until_told(self, bound: socket.socket) -> None:
+    async def until_told(self, bound: socket.socket, host: str) -> None:
         def stop() -> None:
             self.should_exit = True
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop)
+        # Not before: whoever reads that it listens may tell it to stop at once.
+        port = bound.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        logger.info("listening on http://%(host)s:%(port)d", event("http_started", host=shown, port=port))
         await self.serve(sockets=[bound])
 
 
@@ -249,8 +253,5 @@ def serve(url: str, host: str, port: int) -> None:
     config = uvicorn.Config(make_app(url), log_config=None, access_log=False, server_header=False)
     server = _Server(config)
     with listening(host, port) as bound:
-        number = bound.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        logger.info("listening on http://%(host)s:%(port)d", event("http_started", host=shown, port=number))
-        asyncio.run(server.until_told(bound))
+        asyncio.run(server.until_told(bound, host))
     logger.info("stopped", event("http_stopped"))
