@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from db_functions.errors import DatabaseUnavailable
+from db_functions.errors import DatabaseUnavailable, InvalidUrl
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -28,11 +28,16 @@ EMBEDDED_DIRECTORY = ".pgdata"
 def database_url() -> str:
     """The libpq URL or connection string of the database; starts the embedded server when none is named.
 
-    Raises DatabaseUnavailable when ``DATABASE_URL`` is unset and the embedded server is not installed.
+    Raises InvalidUrl, or DatabaseUnavailable when it is unset and the embedded server is not installed.
     """
     named = os.environ.get("DATABASE_URL", "").strip()
     if named:
-        return libpq_url(named)
+        url = libpq_url(named)
+        try:
+            psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            raise InvalidUrl from None  # libpq quotes what it cannot parse, password and all
+        return url
     return embedded_url(Path(EMBEDDED_DIRECTORY))
 
 
@@ -106,7 +111,8 @@ def connect(
     """Connect to ``url``, or to the database of :func:`database_url`.
 
     With ``answer_timeout_s`` a statement that gets no answer for so long raises OperationalError and closes the
-    connection. Raises DatabaseUnavailable, its cause chained, when the server cannot be reached or refuses.
+    connection. Raises DatabaseUnavailable, its cause chained, when the server cannot be reached or refuses, and
+    InvalidUrl, which no retry mends.
     """
     url = url or database_url()
     try:
@@ -125,9 +131,6 @@ def connect(
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"cannot connect to the database: {str(error).strip()}") from error
     except psycopg.ProgrammingError:
-        # libpq quotes what it cannot parse, password and all.
-        raise DatabaseUnavailable(
-            "cannot connect to the database: DATABASE_URL is neither a postgresql:// URL nor a connection string"
-        ) from None
+        raise InvalidUrl from None
     connection.answer_timeout_s = answer_timeout_s
     return connection

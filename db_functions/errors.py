@@ -30,6 +30,10 @@ class DatabaseUnavailable(ScoringError):
     """The database cannot be reached; check DATABASE_URL and that the server accepts connections."""
 
 
+class InvalidUrl(DatabaseUnavailable):
+    """DATABASE_URL is neither a postgresql:// URL nor a connection string."""
+
+
 class SchemaMissing(ScoringError):
     """The database has no `ml` schema, or an older one; run `alembic upgrade head` first."""
 

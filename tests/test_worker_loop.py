@@ -139,6 +139,17 @@ def test_a_database_without_the_schema_is_one_clear_line(make_database: Callable
         )
 
 
+@pytest.mark.parametrize("command", [["run"], ["http", "--port", "0"]], ids=["run", "http"])
+@pytest.mark.parametrize("url", ["patterns", "mysql://someone:secret@host/x", "postgresql:///x?bogus=secret"])
+def test_a_url_that_cannot_be_parsed_ends_it(url: str, command: list[str]) -> None:
+    """Another try would read the same one: whoever supervises the process is to see that it does not work."""
+    with process(url, *command) as worker:
+        assert worker.wait() == 1
+        (line,) = worker.lines()
+    assert line["event"] == "ended_with_error"
+    assert line["message"] == "DATABASE_URL is neither a postgresql:// URL nor a connection string."
+
+
 def test_processes_that_cannot_work_are_not_started_for_ever(make_database: Callable[[str | None], str]) -> None:
     with process(make_database(None), "run", "--processes", "2") as worker:
         assert worker.wait(60) == 1

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 import psycopg
 
 from db_functions.database import Connection, connect
-from db_functions.errors import DatabaseUnavailable, SchemaOutdated, translated
+from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, translated
 from db_functions.queries import query
 from worker import __version__, probation, schema
 from worker.cage import resident_bytes
@@ -74,6 +74,8 @@ def run(options: Options, signals: Signals, *, url: str | None = None, ready: Ca
             if ready is not None:
                 ready()
             worker.work()
+        except InvalidUrl:
+            raise  # though it is a DatabaseUnavailable: no retry mends it
         except (*LOST, SchemaOutdated) as error:
             if delay == _BACKOFF_FIRST_S:
                 lost_at = time.monotonic()
