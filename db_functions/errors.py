@@ -72,6 +72,10 @@ class InvalidModel(ScoringError):
     sqlstate: ClassVar[str] = "ML005"
 
 
+class HostFault(InvalidModel):
+    """The model could not be tried for want of something of this host's: memory, a process, a place for files."""
+
+
 _BY_SQLSTATE: dict[str, type[ScoringError]] = {
     kind.sqlstate: kind for kind in (ChampionChanged, PromotionRefused, UnknownModel, InvalidSetting, InvalidModel)
 }

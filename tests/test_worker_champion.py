@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import math
 
 import pytest
 
 from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model, wait_until
 from tests.worker_support import FAST, SLOW, count, process, scored_true_to_the_champion, working
+from worker.champion import Champion
 from worker.cli import main
 
 
@@ -70,6 +73,35 @@ def test_a_champion_that_will_not_load_is_shown_and_the_old_one_serves(
         assert "model bad does not load" in shown
         connection.execute("select ml.rollback('test')")
         wait_until(lambda: count(connection, "ml.workers where model_error is null") == 1, "the error is gone")
+
+
+def test_only_a_fault_of_the_host_is_tried_again(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that was full for a moment must not leave a worker without its model until somebody restarts it."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    make_champion(connection, "good")
+    register(connection, "bad", b"garbage")
+    (good,), (bad,) = connection.execute("select id from ml.models order by version desc").fetchall()
+    champion = Champion()
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.champion.require_trial", full)
+        patch.setattr("worker.champion.AGAIN_S", math.inf)
+        champion.follow(connection, good)
+        assert "good cannot be tried on this host: [Errno 28] No space left on device" in str(champion.error)
+        assert champion.follows(good), "not yet"
+        patch.setattr("worker.champion.AGAIN_S", 0.0)
+        champion.follow(connection, None)
+        champion.follow(connection, good)
+        assert not champion.follows(good), "it is time"
+    champion.follow(connection, good)
+    assert (champion.model and champion.model.version, champion.error) == ("good", None)
+    assert champion.follows(good)
+    monkeypatch.setattr("worker.champion.AGAIN_S", 0.0)
+    champion.follow(connection, bad)
+    assert "bad does not load" in str(champion.error)
+    assert champion.follows(bad), "the same bytes will not load in a minute either"
 
 
 def test_a_promotion_wakes_the_worker(connection: Connection, database: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 import psycopg
@@ -128,6 +129,18 @@ def test_a_rollback_that_leads_to_a_model_that_does_not_load(healthy: Connection
     assert "ml.retire" in finding.remedy
     healthy.execute("select ml.retire('small-1', 'as doctor says')")
     assert findings(healthy)["rollback"].outcome == doctor.OK
+
+
+def test_a_host_without_room_is_not_the_models_fault(healthy: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_champion(healthy, "small-2")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("worker.champion.require_trial", full)
+    found = findings(healthy)
+    assert found["model"].remedy == found["rollback"].remedy == doctor.HOST
+    assert "small-2 cannot be tried on this host: [Errno 28] No space left on device" in found["model"].text
 
 
 def test_a_rollback_that_somebody_is_in_the_way_of(

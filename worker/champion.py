@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import platform
+import time
 
 import numpy as np
 import onnxruntime as ort
 
 from db_functions.contract import PARITY_TOLERANCE
 from db_functions.database import Connection
-from db_functions.errors import InvalidModel
+from db_functions.errors import HostFault, InvalidModel
 from db_functions.gather import Gathered
 from db_functions.queries import query
 from worker import __version__, scoring
@@ -21,6 +22,9 @@ from worker.log import event
 from worker.model import Model, first_line, load, try_plain_rows, verify
 
 logger = logging.getLogger(__name__)
+
+AGAIN_S = 60.0
+"""When a champion is tried again that this host, and not the model, had kept from loading."""
 
 
 class Champion:
@@ -33,16 +37,17 @@ class Champion:
         self._standby: Model | None = None
         self._tried: int | None = None
         """The champion that was last loaded, or that would not load."""
+        self._again_at = math.inf
 
     def follows(self, champion: int | None) -> bool:
         """Whether ``champion`` is the one that was last loaded, or that would not load."""
-        return champion == self._tried
+        return champion == self._tried and time.monotonic() < self._again_at
 
     def follow(self, connection: Connection, champion: int | None) -> None:
         """Make ``champion`` the model that scores; keep the one before when it will not load."""
         if self.follows(champion) and champion is not None:
             return
-        self._tried = champion
+        self._tried, self._again_at = champion, math.inf
         self.error = None
         self._breaker, self._standby = Breaker(), None
         if champion is None:
@@ -52,6 +57,8 @@ class Champion:
             self.model = fetch(connection, champion)
         except InvalidModel as error:
             self.error = str(error)
+            if isinstance(error, HostFault):
+                self._again_at = time.monotonic() + AGAIN_S
             if self.model is None:
                 self.model = self._fetch_standby(connection)
             kept = self.model.version if self.model else "the rules"
@@ -95,7 +102,7 @@ class Champion:
 
 
 def fetch(connection: Connection, model_id: int) -> Model:
-    """Read, try elsewhere, load here, replay the golden rows. Raises InvalidModel whatever is wrong."""
+    """Read, try elsewhere, load here, replay the golden rows. Raises InvalidModel, or HostFault, whatever is wrong."""
     row = connection.execute(query("model_file"), {"id": model_id}).fetchone()
     if row is None:
         raise InvalidModel(f"model {model_id} is not in the registry")
@@ -107,6 +114,8 @@ def fetch(connection: Connection, model_id: int) -> Model:
         if parity is None:
             # No row is to be in hand at the first run.
             try_plain_rows(model)
+    except OSError as error:
+        raise HostFault(f"model {version} cannot be tried on this host: {first_line(error)}") from error
     except Exception as error:
         if isinstance(error, InvalidModel):
             raise

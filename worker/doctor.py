@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from db_functions.database import Connection
-from db_functions.errors import ScoringError
+from db_functions.errors import HostFault, ScoringError
 from db_functions.queries import query
 from worker import schema, smoke
 from worker.champion import fetch
@@ -21,6 +21,7 @@ from worker.model import first_line
 OK, FAIL, SKIP = "ok", "FAIL", "skip"
 LOCK_TIMEOUT = "5s"
 UPGRADE = "alembic upgrade head"
+HOST = "memory, processes, or room in a temporary directory of this host; the model is not at fault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ def _model(connection: Connection) -> Finding:
         return Finding(SKIP, "no champion to load")
     try:
         model = fetch(connection, champion)
+    except HostFault as error:
+        return Finding(FAIL, str(error), HOST)
     except ScoringError as error:
         return Finding(FAIL, str(error), "python -m worker rollback --reason TEXT, or promote another")
     golden = "passes its golden rows here" if model.golden else "has no golden rows; it answers"
@@ -209,6 +212,8 @@ def _rollback(connection: Connection) -> Finding:
     # Not within the transaction, which scorers wait for.
     try:
         version = fetch(connection, earlier).version
+    except HostFault as error:
+        return Finding(FAIL, str(error), HOST)
     except ScoringError as error:
         return Finding(FAIL, f"the champion before does not load: {error}", "select ml.retire('VERSION', 'reason')")
     return Finding(OK, f"a rollback to {version}, which loads, was rehearsed and taken back")
