@@ -11,7 +11,7 @@ import pytest
 from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.test_worker_backfill import everything
-from tests.worker_support import count, working
+from tests.worker_support import count, process, working
 from worker import doctor, smoke
 from worker.cli import main
 
@@ -48,6 +48,13 @@ def test_a_healthy_system_exits_0_and_is_left_as_it_was(
     assert count(connection, "pattern_events") == 1
     assert count(connection, "ml.settings_history") == 0
     assert count(connection, "ml.queue") == 0
+
+
+def test_its_report_is_all_that_it_says(healthy: Connection, database: str) -> None:
+    with process(database, "doctor") as command:
+        assert command.wait() == 0
+        assert len(command.printed.splitlines()) == len(doctor.CHECKS)
+        assert command.stderr() == "", "a report with log lines in between is hard to read"
 
 
 def test_it_writes_nothing(healthy: Connection) -> None:

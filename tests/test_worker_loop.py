@@ -139,6 +139,17 @@ def test_a_database_without_the_schema_is_one_clear_line(make_database: Callable
         )
 
 
+def test_a_worker_without_a_right_is_led_to_doctor(ready: Connection, database: str, server: Server) -> None:
+    ready.execute("create role barred login in role ml_worker; revoke usage on schema ml from ml_worker")
+    try:
+        with process(database.replace(f"//{server.user}@", "//barred@"), "run") as worker:
+            assert worker.wait() == 1
+            (line,) = worker.lines()
+        assert line["message"].startswith("permission denied for schema ml; `python -m worker doctor`")
+    finally:
+        ready.execute("drop role barred")
+
+
 @pytest.mark.parametrize("command", [["run"], ["http", "--port", "0"]], ids=["run", "http"])
 @pytest.mark.parametrize("url", ["patterns", "mysql://someone:secret@host/x", "postgresql:///x?bogus=secret"])
 def test_a_url_that_cannot_be_parsed_ends_it(url: str, command: list[str]) -> None:

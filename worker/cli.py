@@ -22,6 +22,7 @@ from worker.cage import limit_memory
 from worker.listener import Signals
 from worker.log import configure, event
 from worker.loop import Options, run
+from worker.model import first_line
 from worker.supervisor import supervise
 
 logger = logging.getLogger(__name__)
@@ -30,16 +31,20 @@ logger = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 an error that the last line on stderr explains, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    configure(verbose=options.verbose)
+    # What doctor prints is the report; that a model was loaded for it stands there.
+    configure(verbose=options.verbose, quiet=options.command is _doctor)
     try:
         with translated():
             code: int = options.command(options)
     except (ScoringError, psycopg.Error) as error:
+        said = str(error).strip()
+        if options.command is _run and isinstance(error, psycopg.errors.InsufficientPrivilege):
+            said = f"{first_line(error)}; `python -m worker doctor` says which GRANT is missing"
         if options.command in (_run, _http) and not sys.stderr.isatty():
             # A service, whose lines something collects: the last one is like the others.
-            logger.error("%(error)s", event("ended_with_error", error=str(error).strip()))  # noqa: TRY400
+            logger.error("%(error)s", event("ended_with_error", error=said))  # noqa: TRY400
         else:
-            print(f"worker: {str(error).strip()}", file=sys.stderr)
+            print(f"worker: {said}", file=sys.stderr)
         return 1
     return code
 

@@ -25,12 +25,13 @@ def event(name: str, **fields: Any) -> Mapping[str, Any]:
     return {"event": name, **fields}
 
 
-def configure(*, verbose: bool, stream: TextIO | None = None) -> None:
-    """Log to ``stream`` (stderr) from now on, from debug when ``verbose``, else from info."""
+def configure(*, verbose: bool, quiet: bool = False, stream: TextIO | None = None) -> None:
+    """Log to ``stream`` (stderr) from now on: from debug when ``verbose``, else from info, or warnings if ``quiet``."""
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter(_HUMAN) if stream.isatty() else JsonFormatter())
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 class JsonFormatter(logging.Formatter):
