@@ -281,7 +281,7 @@ def test_a_body_that_names_no_baseline_is_the_clients_fault(body: str, monkeypat
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 def test_a_body_that_does_is_taken_to_the_database(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ML_HTTP_TOKEN", TOKEN)
+    monkeypatch.setenv("ML_HTTP_TOKEN", f"{TOKEN}\n")
     body = b'{"reason": "x", "since": null, "until": "2024-01-01"}'
     assert asyncio.run(served("/api/ml/baseline", "POST", body, scheme))[0] == 503
 

@@ -144,7 +144,7 @@ def make_app(url: str) -> Starlette:
 
 def _refused(request: Request) -> Response | None:
     """The refusal of a request without the token of ML_HTTP_TOKEN; None when it has it."""
-    token = os.environ.get(TOKEN, "")
+    token = os.environ.get(TOKEN, "").strip()  # of a secret's file the last line has an end
     if not token:
         return JSONResponse({"error": f"nobody may set a baseline here: {TOKEN} is not set"}, 403)
     given = request.headers.get("authorization", "")
