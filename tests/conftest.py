@@ -7,6 +7,7 @@ not takes ``transaction``, which is rolled back.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def make_database(server: Server) -> Iterator[Callable[[str | None], str]]:
 def database(make_database: Callable[[str | None], str], template: str) -> str:
     """The URL of a database at head that belongs to this test."""
     return make_database(template)
+
+
+@pytest.fixture
+def within_an_hour() -> None:
+    """Begins the test where no hour (day, week, month) ends soon: for tests of what is counted by such periods."""
+    left_s = 3600 - time.time() % 3600
+    if left_s < 20:
+        time.sleep(left_s)
 
 
 @pytest.fixture

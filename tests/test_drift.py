@@ -26,6 +26,8 @@ from tests.worker_support import count as rows_of
 from tests.worker_support import working
 from training.baseline import count, frequencies, histogram
 
+pytestmark = pytest.mark.usefixtures("within_an_hour")
+
 Counts = NDArray[np.float64]
 one_server = pytest.mark.parametrize("server", available()[:1], indirect=True)
 

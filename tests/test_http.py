@@ -30,6 +30,8 @@ from worker.cli import main
 from worker.http import openapi
 from worker.http.app import BODY_BYTES, NO_BODY, listening, make_app, serve
 
+pytestmark = pytest.mark.usefixtures("within_an_hour")
+
 TOKEN = "a-token-of-this-test"
 
 

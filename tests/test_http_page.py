@@ -30,6 +30,7 @@ from worker.engine import Engine
 __all__ = ["reader", "site"]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
+    pytest.mark.usefixtures("within_an_hour"),
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and chromedriver are not installed"),
     pytest.mark.parametrize("server", ["embedded"], indirect=True),
 ]

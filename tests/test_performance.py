@@ -21,6 +21,8 @@ from tests.support import at, insert_bars, insert_pattern, random_bars, wait_unt
 from tests.test_counts import register_with_baseline
 from worker.engine import Engine
 
+pytestmark = pytest.mark.usefixtures("within_an_hour")
+
 SCORES = ("ml", "rule", "blended")
 TENTHS = np.arange(1, 10) / 10
 # How the scores of these rows fall (quantiles), as they do in training: the fineness of the bins follows from there.
