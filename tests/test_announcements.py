@@ -12,7 +12,7 @@ import pytest
 from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.support import insert_bars, insert_pattern, make_champion, row_of
-from tests.worker_support import FAST, pages, poison_model, working
+from tests.worker_support import FAST, count, pages, poison_model, working
 from worker.engine import Engine
 
 
@@ -23,8 +23,11 @@ def listening(database: str) -> Iterator[Connection]:
         yield connected
 
 
-def heard(listening: Connection, seconds: float = 0.1) -> list[str]:
-    return [notification.payload for notification in listening.notifies(timeout=seconds)]
+def heard(listening: Connection, connection: Connection) -> list[str]:
+    """All that was told before now: notifications come in the order of commits, so one of our own ends them."""
+    connection.execute("notify ml_scored, 'end'")
+    told = (notification.payload for notification in listening.notifies(timeout=20))
+    return list(iter(lambda: next(told), "end"))
 
 
 def announce(connection: Connection) -> None:
@@ -34,7 +37,7 @@ def announce(connection: Connection) -> None:
 def test_nobody_is_told_unless_asked_for(connection: Connection, listening: Connection) -> None:
     insert_pattern(connection)
     assert Engine(connection).score_queue() == 1
-    assert heard(listening) == []
+    assert heard(listening, connection) == []
 
 
 def test_scores_fallbacks_and_dead_letters_are_announced_and_backfill_is_not(
@@ -47,10 +50,35 @@ def test_scores_fallbacks_and_dead_letters_are_announced_and_backfill_is_not(
     scored, fell_back = insert_pattern(connection), insert_pattern(connection, symbol="NOBODY")
     poison = insert_pattern(connection, confidence=0.111)
     assert engine.score_queue() == 3
-    assert sorted(",".join(heard(listening)).split(",")) == sorted([scored, fell_back, poison])
+    assert sorted(",".join(heard(listening, connection)).split(",")) == sorted([scored, fell_back, poison])
     assert row_of(connection, poison, "ml_metadata")["ml_metadata"]["reason"] == "failed"
     engine.score_rows(pages(connection), rescore=True)
-    assert heard(listening) == []
+    assert heard(listening, connection) == []
+
+
+def test_rows_that_somebody_else_has_locked_stay_in_the_queue_and_are_told_of_later(
+    connection: Connection, listening: Connection, database: str
+) -> None:
+    insert_bars(connection)
+    make_champion(connection, "poison", poison_model("poison"))
+    announce(connection)
+    engine = Engine(connection)
+    scored, good = insert_pattern(connection), insert_pattern(connection)
+    failed, poison = (insert_pattern(connection, confidence=0.111) for _ in range(2))
+    with psycopg.connect(database) as application:
+        application.execute("select from pattern_events where id in (%s, %s) for update", [good, poison])
+        assert engine.score_queue() == 2
+        assert sorted(",".join(heard(listening, connection)).split(",")) == sorted([scored, failed])
+        assert engine.score_queue() == 0
+        assert heard(listening, connection) == []
+    assert (count(connection, "ml.failures"), count(connection, "ml.predictions")) == (1, 1)
+    assert (engine.counters.scored, engine.counters.failed, engine.counters.fallbacks) == (1, 1, 1)
+    assert engine.score_queue() == 2
+    assert sorted(",".join(heard(listening, connection)).split(",")) == sorted([good, poison])
+    counted = connection.execute(
+        "select sum(scored + below_threshold), sum(failed) from ml.metric_counts where grain = 'day'"
+    )
+    assert counted.fetchall() == [(2, 2)]
 
 
 def test_a_large_batch_is_told_in_parts_that_fit(connection: Connection, listening: Connection) -> None:
@@ -60,7 +88,7 @@ def test_a_large_batch_is_told_in_parts_that_fit(connection: Connection, listeni
         "select 'ACME', '1d', 'flag', '2024-05-01' from generate_series(1, 450)"
     )
     assert Engine(connection).score_queue(1000) == 450
-    parts = heard(listening)
+    parts = heard(listening, connection)
     assert [len(part.split(",")) for part in parts] == [200, 200, 50]
     assert len({pattern for part in parts for pattern in part.split(",")}) == 450
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import quote
 
 import psycopg
@@ -48,6 +49,24 @@ def test_a_row_from_before_is_scored_at_the_start(ready: Connection, database: s
     with working(database, SLOW):
         wait_until(lambda: scored(ready, pattern), "the waiting row is scored", 10)
     assert row_of(ready, pattern)["prediction_latency_ms"] > 0
+
+
+def test_rows_that_an_application_has_locked_hold_up_no_others(
+    ready: Connection, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even where they fill a batch."""
+    held = [insert_pattern(ready) for _ in range(3)]
+    with psycopg.connect(database) as application:
+        application.execute("update pattern_events set status = 'confirmed' where id = any (%s)", [held])
+        with working(database, replace(FAST, batch=2)):
+            others = [insert_pattern(ready) for _ in range(3)]
+            wait_until(lambda: all(scored(ready, pattern) for pattern in others), "the others are scored")
+            assert not any(scored(ready, pattern) for pattern in held)
+            assert count(ready, "ml.queue") == 3
+            application.commit()
+            wait_until(lambda: all(scored(ready, pattern) for pattern in held), "and these, when they are free")
+    assert count(ready, "ml.predictions") == 6
+    assert "database_lost" not in [getattr(record, "event", None) for record in caplog.records]
 
 
 def test_a_ring_wakes_the_worker(ready: Connection, database: str) -> None:

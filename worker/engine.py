@@ -82,13 +82,13 @@ class Engine:
     def score_queue(self, limit: int = BATCH, after: int = 0) -> int:
         """Score up to ``limit`` waiting rows with ids above ``after``; returns how many were taken off the queue.
 
-        ``last_claimed`` is then the highest id of those rows.
+        ``last_claimed`` is then the highest id of those that were claimed, 0 when there were none: rows whose patterns
+        somebody else has locked stay in the queue.
         """
 
         def claim() -> tuple[State, Work]:
             state, rows = self._claim(after, limit)
-            if rows:
-                self.last_claimed = rows[-1][0]
+            self.last_claimed = rows[-1][0] if rows else 0
             return state, Work.from_rows(rows)
 
         return self._score(claim, rescore=False)
@@ -98,7 +98,7 @@ class Engine:
         return self._score(lambda: (self._batch_state(), Work.from_rows(rows)), rescore=rescore)
 
     def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
-        """Give one waiting row up without scoring it; returns 1, or 0 when somebody else has it."""
+        """Give one waiting row up without scoring it; returns 1, or 0 when somebody else has it or its pattern."""
         with self.connection.transaction():
             _, rows = self._claim(queue_id - 1, 1)
             work = Work.from_rows([row for row in rows if row[0] == queue_id])
@@ -106,10 +106,10 @@ class Engine:
                 return 0
             scores = scoring.Scores.empty(1)
             scores.error[0] = error
-            self._writer.failures(work, self.model, scores, [0], attempts)
-        self.counters.fallbacks += 1
-        self.counters.failed += 1
-        return 1
+            failed = self._fail(work, scores, attempts)
+        self.counters.fallbacks += failed
+        self.counters.failed += failed
+        return failed
 
     def refresh_model(self) -> None:
         """Load the champion and the challengers if they have changed; commits."""
@@ -152,11 +152,17 @@ class Engine:
                 return sum(self._score_by_halves(half, state, rescore=rescore) for half in work.halves())
             scores = scoring.Scores.empty(1)
             scores.error[0] = first_line(error)
-            self._writer.failures(work, self.model, scores, [0])
+            failed = self._fail(work, scores)
             self.counters.batches += 1
-            self.counters.fallbacks += 1
-            self.counters.failed += 1
-            return 1
+            self.counters.fallbacks += failed
+            self.counters.failed += failed
+            return failed
+
+    def _fail(self, work: Work, scores: scoring.Scores, attempts: int = 1) -> int:
+        """Make a dead letter of the only row of ``work``; 0 when somebody else has it locked."""
+        self._writer.left.clear()
+        self._writer.failures(work, self.model, scores, [0], attempts)
+        return 1 - len(self._writer.left)
 
     def _batch_state(self) -> State:
         row = self.connection.execute(query("batch_state")).fetchone()
@@ -185,11 +191,12 @@ class Engine:
                 ids = [pattern.id for pattern in work.patterns]
                 shadows = self.challengers.ask(state.challenges, gathered, ids, state.min_quality)
         self._write(Scored.of(work, gathered, state.champion, rescore=rescore), model, scores, shadows)
-        return count
+        return count - len(self._writer.left)
 
     def _write(self, batch: Scored, model: Model | None, scores: scoring.Scores, shadows: Sequence[Answer]) -> None:
         """The champion's scores, but for rows that a canary serves; then what the challengers made of the same rows."""
         work, failed = batch.work, set(scores.failed)
+        self._writer.left.clear()
         offered = {i for i in range(len(work.patterns)) if np.isfinite(scores.confidence[i]) and not scores.reason[i]}
         written: set[int] = set()
         served: set[int] = set()
@@ -208,7 +215,9 @@ class Engine:
                 self._writer.shadow(batch, shadow, scores, rows, written_at)
         if failed:
             self._writer.failures(work, model, scores, sorted(failed))
-        good = [i for i in range(len(work.patterns)) if i not in failed]
+        done = [i for i in range(len(work.patterns)) if not self._writer.leaves(work, i)]
+        good = [i for i in done if i not in failed]
+        failed &= set(done)
         scored = int(np.isfinite(scores.confidence[good]).sum())
         self.counters.batches += 1
         self.counters.scored += scored
@@ -218,7 +227,7 @@ class Engine:
             "a batch of %(rows)d: %(scored)d scored by %(model)s in %(inference_ms).2f ms, %(failed)d failed",
             event(
                 "batch_scored",
-                rows=len(work.patterns),
+                rows=len(done),
                 scored=scored,
                 failed=len(failed),
                 model=model.version if model else None,

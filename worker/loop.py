@@ -171,13 +171,17 @@ class _Worker:
         full_look = marks.hot == marks.proven
         while not self._signals.stopping:
             self._signals.pause(self._doorbell.pace_s())
-            if (found := engine.score_queue(self._options.batch, marks.hot)) > 0:
-                marks.claimed(engine.last_claimed)
-                self._doorbell.claimed(engine.connection, found)
+            done = engine.score_queue(self._options.batch, marks.hot)
+            marks.claimed(engine.last_claimed)
+            if done > 0:
+                self._doorbell.claimed(engine.connection, done)
                 # After the claim, so that the first row after a pause does not wait for a look.
                 if full_look := marks.due():
                     marks.look_again(engine.connection)
                 self._beat()
+            elif engine.last_claimed:
+                # An application has all of them locked: on to what lies behind, and to them with the next full look.
+                continue
             elif full_look and self._doorbell.lingers():
                 self._signals.pause(PACE_S)
             elif full_look:

@@ -70,6 +70,8 @@ def _alone(engine: Engine, marking: Connection, which: dict[str, object]) -> tup
             killed = engine.dead_letter(
                 queue_id, f"the process died {DEATHS} times while scoring this row alone", DEATHS
             )
+            if not killed:
+                return queue_id, 0  # an application has its pattern locked: the mark stays
         else:
             engine.score_queue(1, queue_id - 1)
         engine.connection.execute(query("clear_suspect"), {"queue_id": queue_id})

@@ -16,6 +16,7 @@ from db_functions.errors import SchemaMissing, SchemaOutdated
 from db_functions.queries import query
 
 STATEMENTS = (
+    "announce_scores",
     "apply_environment",
     "backend",
     "bar_changes",
@@ -41,6 +42,7 @@ STATEMENTS = (
     "review_suspects",
     "ring",
     "start_worker",
+    "still_queued",
     "unfinished_workers",
     "write_batch",
     "write_failures",

@@ -36,6 +36,8 @@ class Writer:
         self._bars = bars
         self._bins = BinStore()
         self._cache_told = (0, 0)
+        self.left = set[int]()
+        """Queue rows written last that stay in the queue, since somebody else has their patterns locked."""
 
     def reconnected(self, connection: Connection) -> None:
         """Go on over a new connection."""
@@ -84,6 +86,8 @@ class Writer:
         row = self.connection.execute(query("write_batch"), parameters).fetchone()
         assert row is not None
         written_at, skipped = row[0], set(row[1] or ())
+        if skipped and work.queue_ids:
+            self._find_left(work, rows)
         if whole:
             self._cache_told = (bars.hits, bars.misses)
         written = [i for place, i in enumerate(rows) if place not in skipped]
@@ -155,11 +159,7 @@ class Writer:
     def failures(
         self, work: Work, model: Model | None, scores: scoring.Scores, rows: list[int], attempts: int = 1
     ) -> None:
-        for i in rows:
-            logger.error(
-                "pattern %(pattern)s cannot be scored: %(error)s",
-                event("pattern_failed", pattern=str(work.patterns[i].id), error=scores.error[i]),
-            )
+        """Make dead letters of ``rows``, but for those that somebody else has locked."""
         self.connection.execute(
             query("write_failures"),
             {
@@ -171,6 +171,25 @@ class Writer:
                 "snapshots": [Jsonb(snapshot(work.patterns[i])) for i in rows],
             },
         )
+        if work.queue_ids:
+            self._find_left(work, rows)
+        for i in rows:
+            if not self.leaves(work, i):
+                logger.error(
+                    "pattern %(pattern)s cannot be scored: %(error)s",
+                    event("pattern_failed", pattern=str(work.patterns[i].id), error=scores.error[i]),
+                )
+
+    def leaves(self, work: Work, i: int) -> bool:
+        """Whether row ``i``, written last, stays in the queue."""
+        return bool(work.queue_ids) and work.queue_ids[i] in self.left
+
+    def _find_left(self, work: Work, rows: Sequence[int]) -> None:
+        """Note which of ``rows``, just written, stay in the queue, and announce the others."""
+        queue_ids = [work.queue_ids[i] for i in rows]
+        self.left.update(row[0] for row in self.connection.execute(query("still_queued"), {"queue_ids": queue_ids}))
+        done = [work.patterns[i].id for i in rows if not self.leaves(work, i)]
+        self.connection.execute(query("announce_scores"), {"pattern_ids": arrays.uuids(done)})
 
 
 def snapshot(pattern: Pattern) -> dict[str, Any]:

@@ -1,6 +1,8 @@
--- Backfill is announced to nobody: no application waits for it. Where a row was skipped the tally, of all, is not written.
+-- Backfill is announced to nobody: no application waits for it. Where a row was skipped neither announcement nor tally,
+-- which are of all rows, is made here.
 select w.written_at, w.skipped,
-       case when cardinality(%(queue_ids)s::bigint[]) > 0 then ml.announce_scores(%(pattern_ids)s::uuid[]) end,
+       case when w.skipped is null and cardinality(%(queue_ids)s::bigint[]) > 0 then
+           ml.announce_scores(%(pattern_ids)s::uuid[]) end,
        case when w.skipped is null and %(rows)s::integer is not null then
            ml.write_tally(%(role)s, %(model)s, %(source)s, w.written_at, %(rows)s, %(cells)s::integer[], %(counts)s::integer[],
                           %(sums)s::double precision[], %(squares)s::double precision[]) end

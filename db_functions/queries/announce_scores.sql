@@ -1,0 +1,1 @@
+select ml.announce_scores(%(pattern_ids)s::uuid[])

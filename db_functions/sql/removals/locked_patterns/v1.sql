@@ -1,0 +1,1 @@
+drop function ml.lock_patterns(uuid[]);
