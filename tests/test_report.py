@@ -55,6 +55,16 @@ def test_contributions_are_shown_where_scores_were_explained() -> None:
     assert re.search(r">rsi_14</text>.*?>0\.0123</text>", text)
 
 
+def test_rows_without_a_rule_confidence_have_a_page_too() -> None:
+    small = subject(small_artifact())
+    rows = rows_for(small_dataset(), small)
+    rows = replace(rows, inputs={**rows.inputs, "rule_confidence": np.full(len(rows), np.nan)})
+    text = render(small, rows)
+    assert "<h2>Lift</h2>" in text
+    assert "rule confidence</span>" not in text
+    assert "rule confidence</span>" in page()
+
+
 @pytest.mark.parametrize(
     ("values", "shown"),
     [

@@ -151,11 +151,11 @@ class _Page:
         return np.asarray(self.dataset.inputs["rule_confidence"], np.float64)
 
     def sides(self) -> Iterator[tuple[str, Floats, str]]:
-        """The model, and the other or the rule beside it."""
+        """The model, and the other or the rule beside it; alone where no row has a rule confidence."""
         yield self.subject.version, self.p, MODEL
         if self.other is not None and self.rival is not None:
             yield self.other.version, self.rival, OTHER
-        else:
+        elif np.isfinite(self.rule).any():
             yield "rule confidence", self.rule, OTHER
 
     def legend(self) -> str:
