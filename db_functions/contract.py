@@ -10,6 +10,7 @@ for workers (an older one would refuse the model), removing one is such a change
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -111,6 +112,9 @@ OPTIONAL_OUTPUTS: Final = _by_name(
 
 META_CONTRACT_VERSION: Final = "contract_version"
 META_MODEL_VERSION: Final = "model_version"
+VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+"""What a version must match whole; ``ml.models`` checks the same."""
+VERSION_RULE: Final = "1 to 100 letters, digits and . _ + -, a letter or digit first"
 META_FEATURE_NAMES: Final = "feature_names"
 """A JSON array of strings, as long as the second axis of ``features``."""
 META_BACKGROUND: Final = "background"

@@ -81,6 +81,12 @@ _BY_SQLSTATE: dict[str, type[ScoringError]] = {
 }
 
 
+def _with_hint(diagnostic: psycopg.errors.Diagnostic) -> str:
+    """What was wrong, and on a line of its own what to do, as psql shows it."""
+    hint = diagnostic.message_hint
+    return f"{diagnostic.message_primary}" + (f"\nHINT:  {hint}" if hint else "")
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise this project's own class for a condition its SQL raised; the cause stays chained."""
@@ -89,7 +95,7 @@ def translated() -> Iterator[None]:
     except psycopg.Error as error:
         kind = _BY_SQLSTATE.get(error.sqlstate or "")
         if kind is not None:
-            raise kind(error.diag.message_primary) from error
+            raise kind(_with_hint(error.diag)) from error
         if isinstance(error, psycopg.errors.InvalidSchemaName | psycopg.errors.UndefinedTable):
             raise SchemaMissing(f"{SchemaMissing.__doc__} ({error.diag.message_primary})") from error
         if isinstance(error, psycopg.errors.UndefinedFunction) and " ml." in (error.diag.message_primary or ""):

@@ -42,6 +42,9 @@ def test_a_retrained_model_challenges_and_is_not_promoted(
     assert standing(labelled) == [("challenger", "second"), ("champion", "first")]
     share = labelled.execute("select share, canary, reason from ml.aliases where alias = 'challenger'").fetchone()
     assert share == (0.5, 0.0, "retrained: on schedule")
+    # Refused, with what to do about it.
+    assert cli.main(["challenge", "second", "--share", "2", "--reason", "more"]) == 1
+    assert "\nHINT:  Allowed: a share of 0 to 1" in capsys.readouterr().err
     # And once more at once: nothing is new.
     assert cli.main(["retrain", *SMALL, "--version", "third", "--min-new", "1"]) == 0
     printed = capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from db_functions.contract import VERSION
 from db_functions.database import Connection
 from tests.sql_support import blocked, read_value, refusal, refused_with
 from tests.support import make_champion, register, small_model, wait_until
@@ -161,6 +162,15 @@ def test_force_passes_the_gate_and_is_recorded_only_when_it_was_needed(transacti
 def test_a_null_force_forces_nothing(transaction: Connection) -> None:
     register(transaction, "a", parity=None)
     refused_with(transaction, "ML002", "select ml.promote('a', 'test', null)")
+
+
+def test_a_version_is_the_same_for_the_check_as_for_the_registry(transaction: Connection) -> None:
+    row = transaction.execute(
+        "select count(*) from pg_constraint where conrelid = 'ml.models'::regclass "
+        "and position(%s in pg_get_constraintdef(oid)) > 0",
+        [f"'^{VERSION.pattern}$'"],
+    ).fetchone()
+    assert row == (1,)
 
 
 def test_a_retired_model_stays_retired(transaction: Connection) -> None:

@@ -223,6 +223,11 @@ ZOO: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "later contract": (lambda: _model(metadata=_metadata(contract_version="2")), "is for contract version '2'"),
     "no model version": (lambda: _model(metadata=_metadata(model_version=" ")), "metadata 'model_version' must name"),
+    "model version with a space": (
+        lambda: _model(metadata=_metadata(model_version="spring 1")),
+        "letters, digits and . _ + -, a letter or digit first, not 'spring 1'",
+    ),
+    "later operators": (lambda: _model(opsets={"": 999}), "the model is of operator set 999"),
     "no min bars": (lambda: _model(metadata=_metadata(min_bars=None)), "'min_bars' must be a whole number from 1 to"),
     "many min bars": (lambda: _model(metadata=_metadata(min_bars="129")), "'min_bars' must be a whole number from 1"),
     "features unnamed": (lambda: _features(None), "'feature_names' does not name them"),

@@ -15,9 +15,9 @@ import pytest
 from db_functions.contract import CONTRACT_VERSION, PARITY_TOLERANCE
 from db_functions.golden import Golden
 from tests.training_support import SMALL, small_artifact, small_dataset, small_export
-from training import cli, learners
+from training import check, cli, learners
 from training.calibrate import IDENTITY
-from training.errors import TooFewRows, UnknownLearner
+from training.errors import LearnerNotInstalled, TooFewRows, UnknownLearner
 from training.export import FittedModel
 from training.features import FEATURE_NAMES, MIN_BARS
 from training.pipeline import permutation_importances, require_enough, train
@@ -170,6 +170,80 @@ def test_check_says_what_is_wrong_and_fails(tmp_path: Path, capsys: pytest.Captu
     assert "keeps the scoring contract" in capsys.readouterr().out
     assert cli.main(["check", str(bad)]) == 1
     assert "is not an ONNX model" in capsys.readouterr().out
+
+
+def test_check_says_nothing_of_the_tensors_of_a_file_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "none.onnx"
+    assert cli.main(["check", str(file)]) == 1
+    printed = capsys.readouterr().out
+    assert printed == f"{file}: {file} cannot be read: No such file or directory\n{file}: may not be registered\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--version", "spring 1"], "'spring 1' is no name of a model: 1 to 100 letters, digits"),
+        (["--version", ""], "'' is no name of a model"),
+        (["--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
+        (["--seed", "4294967296"], "'4294967296' is not a whole number"),
+    ],
+)
+def test_what_no_training_could_use_is_wrong_usage(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("train", "retrain"):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main([command, *arguments])
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("path", "said"), [("", "it is a directory"), ("none/x", "there is no directory")])
+@pytest.mark.parametrize("command", [["train"], ["report", "first"]])
+def test_an_output_that_could_not_be_written_is_refused_before_any_work(
+    path: str,
+    said: str,
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # A database that is not there would be complained of, had it been asked.
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    assert cli.main([*command, "--output", str(tmp_path / path)]) == 1
+    assert f"cannot be written: {said}" in capsys.readouterr().err
+
+
+def test_a_library_that_is_missing_is_missed_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    with pytest.raises(LearnerNotInstalled, match=r"pip install 'pattern-scoring\[xgboost\]'"):
+        train(small_dataset().take(slice(0, 0)), ["random_forest", "xgboost"])
+
+
+def test_a_file_of_a_search_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_load", lambda _: small_dataset())
+    file = tmp_path / "none" / "tuning.jsonl"
+    command = ["train", "--models", "logistic", "--quiet", "--tune", "1", "--tune-file", str(file)]
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err == f"error: {file}: No such file or directory\n"
+
+
+def test_an_interruption_says_of_a_registration_only_where_there_would_be_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load", interrupted)
+    monkeypatch.setattr(check, "read_checked", interrupted)
+    said = []
+    for command in (["train"], ["check", "x.onnx"]):
+        assert cli.main(command) == 130
+        said.append(capsys.readouterr().err)
+    assert said == ["interrupted: nothing was registered\n", "interrupted\n"]
 
 
 def test_an_unreachable_database_is_one_line_without_a_traceback(

@@ -27,6 +27,8 @@ from db_functions.contract import (
     META_MEMBERS,
     META_MIN_BARS,
     META_MODEL_VERSION,
+    VERSION,
+    VERSION_RULE,
     WINDOW,
 )
 from db_functions.errors import InvalidModel, one_line
@@ -36,7 +38,6 @@ MAX_BYTES: Final = 64 * 2**20
 CANARY_SECONDS: Final = 30
 CANARY_MEMORY: Final = 3 * 2**30
 DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
-_MAX_VERSION_CHARACTERS: Final = 100
 
 REFUSED: Final = {
     **dict.fromkeys(("Loop", "Scan", "SequenceMap"), "it can run for ever"),
@@ -110,6 +111,11 @@ def _structure_faults(model: onnx.ModelProto) -> Iterator[str]:
     if model.training_info:
         yield "the model carries training information; export it for inference only"
     for opset in model.opset_import:
+        if opset.domain in ("", "ai.onnx") and opset.version > onnx.defs.onnx_opset_version():
+            yield (
+                f"the model is of operator set {opset.version}; {onnx.defs.onnx_opset_version()} is the newest that "
+                f"ONNX {onnx.__version__} knows, so export for that or an older one"
+            )
         if opset.domain not in DOMAINS:
             yield (
                 f"the model imports the operator domain {opset.domain!r}; only ai.onnx and ai.onnx.ml are served, so "
@@ -154,11 +160,8 @@ def _metadata_faults(model: onnx.ModelProto) -> Iterator[str]:
         stated = "does not say its contract version" if contract is None else f"is for contract version {contract!r}"
         yield f"the model {stated}; set metadata {META_CONTRACT_VERSION!r} to '{CONTRACT_VERSION}' if it keeps that one"
     version = found.get(META_MODEL_VERSION, "")
-    if not version.strip() or len(version) > _MAX_VERSION_CHARACTERS or not version.isprintable():
-        yield (
-            f"metadata {META_MODEL_VERSION!r} must name the model in 1 to {_MAX_VERSION_CHARACTERS} printable "
-            f"characters, not {version[:_MAX_VERSION_CHARACTERS]!r}"
-        )
+    if not VERSION.fullmatch(version):
+        yield f"metadata {META_MODEL_VERSION!r} must name the model in {VERSION_RULE}, not {version[:100]!r}"
     bars = found.get(META_MIN_BARS, "")
     if not bars.isascii() or not bars.isdigit() or not 1 <= int(bars[:9]) <= WINDOW:
         yield f"metadata {META_MIN_BARS!r} must be a whole number from 1 to {WINDOW}, not {bars[:20]!r}"

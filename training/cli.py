@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,12 @@ DEFAULT_LEARNERS = LEARNER_NAMES[:3]
 APPLICATION_NAME = "pattern-scoring training"
 _METRICS: Final = ("Brier", "log loss", "ROC AUC", "calibration error")
 
+_INTERRUPTED: Final = {
+    **dict.fromkeys(("train", "retrain", "register"), ": nothing was registered"),
+    "explain": ": what was explained by then is kept (with --share the same command goes on there)",
+    "replay": ": what was scored by then is kept",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it succeeded, 1 after an error that one line explains."""
@@ -44,9 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ScoringError, psycopg.Error) as error:
         print(f"error: {str(error).strip()}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # A folder that is not there, a full disk: what to do about it is in the system's own words.
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {named}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         goes_on = " (the same command goes on with the search)" if getattr(options, "tune", None) else ""
-        print(f"interrupted: nothing was registered{goes_on}", file=sys.stderr)
+        kept = _INTERRUPTED.get(options.command, "")
+        print(f"interrupted{kept}{goes_on}", file=sys.stderr)
         return 130
 
 
@@ -87,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument(
         "--on-alert", nargs="+", metavar="TYPE", help="only while an alert of such a type stands in ml.alerts"
     )
-    retrain.add_argument("--share", type=float, default=1.0, help="of the rows that it scores (default: 1)")
+    retrain.add_argument("--share", type=_share, default=1.0, help="of the rows that it scores (default: 1)")
 
     register = commands.add_parser("register", help="register an ONNX file made anywhere")
     register.set_defaults(run=_register)
@@ -179,8 +192,8 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         default="vote",
         help="average the learners' probabilities, or weigh each by what it proved worth (default: vote)",
     )
-    command.add_argument("--version", help="name of the model (default: algorithm and hash)")
-    command.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+    command.add_argument("--version", type=_version, help="name of the model (default: algorithm and hash)")
+    command.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default: 0)")
     command.add_argument(
         "--since", type=_instant, metavar="TIME", help="only patterns detected from then on (ISO 8601)"
     )
@@ -192,6 +205,8 @@ def _train(options: argparse.Namespace) -> int:
     from db_functions.database import connect
     from training.registry import promote, register
 
+    if options.output is not None:
+        _require_place(options.output)
     artifact = _fit(options, _load(options), tune=options.tune)
     if options.output is not None:
         _write(options.output, artifact.onnx)
@@ -281,7 +296,8 @@ def _check(options: argparse.Namespace) -> int:
     from training.describe import describe
 
     data, faults = read_checked(options.file)
-    lines = describe(data)
+    # Nothing is said of the tensors of a file that is empty or was not read.
+    lines = describe(data) if data else []
     told = [fault for line in lines for fault in line.faults]
     if lines:
         rows = [[line.kind, line.name, line.given, "; ".join(line.faults) or "as agreed"] for line in lines]
@@ -399,6 +415,7 @@ def _report(options: argparse.Namespace) -> int:
     from training.load import load_labelled
     from training.report import fetch, render, rows_for
 
+    _require_place(options.output)
     with connect(application_name=APPLICATION_NAME) as connection:
         subject = fetch(connection, options.version)
         other = fetch(connection, options.against) if options.against else None
@@ -517,6 +534,16 @@ def _moment(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def _require_place(path: Path) -> None:
+    """Raise ScoringError for an output that could not be written, before the work that it is to hold."""
+    if path.is_dir():
+        raise ScoringError(f"{path} cannot be written: it is a directory; name a file")
+    if not path.parent.is_dir():
+        raise ScoringError(f"{path} cannot be written: there is no directory {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ScoringError(f"{path} cannot be written: permission denied; name a file elsewhere")
+
+
 def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
@@ -524,8 +551,26 @@ def _write(path: Path, data: bytes) -> None:
         raise ScoringError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def _version(text: str) -> str:
+    from db_functions.contract import VERSION, VERSION_RULE
+
+    if not VERSION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a model: {VERSION_RULE}")
+    return text
+
+
+def _seed(text: str) -> int:
+    """As far as every library takes it."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share; it must be above 0 and at most 1")
     return value

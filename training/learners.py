@@ -328,6 +328,10 @@ class Recipe:
     seed: int = 0
     size: float = 1.0
 
+    def unfitted(self, rows: int) -> list[Any]:
+        """Its learners as they will be fitted on so many rows. Raises LearnerNotInstalled."""
+        return [LEARNERS[name](self.seed, self.size, rows, **self.parameters.get(name, {})) for name in self.models]
+
     def fit(self, features: NDArray[np.float64], outcome: NDArray[np.int8]) -> FittedEnsemble:
         """:func:`fit_ensemble` by this recipe."""
         return fit_ensemble(

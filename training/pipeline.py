@@ -78,6 +78,7 @@ def train(
     when the file does not answer as the fitted model does.
     """
     recipe = Recipe(tuple(learners.check_names(models)), combine, parameters or {}, seed, size)
+    recipe.unfitted(len(dataset))  # A library that is missing is missed before any work.
     split = split_by_time(dataset, embargo_s=embargo_s)
     require_enough(dataset, split)
     with Stages(6 if search else 5, shown=progress) as stage:
