@@ -138,6 +138,10 @@ _NEXT: Final = (
     ("ml.predictions", r"select * from ml.predictions order by scored_at desc limit 1 \gx"),
     ("ml.workers", "select * from ml.workers;"),
     ("ml.health", "select * from ml.health;"),
+    (
+        "ml.alerts",
+        "select type, message from ml.alerts;   -- rightly: the demo's worker has ended, and its history had waited for a model",
+    ),
     ("ml.calibration", "select * from ml.calibration;"),
     ("ml.feature_drift", "select * from ml.feature_drift limit 20;"),
 )

@@ -370,52 +370,67 @@ def write(connection: Connection, pattern: str, queue: list[int]) -> None:
     )
 
 
+def queued(connection: Connection) -> list[int]:
+    return [row[0] for row in connection.execute("select id from ml.queue").fetchall()]
+
+
 def waiting(connection: Connection) -> bool:
     return connection.execute(
         "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
     ).fetchone() == (True,)
 
 
-@pytest.mark.parametrize(
-    "labelling", ["select ml.label(id, 'positive', 'x') from pattern_events", "select ml.label_outcomes()"]
-)
-def test_a_label_beside_a_score_that_is_not_committed_is_counted_once(
-    connection: Connection, engine: Engine, labelling: str
-) -> None:
+def test_a_label_beside_a_score_that_is_not_committed_is_counted_once(connection: Connection, engine: Engine) -> None:
     pattern = insert_pattern(connection)
-    queue = connection.execute("select id from ml.queue").fetchone()
-    assert queue is not None
     with (
         psycopg.connect(connection.info.dsn) as scorer,
         psycopg.connect(connection.info.dsn, autocommit=True) as analyst,
     ):
-        write(scorer, pattern, list(queue))
-        labels = threading.Thread(target=analyst.execute, args=(labelling.encode(),))
+        write(scorer, pattern, queued(connection))
+        assert connection.execute("select ml.label_outcomes()").fetchone() == (0,), "the machine passes it over"
+        labels = threading.Thread(target=label, args=(analyst, [pattern], ["positive"]))
         labels.start()
-        wait_until(lambda: waiting(connection), "the label waits for the score")
+        wait_until(lambda: waiting(connection), "the label of a person waits for the score")
         assert counted(connection) == (0, 0, 0)
         scorer.commit()
         labels.join(20)
+    assert counted(connection) == (1, 1, 1)
+
+
+def test_a_label_of_the_machine_after_a_score_is_counted_once(connection: Connection, engine: Engine) -> None:
+    pattern = insert_pattern(connection)
+    write(connection, pattern, queued(connection))
+    assert connection.execute("select ml.label_outcomes()").fetchone() == (1,)
     assert counted(connection)[:2] == (1, 1)
 
 
-def test_a_score_beside_a_label_that_is_not_committed_is_counted_once(connection: Connection, engine: Engine) -> None:
+@pytest.mark.parametrize("source", ["live", "backfill"])
+def test_a_score_beside_a_label_that_is_not_committed_is_counted_once(
+    connection: Connection, engine: Engine, source: str
+) -> None:
     pattern = insert_pattern(connection)
-    queue = connection.execute("select id from ml.queue").fetchone()
-    assert queue is not None
+    queue = queued(connection) if source == "live" else []
     with (
         psycopg.connect(connection.info.dsn) as analyst,
         psycopg.connect(connection.info.dsn, autocommit=True) as scorer,
     ):
         label(analyst, [pattern], ["positive"])
-        scores = threading.Thread(target=write, args=(scorer, pattern, list(queue)))
-        scores.start()
-        wait_until(lambda: waiting(connection), "the score waits for the label")
-        analyst.commit()
-        scores.join(20)
-    assert counted(connection) == (1, 1, 1)
+        if source == "live":
+            write(scorer, pattern, queue)
+            assert queued(connection) == queue, "it is passed over, and stays in the queue"
+            analyst.commit()
+            write(scorer, pattern, queue)
+            assert queued(connection) == []
+        else:
+            scores = threading.Thread(target=write, args=(scorer, pattern, queue))
+            scores.start()
+            wait_until(lambda: waiting(connection), "the score waits for the label")
+            analyst.commit()
+            scores.join(20)
+    condition = f"source = '{source}' and {ALL}"
+    assert counted(connection, condition) == (1, 1, 1)
     connection.execute("select ml.fold()")
-    assert counted(connection) == (1, 1, 1)
+    assert counted(connection, condition) == (1, 1, 1)
 
 
 def test_a_model_that_is_worse_than_it_knows_is_called_so(connection: Connection, engine: Engine) -> None:

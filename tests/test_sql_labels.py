@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db_functions.database import Connection
+from db_functions.queries import query
 from tests.conftest import ROOT
 from tests.sql_support import refused_with
 from tests.support import at, insert_bars, insert_pattern, random_bars, row_of
@@ -507,6 +508,22 @@ def test_labels_of_people_and_of_the_machine_do_not_lose_counts(database: str, c
                 analyst(person, patterns[0], "positive")
             machine.commit()
             analyst(person, patterns[0], "positive")
+    assert_counts_agree(connection)
+
+
+def test_a_pattern_that_an_application_has_locked_keeps_no_other_from_its_label(
+    database: str, connection: Connection
+) -> None:
+    insert_bars(connection)
+    patterns = [insert_pattern(connection) for _ in range(5)]
+    due = query("label_due")
+    connection.execute("set lock_timeout = '1s'")
+    with psycopg.connect(database) as application:
+        application.execute("update pattern_events set status = 'confirmed' where id = %s", [patterns[2]])
+        assert connection.execute(due, {"max_rows": 5}).fetchone() == (4,)
+        assert row_of(connection, patterns[2], "outcome_label") == {"outcome_label": None}
+        application.commit()
+    assert connection.execute(due, {"max_rows": 5}).fetchone() == (1,), "it asks again without waiting for its time"
     assert_counts_agree(connection)
 
 
