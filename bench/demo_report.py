@@ -140,7 +140,7 @@ _NEXT: Final = (
     ("ml.health", "select * from ml.health;"),
     (
         "ml.alerts",
-        "select type, message from ml.alerts;   -- rightly: the demo's worker has ended, and its history had waited for a model",
+        "select type, message from ml.alerts;   -- its worker has ended, its history waited long",
     ),
     ("ml.calibration", "select * from ml.calibration;"),
     ("ml.feature_drift", "select * from ml.feature_drift limit 20;"),
