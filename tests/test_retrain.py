@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from db_functions.database import Connection
+from tests.conftest import ROOT
 from tests.support import at, insert_labelled
 from tests.worker_support import count
 from training import cli
@@ -27,6 +30,15 @@ def standing(connection: Connection) -> list[tuple[str, str]]:
             "select alias, version from ml.model_timeline where valid_to is null order by alias"
         ).fetchall()
     ]
+
+
+def test_an_alert_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["retrain", "--on-alert", "feature_drfit"])
+    assert "invalid choice: 'feature_drfit' (choose from" in capsys.readouterr().err
+    # Which has an entry for every type that the views know (tests/test_docs.py).
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    assert set(cli.ALERT_TYPES) == set(re.findall(r"^## ([a-z_]+)$", runbook, re.MULTILINE))
 
 
 def test_a_retrained_model_challenges_and_is_not_promoted(
@@ -53,10 +65,10 @@ def test_a_retrained_model_challenges_and_is_not_promoted(
 
 
 def test_without_the_alert_nothing_is_trained(labelled: Connection, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["retrain", *SMALL, "--on-alert", "slow_inference"]) == 0
-    assert "nothing was trained: no alert of slow_inference stands" in capsys.readouterr().out
+    assert cli.main(["retrain", *SMALL, "--on-alert", "error_rate"]) == 0
+    assert "nothing was trained: no alert of error_rate stands" in capsys.readouterr().out
     assert count(labelled, "ml.models") == 0
     # No model serves: that alert stands by itself.
-    assert cli.main(["retrain", *SMALL, "--on-alert", "slow_inference", "no_model", "--version", "first"]) == 0
+    assert cli.main(["retrain", *SMALL, "--on-alert", "error_rate", "no_model", "--version", "first"]) == 0
     reason = labelled.execute("select reason from ml.aliases").fetchone()
-    assert reason == ("retrained: alert of slow_inference, no_model",)
+    assert reason == ("retrained: alert of error_rate, no_model",)

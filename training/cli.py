@@ -33,6 +33,24 @@ LEARNER_NAMES = (
     "lightgbm",
 )
 DEFAULT_LEARNERS = LEARNER_NAMES[:3]
+ALERT_TYPES = (
+    "cache_hit_rate",
+    "calibration",
+    "data_quality",
+    "dead_letters",
+    "error_rate",
+    "fallback_rate",
+    "feature_drift",
+    "model_fault",
+    "no_baseline",
+    "no_model",
+    "no_worker",
+    "performance_gap",
+    "prediction_drift",
+    "service_level",
+    "stalled_queue",
+)
+"""Those of ``ml.alerts``: on one that does not exist a schedule would never train, and never say so."""
 APPLICATION_NAME = "pattern-scoring training"
 _METRICS: Final = ("Brier", "log loss", "ROC AUC", "calibration error")
 
@@ -98,7 +116,11 @@ def parser() -> argparse.ArgumentParser:
         help="labelled patterns newer than what the last model was trained on, or nothing is done (default: 200)",
     )
     retrain.add_argument(
-        "--on-alert", nargs="+", metavar="TYPE", help="only while an alert of such a type stands in ml.alerts"
+        "--on-alert",
+        nargs="+",
+        choices=ALERT_TYPES,
+        metavar="TYPE",
+        help="only while an alert of such a type stands in ml.alerts",
     )
     retrain.add_argument("--share", type=_share, default=1.0, help="of the rows that it scores (default: 1)")
 
