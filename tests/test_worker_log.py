@@ -9,6 +9,9 @@ import logging
 import math
 import os
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,3 +179,15 @@ def test_the_walk_over_calls_finds_them_all() -> None:
     written = sum(len(re.findall(r"logger\.\w+\(", path.read_text())) for path in Path(ROOT / "worker").rglob("*.py"))
     # The example in the docstring of worker/log.py is no call.
     assert len(list(calls())) == written - 1
+
+
+def test_the_embedded_server_starts_without_a_word_but_where_it_is() -> None:
+    unset = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    with tempfile.TemporaryDirectory(prefix="pg18-") as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", "run"],
+            env=unset | {"PYTHONPATH": str(ROOT)}, cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    where, last = done.stderr.strip().splitlines()
+    assert where == "DATABASE_URL is not set: using the embedded PostgreSQL in .pgdata/"
+    assert "run `alembic upgrade head` first" in json.loads(last)["error"]
