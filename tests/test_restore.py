@@ -102,6 +102,8 @@ def test_a_dump_without_owners_is_refused_by_doctor(
 ) -> None:
     """A restore that drops owners or rights looks whole, and no score would stay."""
     dump = str(tmp_path / "dump")
+    roles = run_program(server, "pg_dumpall", "-d", database, "--roles-only")
+    run_program(elsewhere, "psql", "--quiet", "-d", elsewhere.url("postgres"), given=roles)
     run_program(server, "pg_dump", "-d", database, "--format=custom", "--file", dump)
     run_program(elsewhere, "createdb", "--maintenance-db", elsewhere.url("postgres"), "unowned")
     run_program(elsewhere, "pg_restore", "--no-owner", "--no-acl", "-d", elsewhere.url("unowned"), dump)
