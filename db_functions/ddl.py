@@ -1,29 +1,40 @@
-"""SQL objects as files: one object a folder, one immutable file per definition, ``sql/<kind>/<name>/v<n>.sql``.
+"""SQL objects as files: one object a file, ``sql/<room>/<object>.sql``, in rooms by what they are about.
 
-Migrations name files and contain no SQL of their own. ``checksums.txt`` pins every published file; a test keeps them
-from changing (write a ``v2.sql`` and a migration instead). ``revision.txt`` names the newest migration, which an
-installed package does not have beside it. ``python -m db_functions.ddl`` writes both anew.
+Revisions name files and contain no SQL of their own. A definition that has been released never changes: a change is a
+new file, ``sql/<room>/<object>.v2.sql``, and a revision that runs it. ``checksums.txt`` pins the files; before the
+first release it only says what there is. ``revision.txt`` names the newest revision, which an installed package does
+not have beside it. ``schema.sql`` is the whole present in one file, to be read. ``python -m db_functions.ddl`` writes
+all three.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import DDL
 
 SQL_DIRECTORY = Path(str(resources.files("db_functions") / "sql"))
 CHECKSUMS = SQL_DIRECTORY / "checksums.txt"
 REVISION = SQL_DIRECTORY / "revision.txt"
+SCHEMA = SQL_DIRECTORY / "schema.sql"
 VERSIONS = SQL_DIRECTORY.parents[1] / "alembic" / "versions"
+
+Role = Literal["migrator", "ml_owner"]
+Steps = Sequence[tuple[Role, Sequence[str]]]
+"""Files to run in order, and as whom: ``ml_owner``, or the role that upgrades, which owns the application's tables."""
+
+BECOME_OWNER = "set role ml_owner"
+BECOME_MIGRATOR = "reset role"
 
 
 def sql_text(path: str) -> str:
-    """The text of ``sql/<path>.sql``, for example ``functions/promote/v1``."""
+    """The text of ``sql/<path>.sql``, for example ``registry/promote``."""
     return (SQL_DIRECTORY / f"{path}.sql").read_text(encoding="utf-8")
 
 
@@ -38,9 +49,20 @@ def statement(text: str) -> DDL:
     return DDL(text.replace("%", "%%"))  # type: ignore[no-untyped-call]
 
 
+def run(op: Any, steps: Steps) -> None:
+    """In a revision: run files, each part as the role that it names."""
+    for role, files in steps:
+        if role == "ml_owner":
+            op.execute(statement(BECOME_OWNER))
+        for file in files:
+            op.execute(sql(file))
+        if role == "ml_owner":
+            op.execute(statement(BECOME_MIGRATOR))
+
+
 @contextmanager
 def unhurried(op: Any) -> Iterator[None]:
-    """In a migration: statements that walk a table of any size, commit in batches and may take their time."""
+    """In a revision: statements that walk a table of any size, commit in batches and may take their time."""
     with op.get_context().autocommit_block():
         op.execute(_SET.format("ml.statement_timeout", "current_setting('statement_timeout')"))
         op.execute(_SET.format("statement_timeout", "'0'"))
@@ -51,11 +73,16 @@ def unhurried(op: Any) -> Iterator[None]:
 _SET = "do $$ begin perform set_config('{}', {}, false); end $$"
 
 
+def definitions() -> list[Path]:
+    """Every definition there is."""
+    return sorted(file for file in SQL_DIRECTORY.rglob("*.sql") if file != SCHEMA)
+
+
 def checksums() -> dict[str, str]:
-    """SHA-256 of every definition there is, by path below ``sql/``."""
+    """SHA-256 of every definition, by path below ``sql/``."""
     return {
         file.relative_to(SQL_DIRECTORY).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(SQL_DIRECTORY.rglob("v*.sql"))
+        for file in definitions()
     }
 
 
@@ -65,19 +92,52 @@ def recorded_checksums() -> dict[str, str]:
     return {path: digest for digest, path in (line.split(maxsplit=1) for line in lines)}
 
 
-def write_checksums() -> None:
-    """Record the definitions as they are now, in the format of ``sha256sum``."""
+def newest_revision() -> str:
+    """The newest revision, by the number that its file begins with."""
+    return max(file.name for file in VERSIONS.glob("[0-9]*.py")).partition("_")[0]
+
+
+def present() -> list[tuple[Role, str]]:
+    """The files that make the database of today, in order; a later version of an object takes the place of the first.
+
+    Reads the revisions beside this package, which an installed one does not have.
+    """
+    found = dict[str, tuple[Role, str]]()
+    for file in sorted(VERSIONS.glob("[0-9]*.py")):
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for role, files in getattr(module, "STEPS", ()):
+            found |= {path.partition(".")[0]: (role, path) for path in files}
+    return list(found.values())
+
+
+def schema_text() -> str:
+    """The present as one script, as it runs on an empty database."""
+    parts = [
+        "-- Generated by `python -m db_functions.ddl`: the database as it is, in one file to read.",
+        "-- The revisions in alembic/ make the same; a test compares the two.",
+    ]
+    role: Role = "migrator"
+    for wanted, path in present():
+        if wanted != role:
+            parts.append(f"{BECOME_OWNER if wanted == 'ml_owner' else BECOME_MIGRATOR};")
+            role = wanted
+        parts.append(f"-- {path}\n{sql_text(path).strip()}")
+    if role != "migrator":
+        parts.append(f"{BECOME_MIGRATOR};")
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write ``checksums.txt``, ``revision.txt`` and ``schema.sql``."""
     lines = [f"{digest}  {path}\n" for path, digest in checksums().items()]
     CHECKSUMS.write_text("".join(lines), encoding="utf-8")
-
-
-def write_revision() -> None:
-    """Record the newest migration, by the number that its file begins with."""
-    newest = max(file.name for file in VERSIONS.glob("[0-9]*.py"))
-    REVISION.write_text(newest.partition("_")[0] + "\n", encoding="utf-8")
+    REVISION.write_text(newest_revision() + "\n", encoding="utf-8")
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
+    print(f"{len(lines)} definitions; newest revision {newest_revision()}")
 
 
 if __name__ == "__main__":
-    write_checksums()
-    write_revision()
-    print(f"{CHECKSUMS}: {len(checksums())} definitions; newest migration {REVISION.read_text().strip()}")
+    main()

@@ -9,7 +9,7 @@ Revision: 0002, after 0001
 
 from alembic import op
 
-from db_functions.ddl import sql, unhurried
+from db_functions.ddl import statement, unhurried
 
 revision = "0002"
 down_revision = "0001"
@@ -19,9 +19,9 @@ depends_on = None
 
 def upgrade() -> None:
     with unhurried(op):
-        op.execute(sql("adoption/adopt_rows/v1"))
+        op.execute(statement("call ml_internal.adopt_rows()"))
 
 
 def downgrade() -> None:
     with unhurried(op):
-        op.execute(sql("adoption/restore_rows/v1"))
+        op.execute(statement("call ml_internal.restore_rows()"))

@@ -1,1 +1,1 @@
-select ml.announce_scores(%(pattern_ids)s::uuid[])
+select ml_internal.announce_scores(%(pattern_ids)s::uuid[])

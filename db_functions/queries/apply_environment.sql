@@ -1,1 +1,1 @@
-select ml.apply_environment(%(name)s, %(value)s)
+select ml_internal.apply_environment(%(name)s, %(value)s)

@@ -1,1 +1,1 @@
-select ml.bury_workers(%(host)s, %(pids)s::integer[], %(worker)s)
+select ml_internal.bury_workers(%(host)s, %(pids)s::integer[], %(worker)s)

@@ -1,1 +1,1 @@
-select ml.check_alerts()
+select ml_internal.check_alerts()

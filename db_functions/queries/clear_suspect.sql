@@ -1,1 +1,1 @@
-select ml.clear_suspect(%(queue_id)s)
+select ml_internal.clear_suspect(%(queue_id)s)

@@ -16,7 +16,7 @@ union all
 select format('grant %%s on %%s to %%s', w.right_, w.relation, w.role)
 from (select 'ml_worker' as role, 'select' as right_,
              unnest(array['public.pattern_events', 'public.price_bars', 'ml.settings', 'ml.models', 'ml.aliases', 'ml.queue',
-                          'ml.outcome_days', 'ml.bar_changes']) as relation
+                          'ml_internal.outcome_days', 'ml_internal.bar_changes']) as relation
       union all
       select 'ml_worker', 'update', 'ml.queue'
       union all

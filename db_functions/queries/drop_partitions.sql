@@ -1,1 +1,1 @@
-select ml.drop_partitions()
+select ml_internal.drop_partitions()

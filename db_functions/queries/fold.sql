@@ -1,1 +1,1 @@
-select ml.fold()
+select ml_internal.fold()

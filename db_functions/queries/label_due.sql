@@ -1,1 +1,1 @@
-select ml.label_due(%(max_rows)s)
+select ml_internal.label_due(%(max_rows)s)

@@ -1,1 +1,1 @@
-select ml.make_partitions()
+select ml_internal.make_partitions()

@@ -1,1 +1,1 @@
-select ml.mark_suspect(%(queue_id)s)
+select ml_internal.mark_suspect(%(queue_id)s)

@@ -1,1 +1,1 @@
-select ml.mute_doorbell(%(milliseconds)s)
+select ml_internal.mute_doorbell(%(milliseconds)s)

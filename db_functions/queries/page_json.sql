@@ -1,1 +1,1 @@
-select ml.page_json()
+select ml_internal.page_json()

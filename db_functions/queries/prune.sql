@@ -1,1 +1,1 @@
-select ml.prune()
+select ml_internal.prune()

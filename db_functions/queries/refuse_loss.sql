@@ -5,11 +5,11 @@ declare
     name        text;
     holds_rows  boolean;
 begin
-    if to_regclass('ml.adoption') is null then
+    if to_regclass('ml_internal.adoption') is null then
         return;
     end if;
     for name in
-        select a.relation from ml.adoption a join ml.adoption events on events.relation = 'pattern_events'
+        select a.relation from ml_internal.adoption a join ml_internal.adoption events on events.relation = 'pattern_events'
         where events.born and a.born and a.relation in ('pattern_events', 'price_bars')
     loop
         execute format('select exists (select from public.%I)', name) into holds_rows;

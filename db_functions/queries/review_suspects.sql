@@ -1,1 +1,1 @@
-select ml.review_suspects()
+select ml_internal.review_suspects()

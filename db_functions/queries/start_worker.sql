@@ -1,1 +1,1 @@
-select ml.start_worker(%(host)s, %(pid)s, %(version)s, %(kind)s)
+select ml_internal.start_worker(%(host)s, %(pid)s, %(version)s, %(kind)s)

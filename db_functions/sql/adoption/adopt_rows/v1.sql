@@ -1,1 +1,0 @@
-call ml.adopt_rows();

@@ -1,0 +1,6 @@
+-- Adoption adds a column, of the type found, for each column of ours that was there already.
+create table ml_internal.adopted_values (
+    pattern_id  uuid primary key,
+    confidence  double precision
+);
+comment on table ml_internal.adopted_values is 'Values found in columns of ours that an earlier script had already made';

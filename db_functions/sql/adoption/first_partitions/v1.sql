@@ -1,1 +1,0 @@
-select ml.make_partitions();

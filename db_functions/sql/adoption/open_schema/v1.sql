@@ -1,2 +1,0 @@
-create schema ml;
-comment on schema ml is 'Pattern scoring: settings, models, queue, predictions, monitoring';

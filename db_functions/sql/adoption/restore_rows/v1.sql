@@ -1,1 +1,0 @@
-call ml.restore_rows();

@@ -1,6 +1,0 @@
-create or replace function ml.set(name text, value boolean, reason text) returns void
-language sql security definer set search_path = pg_catalog, pg_temp
-as $$
-    select ml.change_setting(name, value::text, reason, 'sql')
-$$;
-comment on function ml.set(text, boolean, text) is 'Changes a setting from the next row on; who and why are kept in ml.settings_history';

@@ -1,0 +1,43 @@
+create or replace function ml.promote(version text, reason text, force boolean default false) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    model     record;
+    champion  integer;
+    faults    text[];
+begin
+    if coalesce(reason, '') !~ '\S' then
+        raise exception 'promoting % needs a reason', version using errcode = 'ML002';
+    end if;
+    -- The gates look at thousands of rows: before the lock, for which scorers wait.
+    select a.model_id into champion from ml.aliases a where a.alias = 'champion' and a.valid_to is null;
+    if exists (select from ml.models m where m.version = promote.version) then
+        faults := ml_internal.failed_gates(version);
+    end if;
+    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    select m.* into model from ml.models m where m.version = promote.version;
+    if not found then
+        raise exception 'no model of version % is registered', version using errcode = 'ML003';
+    end if;
+    if exists (select from ml.aliases a where a.alias = 'champion' and a.valid_to is null and a.model_id = model.id) then
+        return version;
+    end if;
+    if model.retired_at is not null then
+        raise exception 'model % was not promoted: it was retired at % by %: %',
+            version, model.retired_at, model.retired_by, model.retired_reason
+            using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
+    end if;
+    if champion is distinct from (select a.model_id from ml.aliases a where a.alias = 'champion' and a.valid_to is null) then
+        -- Somebody was faster, and the comparison was with another.
+        faults := ml_internal.failed_gates(version);
+    end if;
+    if cardinality(faults) > 0 and force is not true then
+        raise exception 'model % was not promoted: %', version, array_to_string(faults, '; ')
+            using errcode = 'ML002',
+                  hint = 'ml.challenge(version, share, canary, reason) gathers what is missing; force => true promotes all the same, and is recorded.';
+    end if;
+    perform ml_internal.set_champion(model.id, 'promote', cardinality(faults) > 0, reason);
+    return version;
+end
+$$;
+comment on function ml.promote(text, text, boolean) is 'Makes a registered model the champion, if it passes its gates; workers swap at once';

@@ -1,2 +1,0 @@
-drop function ml.announce_scores(uuid[]);
-alter table ml.settings drop column announce;

@@ -1,1 +1,0 @@
-drop function ml.lock_patterns(uuid[]);

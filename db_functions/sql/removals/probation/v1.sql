@@ -1,1 +1,0 @@
-drop function ml.review_suspects();

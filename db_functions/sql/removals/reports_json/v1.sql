@@ -1,1 +1,0 @@
-drop function ml.page_json(), ml.alerts_json(), ml.metrics_json(text), ml.health_json();

@@ -1,1 +1,0 @@
-alter table public.pattern_events set (fillfactor = 50);

@@ -1,6 +1,0 @@
-create view ml.alert_conditions with (security_invoker = true) as
-select type, subject, level, holds, value, threshold, message, since from ml.alert_states
-union all
-select type, subject, level, holds, value, threshold, message, null from ml.alert_rates where holds is not null;
-comment on view ml.alert_conditions is
-    'What calls for an alert now (level), and what an alert that was raised before still stands for (holds)';
