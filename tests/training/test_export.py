@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
+from tests.conftest import ROOT
 from tests.training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
 from training import learners
 from training.attribution.background import decode
@@ -30,8 +30,6 @@ from training.features import FEATURE_NAMES, MIN_BARS
 from training.learners import DEFAULT, LEARNERS, Combine, Member, fit_ensemble, fit_grid
 from training.pipeline import train
 from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows, open_session
-
-HERE = Path(__file__).parent
 
 
 def _golden(model: FittedModel, rows: int = 400) -> Golden:
@@ -185,12 +183,14 @@ def test_a_learner_whose_library_is_missing_says_what_to_install(monkeypatch: py
 
 def test_bytes_do_not_depend_on_the_process() -> None:
     """Hash seeds order sets, and the graph builder uses sets."""
-    program = (
-        "from training_support import fit_small; from training.export import export; print(export(fit_small()).sha256)"
-    )
+    program = """
+from tests.training_support import fit_small
+from training.export import export
+print(export(fit_small()).sha256)
+"""
     found = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         check=True,
         text=True,

@@ -10,7 +10,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
-from tests.test_worker_backfill import everything
+from tests.worker.test_backfill import everything
 from tests.worker_support import count, process, working
 from worker import doctor, smoke
 from worker.cli import main

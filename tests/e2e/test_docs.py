@@ -155,7 +155,7 @@ def score(url: str) -> None:
 
 
 def without_checklist(document: Path) -> str:
-    """The text but for the checklist of operators.md, which tests/test_checklist.py runs in an empty database."""
+    """The text but for the checklist of operators.md, which tests/e2e/test_checklist.py runs in an empty database."""
     text = document.read_text()
     if document.name != "operators.md":
         return text
@@ -314,7 +314,7 @@ def parse(command: Sequence[str]) -> None:
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module), f"there is no module {module}"
         case ["curl", *_]:
-            pass  # tests/test_checklist.py runs it
+            pass  # tests/e2e/test_checklist.py runs it
         case ["alembic", *rest]:
             CommandLine().parser.parse_args(rest)
         case ["make", *targets]:

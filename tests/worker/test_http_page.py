@@ -23,7 +23,7 @@ from selenium.webdriver.common.keys import Keys
 from db_functions.database import Connection
 from tests.drift_support import featured_baseline, insert_rows, register_featured
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
-from tests.test_http import reader, site
+from tests.worker.test_http import reader, site
 from tests.worker_support import FAST, count, working
 from worker.engine import Engine
 

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from db_functions.database import Connection
 from tests.support import START, at, insert_bars, insert_pattern, make_champion, register, small_model
-from tests.test_challengers import challenge
+from tests.worker.test_challengers import challenge
 from tests.worker_support import count
 from training import cli
 from training.replay import replay

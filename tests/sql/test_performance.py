@@ -17,8 +17,8 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_
 
 from db_functions.database import Connection
 from tests.servers import Server
+from tests.sql.test_counts import register_with_baseline
 from tests.support import at, insert_bars, insert_pattern, random_bars, wait_until
-from tests.test_counts import register_with_baseline
 from worker.engine import Engine
 
 pytestmark = pytest.mark.usefixtures("within_an_hour")

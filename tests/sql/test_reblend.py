@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from db_functions.database import Connection
+from tests.sql.test_blend import Settings, apply, decided, reference, unit, unit_float32
 from tests.sql_support import blocked, refused_with, write_scores
 from tests.support import insert_pattern, make_champion, row_of, wait_until
-from tests.test_sql_blend import Settings, apply, decided, reference, unit, unit_float32
 from tests.worker_support import count
 from worker import operate
 from worker.cli import main

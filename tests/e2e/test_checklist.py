@@ -22,9 +22,9 @@ import pytest
 
 from db_functions.database import Connection
 from tests.conftest import ROOT
+from tests.e2e.test_docs import Step, complain, run_sql, steps
 from tests.servers import Server
 from tests.support import wait_until
-from tests.test_docs import Step, complain, run_sql, steps
 from tests.worker_support import count
 
 pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)

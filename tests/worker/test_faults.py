@@ -273,7 +273,7 @@ def nan_model() -> bytes:
 def test_a_faulty_model_forced_into_the_registry_is_not_served(
     connection: Connection, monkeypatch: pytest.MonkeyPatch, faulty: bytes, said: str
 ) -> None:
-    """Registration refuses each of them (tests/test_training_check.py)."""
+    """Registration refuses each of them (tests/training/test_check.py)."""
     monkeypatch.setattr(cage, "TRIAL_S", 2.0)
     insert_bars(connection)
     make_champion(connection, "before")

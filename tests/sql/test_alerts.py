@@ -10,8 +10,8 @@ import pytest
 
 from db_functions.database import Connection
 from db_functions.queries import query
+from tests.sql.test_counts import register_with_baseline
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, wait_until
-from tests.test_counts import register_with_baseline
 from tests.worker_support import working
 from worker.engine import Engine
 from worker.loop import Options

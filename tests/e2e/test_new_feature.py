@@ -12,9 +12,9 @@ import pytest
 
 from db_functions.database import Connection
 from tests.conftest import ROOT
+from tests.e2e.test_releases import previous_worker
 from tests.servers import available
 from tests.support import at, insert_labelled, insert_pattern, row_of, wait_until
-from tests.test_releases import previous_worker
 
 FEATURE = """
 

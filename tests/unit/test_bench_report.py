@@ -9,8 +9,9 @@ import pytest
 
 from bench import harness, report
 from bench.__main__ import SECTIONS
+from tests.conftest import ROOT
 
-KEPT = Path(__file__).parent.parent / "bench" / "results"
+KEPT = ROOT / "bench" / "results"
 MEASURED = [section for section in SECTIONS if (KEPT / f"{section}.csv").exists()]
 
 

@@ -36,7 +36,7 @@ def test_an_alert_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         cli.main(["retrain", "--on-alert", "feature_drfit"])
     assert "invalid choice: 'feature_drfit' (choose from" in capsys.readouterr().err
-    # Which has an entry for every type that the views know (tests/test_docs.py).
+    # Which has an entry for every type that the views know (tests/e2e/test_docs.py).
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     assert set(cli.ALERT_TYPES) == set(re.findall(r"^## ([a-z_]+)$", runbook, re.MULTILINE))
 
