@@ -23,7 +23,7 @@ from bench.harness import bench as started
 from bench.latency import _INSERT, _LATENCIES
 from db_functions.database import Connection
 from tests.servers import DEBIAN_BIN
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 OURS: Final = "ours, a worker"
 BACKEND: Final = "PL/Python trigger"

@@ -15,9 +15,9 @@ from bench.tasks import PEERS, drain_with_peer
 from db_functions.database import Connection
 from db_functions.gather import Gatherer
 from db_functions.queries import query
-from worker.champion import Champion
-from worker.engine import BATCH, Engine
-from worker.marks import Marks
+from worker.serving.champion import Champion
+from worker.serving.engine import BATCH, Engine
+from worker.serving.marks import Marks
 
 ROWS: Final = 100_000
 SERIES: Final = 2_000

@@ -11,8 +11,8 @@ from typing import Final
 from bench.drain import _BARS, drain, timed
 from bench.harness import Bench, Recorder, connect, drained, enqueue, store, workers
 from db_functions.database import Connection
-from worker.engine import BATCH, Engine
-from worker.marks import Marks
+from worker.serving.engine import BATCH, Engine
+from worker.serving.marks import Marks
 
 ROWS: Final = 20_000
 """Measured at every size, or the size itself when that is less."""

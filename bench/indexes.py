@@ -21,8 +21,8 @@ from bench.views import NARROWED, views
 from db_functions.database import Connection
 from db_functions.queries import query
 from training.registry import register
-from worker.engine import Engine
-from worker.upkeep import EVERY_S
+from worker.serving.engine import Engine
+from worker.serving.upkeep import EVERY_S
 
 _FOUND: Final = """
 select n.nspname || '.' || coalesce(whole.relname, t.relname) as relation,

@@ -23,8 +23,8 @@ from bench.peers import Peer, peers
 from db_functions.database import Connection
 from tests.conftest import upgrade
 from tests.servers import Server, available, running
-from worker.engine import BATCH, Engine
-from worker.marks import Marks
+from worker.serving.engine import BATCH, Engine
+from worker.serving.marks import Marks
 
 _ROWS = """
 insert into pattern_events (symbol, timeframe, pattern_type, detected_at, confidence)

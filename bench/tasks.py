@@ -16,7 +16,7 @@ from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 
 from bench.peers import Peer, PgQueuerOver, Procrastinate
 from db_functions.queries import query
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 PROCRASTINATE: Final = "procrastinate"
 PGQUEUER: Final = "pgqueuer"

@@ -23,8 +23,8 @@ from db_functions.database import Connection
 from db_functions.gather import Pattern
 from db_functions.queries import query
 from tests.support import small_model
-from worker.listener import Signals
-from worker.loop import Options, run
+from worker.serving.listener import Signals
+from worker.serving.loop import Options, run
 
 ROOT = Path(__file__).parent.parent
 SLOW = Options(poll_interval_s=60, heartbeat_s=60)

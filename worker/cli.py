@@ -13,17 +13,17 @@ from uuid import UUID
 
 import psycopg
 
+from db_functions.cage import limit_memory
 from db_functions.database import connect, database_url
 from db_functions.errors import ScoringError, translated
+from db_functions.model import first_line
 from db_functions.queries import query
-from worker import doctor, operate
-from worker.backfill import START, Selection, backfill, preview
-from worker.cage import limit_memory
-from worker.listener import Signals
 from worker.log import configure, event
-from worker.loop import Options, run
-from worker.model import first_line
-from worker.supervisor import supervise
+from worker.operating import doctor, operate
+from worker.operating.backfill import START, Selection, backfill, preview
+from worker.serving.listener import Signals
+from worker.serving.loop import Options, run
+from worker.serving.supervisor import supervise
 
 logger = logging.getLogger(__name__)
 

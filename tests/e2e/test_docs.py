@@ -48,8 +48,8 @@ from tests.support import (
     small_model,
     wait_until,
 )
-from worker.engine import Engine
-from worker.loop import ENVIRONMENT
+from worker.serving.engine import Engine
+from worker.serving.loop import ENVIRONMENT
 
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 EVERYTHING = [*DOCUMENTS, ROOT / "CHANGELOG.md"]

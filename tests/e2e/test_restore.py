@@ -20,7 +20,7 @@ from db_functions.database import Connection
 from tests.servers import Server, running
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import count, process, working
-from worker import doctor
+from worker.operating import doctor
 
 pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)
 KEPT = ("pattern_events", "price_bars", "ml.predictions", "ml.models", "ml.aliases", "ml.settings_history", "ml.queue")

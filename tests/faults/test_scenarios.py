@@ -16,7 +16,7 @@ from db_functions.database import Connection, connect
 from tests.faults.harness import SCENARIOS, Plan, Report, run
 from tests.faults.soak import Soak
 from tests.servers import Server
-from worker.listener import Listener, Signals
+from worker.serving.listener import Listener, Signals
 
 RunScenario = Callable[[Plan], Report]
 
@@ -44,7 +44,7 @@ def test_every_row_is_scored_once_or_says_why_not(run_scenario: RunScenario, sce
 
 _TRUSTING = """
 import sys
-from worker import marks
+from worker.serving import marks
 from worker.cli import main
 
 def look_again(self, connection):
@@ -57,7 +57,7 @@ sys.exit(main())
 
 _EAGER = """
 import sys
-from worker import engine
+from worker.serving import engine
 from worker.cli import main
 
 its_way = engine.Engine._write

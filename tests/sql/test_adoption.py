@@ -19,8 +19,8 @@ from tests.conftest import ROOT, downgrade, upgrade
 from tests.older import OLD_CLIENT, ROWS, VARIANTS, build, catalogue, contents, differences, shape
 from tests.servers import Server
 from tests.support import at, insert_bars, make_champion, row_of, wait_until
-from worker.backfill import Selection, backfill
-from worker.listener import Signals
+from worker.operating.backfill import Selection, backfill
+from worker.serving.listener import Signals
 
 BAR_COLUMNS = (
     "symbol text, timeframe text, ts timestamptz, open float8, high float8, low float8, close float8, volume float8"

@@ -13,8 +13,8 @@ from db_functions.queries import query
 from tests.sql.test_counts import register_with_baseline
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, wait_until
 from tests.worker_support import working
-from worker.engine import Engine
-from worker.loop import Options
+from worker.serving.engine import Engine
+from worker.serving.loop import Options
 
 pytestmark = pytest.mark.usefixtures("within_an_hour")
 

@@ -13,8 +13,8 @@ from psycopg.types.json import Jsonb
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, register, small_model
 from training.baseline import drift_baseline
-from worker.engine import Engine
-from worker.tally import Bins, classes
+from worker.serving.engine import Engine
+from worker.serving.tally import Bins, classes
 
 pytestmark = pytest.mark.usefixtures("within_an_hour")
 

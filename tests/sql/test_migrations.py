@@ -24,7 +24,7 @@ from tests.older import VARIANTS, build, catalogue, contents, differences, shape
 from tests.servers import DEBIAN_BIN, Server, running
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import count
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 MakeDatabase = Callable[[str | None], str]
 ROLES = ("ml_owner", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")

@@ -19,7 +19,7 @@ from db_functions.database import Connection
 from tests.servers import Server
 from tests.sql.test_counts import register_with_baseline
 from tests.support import at, insert_bars, insert_pattern, random_bars, wait_until
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 pytestmark = pytest.mark.usefixtures("within_an_hour")
 

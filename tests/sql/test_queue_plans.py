@@ -16,7 +16,7 @@ import pytest
 from db_functions.database import Connection
 from db_functions.queries import query
 from tests.support import insert_bars, make_champion
-from worker.engine import Engine, prepare
+from worker.serving.engine import Engine, prepare
 
 LARGE = int(os.environ.get("QUEUE_PLAN_ROWS", "100000"))
 _ROWS = """

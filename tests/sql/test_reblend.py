@@ -15,9 +15,9 @@ from tests.sql.test_blend import Settings, apply, decided, reference, unit, unit
 from tests.sql_support import blocked, refused_with, write_scores
 from tests.support import insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import count
-from worker import operate
 from worker.cli import main
-from worker.listener import Signals
+from worker.operating import operate
+from worker.serving.listener import Signals
 
 COLUMNS = ("run", "seen", "reblended", "changed", "to_blend", "to_rule", "largest_change", "finished")
 

@@ -7,7 +7,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, row_of
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from training.errors import NotExplainable
 from training.explain import explain_patterns, explain_share
 from training.registry import promote, register
 from training.report import fetch
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 ROWS = 24
 embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)

@@ -15,7 +15,7 @@ from tests.worker.test_challengers import challenge
 from tests.worker_support import count
 from training import cli
 from training.replay import replay
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 ROWS = 40
 

@@ -45,7 +45,7 @@ def imported(path: Path) -> set[str]:
     [
         ("worker", {*HEAVY, "tests", "bench"}),
         ("training", {"worker", "tests", "bench"}),
-        ("db_functions", {*HEAVY, "worker", "tests", "bench", "onnxruntime"} - {"sqlalchemy", "alembic"}),
+        ("db_functions", {*HEAVY, "worker", "tests", "bench"} - {"sqlalchemy", "alembic"}),
         ("alembic", {"worker", "training", "tests", "bench"}),
     ],
 )
@@ -66,6 +66,12 @@ def test_the_worker_loads_nothing_heavy() -> None:
     loaded = loaded_by("worker.cli")
     assert {"onnxruntime", "numpy", "psycopg", "worker", "db_functions"} <= loaded
     assert loaded & {*HEAVY, "starlette", "uvicorn"} == set()
+
+
+@pytest.mark.parametrize("module", ["database", "contract", "gather", "queries"])
+def test_the_shared_modules_load_no_runtime(module: str) -> None:
+    """Migrations and analysts need a connection and the contract, but no ONNX Runtime."""
+    assert loaded_by(f"db_functions.{module}") & {*HEAVY, "onnxruntime", "worker"} == set()
 
 
 def test_the_walk_sees_every_kind_of_import(tmp_path: Path) -> None:

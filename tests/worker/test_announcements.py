@@ -13,7 +13,7 @@ from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.support import insert_bars, insert_pattern, make_champion, row_of
 from tests.worker_support import FAST, count, pages, poison_model, working
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import pytest
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, row_of, small_model, wait_until
 from tests.worker_support import count, process, working
-from worker import backfill as backfill_module
-from worker.backfill import START, Selection, backfill, preview
 from worker.cli import main
-from worker.engine import Engine
-from worker.listener import Signals
+from worker.operating import backfill as backfill_module
+from worker.operating.backfill import START, Selection, backfill, preview
+from worker.serving.engine import Engine
+from worker.serving.listener import Signals
 
 
 @pytest.fixture

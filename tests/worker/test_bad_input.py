@@ -21,17 +21,17 @@ import psycopg
 import pytest
 from onnx import helper
 
+from db_functions.cage import require_trial
 from db_functions.contract import CONTEXT_COLUMNS, check_outputs
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
+from db_functions.model import load
 from tests import training_support
 from tests.support import at, insert_bars, insert_pattern, make_champion, row_of, small_model
 from training import check
 from training.canary import canary_inputs
 from training.load import load_labelled
-from worker.cage import require_trial
-from worker.engine import Engine
-from worker.model import load
+from worker.serving.engine import Engine
 
 FALLBACKS = {"insufficient_bars", "low_quality", "failed", "no_model"}
 _random = random.Random(5)

@@ -14,9 +14,10 @@ from tests.support import at, insert_bars, insert_pattern, make_champion, regist
 from tests.worker_support import count, poison_model, working
 from training.canary import canary_inputs
 from training.verify import open_session
-from worker import __version__, challengers
-from worker.challengers import Challenge, fraction_of
-from worker.engine import Engine
+from worker import __version__
+from worker.serving import challengers
+from worker.serving.challengers import Challenge, fraction_of
+from worker.serving.engine import Engine
 
 ROWS = 60
 

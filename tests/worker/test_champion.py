@@ -11,8 +11,8 @@ import pytest
 from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model, wait_until
 from tests.worker_support import FAST, SLOW, count, process, scored_true_to_the_champion, working
-from worker.champion import Champion
 from worker.cli import main
+from worker.serving.champion import Champion
 
 
 def wait_for_scores(connection: Connection) -> None:
@@ -86,19 +86,19 @@ def test_only_a_fault_of_the_host_is_tried_again(connection: Connection, monkeyp
     (good,), (bad,) = connection.execute("select id from ml.models order by version desc").fetchall()
     champion = Champion()
     with monkeypatch.context() as patch:
-        patch.setattr("worker.champion.require_trial", full)
-        patch.setattr("worker.champion.AGAIN_S", math.inf)
+        patch.setattr("worker.serving.champion.require_trial", full)
+        patch.setattr("worker.serving.champion.AGAIN_S", math.inf)
         champion.follow(connection, good)
         assert "good cannot be tried on this host: [Errno 28] No space left on device" in str(champion.error)
         assert champion.follows(good), "not yet"
-        patch.setattr("worker.champion.AGAIN_S", 0.0)
+        patch.setattr("worker.serving.champion.AGAIN_S", 0.0)
         champion.follow(connection, None)
         champion.follow(connection, good)
         assert not champion.follows(good), "it is time"
     champion.follow(connection, good)
     assert (champion.model and champion.model.version, champion.error) == ("good", None)
     assert champion.follows(good)
-    monkeypatch.setattr("worker.champion.AGAIN_S", 0.0)
+    monkeypatch.setattr("worker.serving.champion.AGAIN_S", 0.0)
     champion.follow(connection, bad)
     assert "bad does not load" in str(champion.error)
     assert champion.follows(bad), "the same bytes will not load in a minute either"

@@ -12,8 +12,8 @@ from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker.test_backfill import everything
 from tests.worker_support import count, process, working
-from worker import doctor, smoke
 from worker.cli import main
+from worker.operating import doctor, smoke
 
 pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)
 
@@ -144,7 +144,7 @@ def test_a_host_without_room_is_not_the_models_fault(healthy: Connection, monkey
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("worker.champion.require_trial", full)
+    monkeypatch.setattr("worker.serving.champion.require_trial", full)
     found = findings(healthy)
     assert found["model"].remedy == found["rollback"].remedy == doctor.HOST
     assert "small-2 cannot be tried on this host: [Errno 28] No space left on device" in found["model"].text

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from db_functions.database import Connection
 from db_functions.gather import Gatherer
+from db_functions.model import load
 from db_functions.queries import query
 from tests.support import (
     at,
@@ -28,9 +29,8 @@ from tests.support import (
     wait_until,
 )
 from tests.worker_support import count, pages, patterns, poison_model
-from worker.batch import State
-from worker.engine import Engine
-from worker.model import load
+from worker.serving.batch import State
+from worker.serving.engine import Engine
 
 DAY_US = 86_400_000_000
 

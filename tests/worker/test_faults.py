@@ -15,17 +15,18 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from db_functions import cage
+from db_functions import model as models
+from db_functions.cage import Watchdog, require_trial
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden
+from db_functions.model import load
 from tests.servers import available
 from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model
 from training.check import check_model
-from worker import breaker, cage
-from worker import model as models
-from worker.cage import Watchdog, require_trial
-from worker.engine import Engine
-from worker.model import load
+from worker.serving import breaker
+from worker.serving.engine import Engine
 
 
 class Poisoned:

@@ -11,11 +11,11 @@ import pytest
 
 from db_functions.database import Connection
 from db_functions.gather import Gathered, Gatherer, Pattern
+from db_functions.model import Model, load
 from tests.support import at, insert_bars, insert_pattern, random_bars, small_model
 from tests.worker.test_gather import label
 from tests.worker_support import patterns
-from worker.model import Model, load
-from worker.scoring import score
+from worker.serving.scoring import score
 
 US = timedelta(microseconds=1)
 DAY = timedelta(days=1)

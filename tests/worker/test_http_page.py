@@ -25,7 +25,7 @@ from tests.drift_support import featured_baseline, insert_rows, register_feature
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker.test_http import reader, site
 from tests.worker_support import FAST, count, working
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 __all__ = ["reader", "site"]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -22,9 +22,9 @@ from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker_support import FAST, ROOT, process, working
-from worker import loop
 from worker.log import configure, event
-from worker.upkeep import Upkeep
+from worker.serving import loop
+from worker.serving.upkeep import Upkeep
 
 LEVELS = ("debug", "info", "warning", "error")
 

@@ -19,8 +19,8 @@ from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import FAST, SLOW, count, working
 from worker.cli import main
-from worker.engine import pooled
 from worker.http.store import Store
+from worker.serving.engine import pooled
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
@@ -94,7 +94,7 @@ def test_a_worker_behind_a_pooler(
             pattern = insert_pattern(ready)
             wait_until(lambda pattern=pattern: scored(ready, pattern), "it is found", 10)  # type: ignore[misc]
         settings = left_behind(url)
-    warnings = [record.getMessage() for record in caplog.records if record.name == "worker.loop"]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "worker.serving.loop"]
     if mode == "transaction":
         assert len(warnings) == 1
         assert "doorbell is not heard" in warnings[0]
@@ -137,7 +137,7 @@ def test_backfill_behind_a_pooler(
     ready.execute("truncate ml.queue")
     url = pool(database, "transaction")
     monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setattr("worker.backfill.PAGE", 2)
+    monkeypatch.setattr("worker.operating.backfill.PAGE", 2)
     assert main(["backfill"]) == 0
     assert capsys.readouterr().out.startswith("20 rows done")
     assert count(ready, "ml.predictions") == 20

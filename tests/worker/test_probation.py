@@ -12,17 +12,17 @@ from db_functions.database import Connection
 from tests.servers import Server, available
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import ROOT, count
-from worker import probation
-from worker.batch import State, Work
-from worker.engine import Engine
-from worker.listener import Signals
-from worker.loop import Options, run
+from worker.serving import probation
+from worker.serving.batch import State, Work
+from worker.serving.engine import Engine
+from worker.serving.listener import Signals
+from worker.serving.loop import Options, run
 
 _SCRIPT = """
 import os, signal, sys
-from worker import engine
-from worker.listener import Signals
-from worker.loop import Options, run
+from worker.serving import engine
+from worker.serving.listener import Signals
+from worker.serving.loop import Options, run
 
 ask = engine.Engine._score_batch
 

@@ -13,9 +13,9 @@ from db_functions.database import Connection
 from db_functions.queries import query
 from tests.support import insert_pattern, wait_until
 from tests.worker_support import FAST, SLOW, working
-from worker.doorbell import Doorbell
-from worker.engine import Engine
-from worker.marks import Marks
+from worker.serving.doorbell import Doorbell
+from worker.serving.engine import Engine
+from worker.serving.marks import Marks
 
 
 class NaiveMarks(Marks):

@@ -14,9 +14,9 @@ from typing import Any
 import psycopg
 
 from db_functions.database import Connection, connect
+from db_functions.progress import Progress
 from db_functions.queries import query
-from worker.listener import Signals
-from worker.progress import Progress
+from worker.serving.listener import Signals
 
 PAGE = 2_000
 _RETRY_S = 0.2

@@ -17,10 +17,10 @@ import psycopg
 
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable
+from db_functions.model import first_line
 from db_functions.queries import query
-from worker.engine import pooled
 from worker.log import event
-from worker.model import first_line
+from worker.serving.engine import pooled
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""``python -m worker.trial VERSION``: the process in which a model, read from stdin, is loaded for the first time."""
+"""``python -m db_functions.trial VERSION``: a child process loads a model from stdin, for the first time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 import resource
 import sys
 
+from db_functions.cage import TRIAL_MEMORY, TRIAL_S, limit_memory, read_trial
 from db_functions.errors import ScoringError
-from worker.cage import TRIAL_MEMORY, TRIAL_S, limit_memory, read_trial
-from worker.model import load, try_plain_rows, verify
+from db_functions.model import load, try_plain_rows, verify
 
 
 def main() -> int:

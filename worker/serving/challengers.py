@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.gather import Gathered
-from worker import scoring
-from worker.breaker import Breaker
-from worker.champion import fetch
+from db_functions.model import Model
 from worker.log import event
-from worker.model import Model
+from worker.serving import scoring
+from worker.serving.breaker import Breaker
+from worker.serving.champion import fetch
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from db_functions.cage import Watchdog
 from db_functions.contract import (
     CONTRACT_VERSION,
     INPUTS,
@@ -25,7 +26,6 @@ from db_functions.contract import (
 )
 from db_functions.errors import InvalidModel, one_line
 from db_functions.golden import Golden, largest_difference
-from worker.cage import Watchdog
 
 MAX_BYTES = 64 * 1024 * 1024
 _watchdog = Watchdog()

@@ -13,18 +13,19 @@ from dataclasses import asdict, dataclass, field
 
 import psycopg
 
+from db_functions.cage import resident_bytes
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, translated
+from db_functions.model import first_line
 from db_functions.queries import query
-from worker import __version__, probation, schema
-from worker.cage import resident_bytes
-from worker.doorbell import PACE_S, SETTLE_S, Doorbell
-from worker.engine import BATCH, Engine, pooled
-from worker.listener import Listener, Signals
+from worker import __version__
 from worker.log import event
-from worker.marks import Marks
-from worker.model import first_line
-from worker.upkeep import EVERY_S, Upkeep
+from worker.serving import probation, schema
+from worker.serving.doorbell import PACE_S, SETTLE_S, Doorbell
+from worker.serving.engine import BATCH, Engine, pooled
+from worker.serving.listener import Listener, Signals
+from worker.serving.marks import Marks
+from worker.serving.upkeep import EVERY_S, Upkeep
 
 logger = logging.getLogger(__name__)
 

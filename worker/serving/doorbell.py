@@ -13,7 +13,7 @@ from collections import deque
 
 from db_functions.database import Connection
 from db_functions.queries import query
-from worker import marks
+from worker.serving import marks
 
 MUTE_MS = 250
 REMUTE_S = 0.15

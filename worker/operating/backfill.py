@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import psycopg
 
 from db_functions.database import Connection
+from db_functions.model import first_line
+from db_functions.progress import Progress
 from db_functions.queries import query
 from worker import __version__
-from worker.engine import Engine
-from worker.listener import Signals
 from worker.log import event
-from worker.model import first_line
-from worker.progress import Progress
+from worker.serving.engine import Engine
+from worker.serving.listener import Signals
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 from db_functions.database import Connection
 from db_functions.errors import ScoringError, one_line
 from db_functions.queries import query
-from worker.engine import Engine
+from worker.serving.engine import Engine
 
 WAIT_S = 10.0
 """How long a live worker may take: some polls."""

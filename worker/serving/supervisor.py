@@ -9,8 +9,8 @@ import sys
 import time
 
 from db_functions.database import database_url
-from worker.listener import Signals
 from worker.log import event
+from worker.serving.listener import Signals
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import socket
 
 from db_functions.database import Connection
 from db_functions.queries import query
-from worker.engine import BATCH, Engine
-from worker.listener import Signals
+from worker.serving.engine import BATCH, Engine
+from worker.serving.listener import Signals
 
 logger = logging.getLogger(__name__)
 

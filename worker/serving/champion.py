@@ -10,16 +10,17 @@ import time
 import numpy as np
 import onnxruntime as ort
 
+from db_functions.cage import require_trial
 from db_functions.contract import PARITY_TOLERANCE
 from db_functions.database import Connection
 from db_functions.errors import HostFault, InvalidModel
 from db_functions.gather import Gathered
+from db_functions.model import Model, first_line, load, try_plain_rows, verify
 from db_functions.queries import query
-from worker import __version__, scoring
-from worker.breaker import Breaker
-from worker.cage import require_trial
+from worker import __version__
 from worker.log import event
-from worker.model import Model, first_line, load, try_plain_rows, verify
+from worker.serving import scoring
+from worker.serving.breaker import Breaker
 
 logger = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from db_functions.bars import BarStore
 from db_functions.contract import CONTEXT_COLUMNS, LEVEL_COLUMNS
 from db_functions.database import Connection
 from db_functions.gather import Gathered, Pattern
+from db_functions.model import Model
 from db_functions.queries import query
-from worker import arrays, scoring
-from worker.batch import Scored, Work
-from worker.challengers import Answer
 from worker.log import event
-from worker.model import Model
-from worker.tally import BinStore
+from worker.serving import arrays, scoring
+from worker.serving.batch import Scored, Work
+from worker.serving.challengers import Answer
+from worker.serving.tally import BinStore
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ import psycopg
 from db_functions.database import Connection
 from db_functions.errors import ChampionChanged, translated
 from db_functions.gather import Gathered, Gatherer
+from db_functions.model import Model, first_line
 from db_functions.queries import query
-from worker import arrays, scoring
-from worker.batch import Scored, State, Work
-from worker.challengers import Answer, Challengers
-from worker.champion import Champion
 from worker.log import event
-from worker.model import Model, first_line
-from worker.writer import Writer
+from worker.serving import arrays, scoring
+from worker.serving.batch import Scored, State, Work
+from worker.serving.challengers import Answer, Challengers
+from worker.serving.champion import Champion
+from worker.serving.writer import Writer
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from db_functions.gather import Gathered, Pattern
-from worker import arrays
-from worker.challengers import Challenge
+from worker.serving import arrays
+from worker.serving.challengers import Challenge
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ import psycopg
 
 from db_functions.database import Connection
 from db_functions.errors import HostFault, ScoringError
+from db_functions.model import first_line
 from db_functions.queries import query
-from worker import schema, smoke
-from worker.champion import fetch
-from worker.model import first_line
+from worker.operating import smoke
+from worker.serving import schema
+from worker.serving.champion import fetch
 
 OK, FAIL, SKIP = "ok", "FAIL", "skip"
 LOCK_TIMEOUT = "5s"

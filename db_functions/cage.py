@@ -98,7 +98,7 @@ def require_trial(version: str, data: bytes, golden: bytes | None) -> None:
     with tempfile.TemporaryDirectory() as empty:
         try:
             done = subprocess.run(  # noqa: S603  # our own program
-                [sys.executable, "-m", "worker.trial", version],
+                [sys.executable, "-m", "db_functions.trial", version],
                 input=stream,
                 capture_output=True,
                 timeout=TRIAL_S,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from db_functions.contract import check_outputs, quality
 from db_functions.gather import Gathered
-from worker.model import Model, first_line
+from db_functions.model import Model, first_line
 
 NO_MODEL = "no_model"
 INSUFFICIENT_BARS = "insufficient_bars"

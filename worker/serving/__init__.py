@@ -1,0 +1,1 @@
+"""Scoring rows as they arrive: wait, claim a batch, gather its inputs, score it, write it."""
