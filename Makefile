@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: env  ## the main job, end to end, on real market data
-	@$(BIN)/python -m bench.demo
+	@$(BIN)/python -m demo
 
 bench: env  ## every measurement, on servers of its own; writes docs/benchmarks.md (an hour or more; 35 GB of disk; BENCH="--scale 0.1 --repeats 1" for a short one)
 	$(BIN)/python -m bench $(BENCH)

@@ -1,1 +1,1 @@
-"""Measurements and the demo: real market data, and a stand-in for the application that detects patterns."""
+"""Every measurement, on servers of its own."""

@@ -11,17 +11,18 @@ from typing import Any, Final
 
 from psycopg import Connection
 
-from bench.application import insert_bars, insert_patterns
-from bench.demo import ALGORITHMS, Market, load_market
-from bench.market import BENCHMARK
 from db_functions.queries import query
+from demo.application import insert_bars, insert_patterns
+from demo.market import BENCHMARK
+from demo.rows import Market, load_market
+from demo.stages import ALGORITHMS
 from training.dataset import Dataset
 from training.load import load_labelled
 from training.pipeline import Artifact, train
 from training.registry import promote, register
 
 CACHE: Final = Path(".cache/bench")
-_SOURCES: Final = ("training", "db_functions", "bench/market.py", "bench/application.py")
+_SOURCES: Final = ("training", "db_functions", "demo/market.py", "demo/application.py", "demo/rows.py")
 
 
 @cache

@@ -20,8 +20,8 @@ from typing import Final
 import psycopg
 
 from bench import ensemble
-from bench.application import insert_patterns
 from db_functions.database import Connection
+from demo.application import insert_patterns
 from tests.conftest import upgrade
 from tests.faults.fleet import Fleet
 from tests.servers import Server, running

@@ -11,8 +11,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bench import ensemble
-from bench.demo import ALGORITHMS
 from bench.harness import Bench, Recorder, connect
+from demo.stages import ALGORITHMS
 from tests.features_oracle import BY_TALIB, Row
 from training import features as feature_code
 from training.features.graph import to_model

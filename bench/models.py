@@ -13,10 +13,10 @@ from unittest.mock import patch
 import onnx
 
 from bench import ensemble
-from bench.demo import ALGORITHMS
 from bench.drain import rate_of, timed
 from bench.harness import Bench, Recorder, connect, store
 from bench.inference import milliseconds, session
+from demo.stages import ALGORITHMS
 from training import export, features, learners
 from training.dataset import Dataset
 from training.pipeline import Artifact, train

@@ -9,10 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 from bench import ensemble
-from bench.application import insert_patterns
-from bench.demo import ALGORITHMS
 from bench.harness import Bench, Recorder, connect
 from db_functions.database import Connection
+from demo.application import insert_patterns
+from demo.stages import ALGORITHMS
 from training import pipeline
 from training.load import load_labelled
 from training.registry import register

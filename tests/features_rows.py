@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.market import BENCHMARK, load_series
 from db_functions.contract import WINDOW
+from demo.market import BENCHMARK, load_series
 
 Rows = dict[str, NDArray[Any]]
 STOCKS = ("AAPL", "GOOG", "IBM", "MSFT")

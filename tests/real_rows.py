@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.application import Pattern, find_all_patterns
-from bench.market import BENCHMARK, HIGH, LOW, SYMBOLS, Series, load_series
 from db_functions.contract import CONTEXT_COLUMNS, WINDOW
+from demo.application import Pattern, find_all_patterns
+from demo.market import BENCHMARK, HIGH, LOW, SYMBOLS, Series, load_series
 from training.dataset import NEGATIVE, NEUTRAL, POSITIVE, Dataset
 
 HORIZON = 20

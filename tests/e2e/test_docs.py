@@ -30,7 +30,7 @@ from alembic.config import CommandLine
 from psycopg.pq import DiagnosticField, ExecStatus
 
 import bench.__main__
-import bench.demo
+import demo.__main__
 import training.cli
 import worker.cli
 from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS
@@ -307,8 +307,8 @@ def parse(command: Sequence[str]) -> None:
             pass  # the program, not a command
         case ["python", "-m", "worker" | "training" as module, *rest]:
             parser_of(module).parse_args(rest)
-        case ["python", "-m", "bench.demo", *rest]:
-            bench.demo._parse(rest)
+        case ["python", "-m", "demo", *rest]:
+            demo.__main__._parse(rest)
         case ["python", "-m", "bench", *rest]:
             bench.__main__._parse(rest)
         case ["python", "-m", module, *_]:

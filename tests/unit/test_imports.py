@@ -43,10 +43,10 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("worker", {*HEAVY, "tests", "bench"}),
-        ("training", {"worker", "tests", "bench"}),
-        ("db_functions", {*HEAVY, "worker", "tests", "bench"} - {"sqlalchemy", "alembic"}),
-        ("alembic", {"worker", "training", "tests", "bench"}),
+        ("worker", {*HEAVY, "tests", "bench", "demo"}),
+        ("training", {"worker", "tests", "bench", "demo"}),
+        ("db_functions", {*HEAVY, "worker", "tests", "bench", "demo"} - {"sqlalchemy", "alembic"}),
+        ("alembic", {"worker", "training", "tests", "bench", "demo"}),
     ],
 )
 def test_packages_keep_to_their_side(package: str, forbidden: set[str]) -> None:

@@ -13,10 +13,10 @@ import talib
 from bokeh_sampledata import stocks
 from numpy.typing import NDArray
 
-from bench import application, market
-from bench.application import Pattern, find_all_patterns, find_patterns
-from bench.demo_quality import BASE, BLEND, CONTROL, EFFECTIVE, ML, RULE, chance_ece, compare, verdicts
-from bench.market import BENCHMARK, CLOSE, HIGH, LOW, OPEN, SYMBOLS, VOLUME, Series
+from demo import application, market
+from demo.application import Pattern, find_all_patterns, find_patterns
+from demo.market import BENCHMARK, CLOSE, HIGH, LOW, OPEN, SYMBOLS, VOLUME, Series
+from demo.quality import BASE, BLEND, CONTROL, EFFECTIVE, ML, RULE, chance_ece, compare, verdicts
 
 CUTS_PER_SYMBOL: Final = 8
 

@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.application import Pattern, insert_bars, insert_patterns
-from bench.market import Series
 from db_functions.database import Connection
+from demo.application import Pattern, insert_bars, insert_patterns
+from demo.market import Series
 
 REFRESH_S: Final = 0.5
 _PLAIN_REFRESH_S: Final = 5.0

@@ -1,21 +1,18 @@
-"""``make demo``: an application inserts real chart patterns and gets calibrated confidences back within milliseconds.
+"""The stages of ``make demo``: an application inserts real chart patterns and gets calibrated confidences back.
 
 Runs in a database of its own, ``pattern_demo``, made anew every time, on the embedded server (or the one that
-``DATABASE_URL`` names). ``python -m bench.demo psql`` opens that database afterwards.
+``DATABASE_URL`` names). ``python -m demo psql`` opens that database afterwards.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,48 +20,18 @@ import psycopg
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.application import Pattern, find_all_patterns, insert_bars, insert_patterns
-from bench.demo_database import DemoError, fresh_database, open_psql
-from bench.demo_live import Display, stream
-from bench.demo_report import report
-from bench.market import BENCHMARK, SYMBOLS, Series, load_series
 from db_functions.database import Connection, connect
-from db_functions.errors import ScoringError
+from demo.application import Pattern, insert_bars, insert_patterns
+from demo.database import DemoError, fresh_database
+from demo.live import Display, stream
+from demo.market import BENCHMARK
+from demo.report import report
+from demo.rows import LIVE_YEARS, Market, load_market
 
-LIVE_YEARS: Final = 2
 ALGORITHMS: Final = ("random_forest", "logistic", "gradient_boosting")
 WORKER_LOG: Final = Path(".cache/demo-worker.log")
 _STOP_TIMEOUT_S: Final = 20
 _DRAIN_TIMEOUT_S: Final = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """Every series and pattern of the demo, parted at ``cutoff`` into history and what will arrive live."""
-
-    series: dict[str, Series]
-    history: list[Pattern]
-    live: list[Pattern]
-    cutoff: datetime
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parse(arguments)
-    # One width for terminals, pipes and logs, so that no table breaks.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 118)
-    started = time.monotonic()
-    try:
-        if options.command == "psql":
-            return open_psql()
-        run(console, options.rate)
-    except (DemoError, ScoringError) as error:
-        console.print(f"\n[bold red]The demo stopped:[/] {error}", soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        console.print("\nInterrupted.")
-        return 130
-    console.print(f"\nThe demo took {time.monotonic() - started:.0f} s.")
-    return 0
 
 
 def run(console: Console, rate_per_s: float) -> None:
@@ -104,20 +71,6 @@ def run_program(url: str, module: str, *arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, *arguments], env=_environment(url), check=False)
     if done.returncode != 0:
         raise DemoError(f"`python -m {module} {' '.join(arguments)}` ended with exit code {done.returncode}")
-
-
-def load_market() -> Market:
-    """Bars, and the patterns that the application finds in them, parted ``LIVE_YEARS`` before the last bar."""
-    series = load_series()
-    last = datetime.fromtimestamp(max(int(one.ts[-1]) for one in series.values()), UTC)
-    cutoff = last.replace(year=last.year - LIVE_YEARS)
-    patterns = find_all_patterns(series[symbol] for symbol in SYMBOLS)
-    return Market(
-        series,
-        history=[pattern for pattern in patterns if pattern.detected_at <= cutoff],
-        live=[pattern for pattern in patterns if pattern.detected_at > cutoff],
-        cutoff=cutoff,
-    )
 
 
 def insert_history(console: Console, conn: Connection, market: Market) -> None:
@@ -230,17 +183,3 @@ def _environment(url: str) -> dict[str, str]:
     ours = {"ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return {**kept, "DATABASE_URL": url}
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.demo", description="The main job on real market data.")
-    parser.add_argument("command", nargs="?", choices=["run", "psql"], default="run", help="psql: look into the result")
-    parser.add_argument("--rate", type=float, default=50.0, help="live patterns a second (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    if not options.rate > 0:
-        parser.error("--rate must be above 0")
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Console
 
-from bench.demo_live import rows_table
-from bench.demo_quality import BASE, BLEND, CONTROL, EFFECTIVE, ML, RULE, Floats, print_quality
 from db_functions.database import Connection
+from demo.live import rows_table
+from demo.quality import BASE, BLEND, CONTROL, EFFECTIVE, ML, RULE, Floats, print_quality
 
 _LIVE = """
     SELECT rule_confidence, ml_confidence, blended_confidence, confidence, prediction_latency_ms,
@@ -122,7 +122,7 @@ def _blending(conn: Connection) -> tuple[float, float, float]:
 
 
 def _print_next(console: Console, conn: Connection) -> None:
-    console.print("\n[bold]What to look at next[/]: `.venv/bin/python -m bench.demo psql`, then paste")
+    console.print("\n[bold]What to look at next[/]: `.venv/bin/python -m demo psql`, then paste")
     for relation, statement in _NEXT:
         row: tuple[Any, ...] | None = conn.execute(_RELATION, [relation]).fetchone()
         if row and row[0]:

@@ -31,7 +31,7 @@ import talib
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
-from bench.market import CLOSE, HIGH, LOW, TIMEFRAME, VOLUME, Series, open_of_bar
+from demo.market import CLOSE, HIGH, LOW, TIMEFRAME, VOLUME, Series, open_of_bar
 
 Floats = NDArray[np.float64]
 
