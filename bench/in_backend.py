@@ -30,7 +30,7 @@ select (select model_id from ml.aliases where alias = 'champion' and valid_to is
        floor(extract(epoch from $1))::bigint as detected, extract(epoch from $1 - $2)::float8 as duration,
        o.positives, o.total
 from ml.settings s,
-     lateral (select sum(d.positives)::float8 as positives, sum(d.total)::float8 as total from ml.outcome_days d
+     lateral (select sum(d.positives)::float8 as positives, sum(d.total)::float8 as total from ml_internal.outcome_days d
               where d.pattern_type = $3 and d.day < (date_trunc('day', $1 at time zone 'UTC') - s.history_lag)::date) o
 """
 _BARS = """

@@ -126,7 +126,7 @@ def _by_hand(connection: Connection) -> None:
         "select ml.label((select id from pattern_events limit 1), 'positive', 'bench')",
         "select count(*) from ml.explain_score((select id from pattern_events limit 1))",
         "select ml.model_at('champion', now())",
-        "select count(*) from ml.metrics_between('minute', now() - interval '1 hour', now())",
+        "select count(*) from ml_internal.metrics_between('minute', now() - interval '1 hour', now())",
         "select ml.reblend('bench', dry_run => false)",
         "select ml.set_baseline(reason => 'bench')",
         "delete from pattern_events where id in (select id from pattern_events order by created_at limit 1)",

@@ -56,7 +56,7 @@ def prepared(bench: Bench, subject: str) -> Iterator[str]:
             connection.execute(_NOTIFY)
         if subject == AWAKE:
             # As if a worker elsewhere were awake: no writer has to ring.
-            connection.execute("select setval('ml.doorbell_muted_until', 9223372036854775806)")
+            connection.execute("select setval('ml_internal.doorbell_muted_until', 9223372036854775806)")
         if subject == SCORING:
             with workers(url, 1):
                 yield url

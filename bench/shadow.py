@@ -44,7 +44,7 @@ def _drain_rate(bench: Bench, number: int, rows: int) -> float:
             rate = rate_of(connection, engine)
         # Whatever the champion scored, each challenger did: no faster for having been set aside.
         found = connection.execute(
-            "select (select count(*) from ml.shadow_pairs), count(ml_confidence) from pattern_events"
+            "select (select count(*) from ml_internal.shadow_pairs), count(ml_confidence) from pattern_events"
         ).fetchone()
         assert found is not None
         assert found[0] == number * found[1], f"{found[0]} pairs for {found[1]} rows"

@@ -54,4 +54,4 @@ def _without_counts(connection: Connection) -> None:
     body = sql_text("functions/write_batch/v1")
     start, end = body.index("    ), counted as ("), body.index("    )\n    select array_agg(i order")
     connection.execute(body[:start] + body[end:])
-    connection.execute("delete from ml.bins")
+    connection.execute("delete from ml_internal.bins")

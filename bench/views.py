@@ -70,7 +70,7 @@ def register(connection: Connection) -> None:
     metrics = {"importances": dict(zip(names, rng.random(FEATURES).tolist(), strict=True))}
     for version in MODELS:
         connection.execute(
-            "select ml.register_model(%s, 'bench', %s, 1, '{bars}', '{ml_confidence,probabilities,features}', %s, 1, "
+            "select ml_internal.register_model(%s, 'bench', %s, 1, '{bars}', '{ml_confidence,probabilities,features}', %s, 1, "
             "%s, '', '{}', %s, null)",
             [version, version.encode(), names, Jsonb(metrics), Jsonb(baseline)],
         )
@@ -169,7 +169,7 @@ def main() -> int:
 
 
 _FILL_METRICS = """
-insert into ml.metric_rollups
+insert into ml_internal.metric_rollups
 select g.grain, b.bucket, m.id, 'champion', 'live', g.n, g.n * 0.3, g.n * 0.65, 0, 0, g.n * 0.04, g.n * 0.005,
        g.n * 0.005, g.n, g.n * 0.99, g.n * 0.9, g.n * 0.1,
        array(select floor(g.n * exp(-((i - 40) ^ 2) / 50.0)) from generate_series(0, 80) i),
@@ -183,7 +183,7 @@ cross join generate_series(date_trunc(g.grain, now() - g.days * interval '1 day'
 join ml.models m on m.version = case when b.bucket < now() - interval '90 days' then 'older' else 'newer' end
 """
 _FILL_FEATURES = """
-insert into ml.feature_rollups
+insert into ml_internal.feature_rollups
 select g.grain, b.bucket, m.id, 'champion', 'live', g.n,
        array(select floor(c * g.n / 5000 * (0.8 + 0.4 * random())) from unnest(l.cells) c),
        array(select coalesce(x, 0) * g.n * 0.98 from unnest(l.means) x),
@@ -192,10 +192,10 @@ from (values ('hour', interval '1 hour', greatest(1, %(rows)s::float8 / 24)::big
              ('day', interval '1 day', greatest(1, %(rows)s::float8)::bigint)) g (grain, step, n)
 cross join generate_series(date_trunc(g.grain, now() - %(days)s * interval '1 day', 'UTC'), now(), g.step) b (bucket)
 join ml.models m on m.version = case when b.bucket < now() - interval '90 days' then 'older' else 'newer' end
-join ml.baselines l on l.model_id = m.id
+join ml_internal.baselines l on l.model_id = m.id
 """
 _FILL_COHORTS = """
-insert into ml.cohorts (
+insert into ml_internal.cohorts (
     cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives,
     expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled, positives, labelled_called,
     hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
@@ -223,15 +223,15 @@ cross join lateral (select array_agg(floor(x) order by i) as counts, array_agg(f
                     cross join lateral (select q.n * exp(-((i - 80) ^ 2) / 500.0) / 40 as x) y) h
 """
 _FILL_TAIL = """
-insert into ml.batches (at, source, role, model_id, inference_ms, sla_ms, cache_hits, reasons, latency_ms, classes,
+insert into ml_internal.batches (at, source, role, model_id, inference_ms, sla_ms, cache_hits, reasons, latency_ms, classes,
                         confidences, rules, blends, thresholds, pattern_types, timeframes)
 select now(), 'live', 'champion', m.id, 2.5, 75, 2, '{scored}', '{5.5}', '{positive}', '{0.6}', '{0.5}', '{0.56}',
        '{0.55}', '{type_01}', '{1d}'
 from ml.models m, generate_series(1, 250) where m.version = 'newer';
-insert into ml.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
-select now(), 'live', 'champion', m.id, 1, array(select first_cell from ml.bins b where b.model_id = m.id),
-       array(select 1 from ml.bins b where b.model_id = m.id), array(select 0.0 from ml.bins b where b.model_id = m.id),
-       array(select 0.0 from ml.bins b where b.model_id = m.id)
+insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
+select now(), 'live', 'champion', m.id, 1, array(select first_cell from ml_internal.bins b where b.model_id = m.id),
+       array(select 1 from ml_internal.bins b where b.model_id = m.id), array(select 0.0 from ml_internal.bins b where b.model_id = m.id),
+       array(select 0.0 from ml_internal.bins b where b.model_id = m.id)
 from ml.models m, generate_series(1, 250) where m.version = 'newer';
 """
 _FILL_PREDICTIONS = """

@@ -69,11 +69,11 @@ def featured_baseline() -> dict[str, Any]:
 
 def register_featured(connection: Connection, version: str, baseline: dict[str, Any] | None) -> None:
     connection.execute(
-        "select ml.register_model(%s, 'test', %s, 1, '{bars,history,levels}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history,levels}', "
         "'{ml_confidence,probabilities,features}', %s, 5, %s, '', '{}', %s, null)",
         [version, featured_model(version), FEATURED, Jsonb({"importances": IMPORTANCES}), Jsonb(baseline)],
     )
-    connection.execute("select ml.record_parity(%s, 0, 1e-5, 8, 'test')", [version])
+    connection.execute("select ml_internal.record_parity(%s, 0, 1e-5, 8, 'test')", [version])
     connection.execute("select ml.promote(%s, 'test', true)", [version])
 
 

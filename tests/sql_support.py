@@ -36,7 +36,7 @@ def write_scores(
         rest = 0.0 if value is None else (1 - value) / 2
         probabilities += [rest, rest, value or 0.0]
     connection.execute(
-        "select ml.write_scores(champion => %(champion)s, model => %(champion)s, queue_ids => '{}', "
+        "select ml_internal.write_scores(champion => %(champion)s, model => %(champion)s, queue_ids => '{}', "
         "enqueued_at => %(enqueued_at)s::timestamptz[], pattern_ids => %(ids)s::uuid[], "
         "reasons => %(reasons)s::text[], "
         "ml_confidence => %(confidences)s::real[], probabilities => %(probabilities)s::real[], "

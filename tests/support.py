@@ -180,7 +180,7 @@ def register(
 ) -> None:
     """Put a model into the registry, with a recorded parity check unless ``parity`` is None."""
     connection.execute(
-        "select ml.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
         "'{history_positive_rate,history_count}', %s, %s, '', %s, %s, null)",
         [
             version,
@@ -192,7 +192,7 @@ def register(
         ],
     )
     if parity is not None:
-        connection.execute("select ml.record_parity(%s, %s, 1e-5, 8, 'test')", [version, parity])
+        connection.execute("select ml_internal.record_parity(%s, %s, 1e-5, 8, 'test')", [version, parity])
 
 
 def make_champion(

@@ -3,12 +3,14 @@ select format('grant execute on function %%s to %%s', p.oid::regprocedure, w.rol
 from (select 'ml_worker' as role, unnest(%(functions)s::text[]) as name
       union all
       select 'ml_operator', unnest(array['disable', 'enable', 'promote', 'rollback', 'reblend', 'redrive'])) w
-join pg_proc p on p.pronamespace = 'ml'::regnamespace and p.proname = w.name
+join pg_proc p on p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and p.proname = w.name
 where not has_function_privilege(w.role, p.oid, 'execute')
 union all
 select format('grant usage on schema %%s to %%s', n.nspname, w.role)
 from (values ('ml_owner', 'public'), ('ml_app', 'public'), ('ml_worker', 'public'), ('ml_analyst', 'public'), ('ml_publisher', 'public'),
-             ('ml_operator', 'public'), ('ml_worker', 'ml'), ('ml_analyst', 'ml'), ('ml_publisher', 'ml'), ('ml_operator', 'ml'))
+             ('ml_operator', 'public'), ('ml_worker', 'ml'), ('ml_analyst', 'ml'), ('ml_publisher', 'ml'), ('ml_operator', 'ml'),
+             ('ml_worker', 'ml_internal'), ('ml_analyst', 'ml_internal'), ('ml_publisher', 'ml_internal'),
+             ('ml_operator', 'ml_internal'))
      w (role, schema_name)
 join pg_namespace n on n.nspname = w.schema_name
 where not has_schema_privilege(w.role, n.oid, 'usage')

@@ -400,8 +400,8 @@ def test_names_in_schema_ml_are_true(document: Path, transaction: Connection) ->
     there = set(
         one_column(
             transaction,
-            "select relname from pg_class where relnamespace = 'ml'::regnamespace "
-            "union select proname from pg_proc where pronamespace = 'ml'::regnamespace",
+            "select relname from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
+            "union select proname from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)",
         )
     )
     outside, inside = (set(re.findall(r"\bml\.([a-z_]+)", part)) for part in parted(document.read_text()))
@@ -439,7 +439,7 @@ def test_environment_is_documented() -> None:
 def test_every_alert_has_its_entry_in_the_runbook(transaction: Connection) -> None:
     """With a query to run first, which the runbook's own blocks run."""
     views = [f"ml.alert_{name}" for name in ("states", "rates", "drift", "performance")]
-    conditions = one_column(transaction, "select pg_get_viewdef('ml.alert_conditions'::regclass)")[0]
+    conditions = one_column(transaction, "select pg_get_viewdef('ml_internal.alert_conditions'::regclass)")[0]
     assert set(re.findall(r"\balert_\w+", conditions)) == {view.removeprefix("ml.") for view in views}
     types = set[str]()
     for view in views:
@@ -458,7 +458,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
     callable_ = one_column(
         transaction,
         "select distinct p.proname from pg_proc p, unnest(%s::text[]) role "
-        "where p.pronamespace = 'ml'::regnamespace and has_function_privilege(role, p.oid, 'execute')",
+        "where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and has_function_privilege(role, p.oid, 'execute')",
         ["ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator"],
     )
     assert len(callable_) > 10
@@ -495,7 +495,7 @@ def table(heading: str, document: str = "applications.md") -> list[list[str]]:
 
 @embedded
 def test_channels_are_all_there(transaction: Connection) -> None:
-    sources = one_column(transaction, "select prosrc from pg_proc where pronamespace = 'ml'::regnamespace")
+    sources = one_column(transaction, "select prosrc from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)")
     sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
     assert {row[0] for row in table("## Channels", "operators.md")} == sent
 

@@ -92,7 +92,7 @@ def test_a_dump_in_another_cluster_is_scored_on(
                 lambda: count(restored, "ml.workers where stopped_at is null and model_version <> ''") == 1, "beat"
             )
             assert set(findings(restored).values()) == {doctor.OK}
-        restored.execute("select ml.fold()")
+        restored.execute("select ml_internal.fold()")
         assert sum(row[2] for row in counted(restored) if row[0]) == before["ml.predictions"] + 2
         assert restored.execute("select ml.rollback('it works there too')").fetchone() == ("small-1",)
 
@@ -175,7 +175,7 @@ def test_a_standby_answers_and_takes_over(
 
 def _everything_answers(reading: Connection) -> None:
     relations = reading.execute(
-        "select oid::regclass::text from pg_class where relnamespace = 'ml'::regnamespace "
+        "select oid::regclass::text from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
         "and relkind in ('v', 'r', 'p')"
     ).fetchall()
     assert len(relations) > 40

@@ -33,7 +33,7 @@ _CHECKS = {
     ),
     "scores by another than the champion": "ml.predictions where role <> 'champion'",
     "reasons counted otherwise than they are": (
-        "(select r.reason, sum(r.n) as n from ml.metric_counts c cross join lateral (values "
+        "(select r.reason, sum(r.n) as n from ml_internal.metric_counts c cross join lateral (values "
         "('scored', c.scored), ('below_threshold', c.below_threshold), ('ml_disabled', c.ml_disabled), "
         "('no_model', c.no_model), ('insufficient_bars', c.insufficient_bars), ('low_quality', c.low_quality), "
         "('failed', c.failed)) r (reason, n) where c.grain = 'hour' and r.n > 0 group by 1) counted "
@@ -42,18 +42,18 @@ _CHECKS = {
     ),
     "latencies and confidences counted otherwise than predicted": """
         (select coalesce(sum(confidences), 0) as n, coalesce(sum((select sum(x) from unnest(inference) x)), 0) as timed
-         from ml.metric_counts where grain = 'day') counted, (select count(*) as n from ml.predictions) there
+         from ml_internal.metric_counts where grain = 'day') counted, (select count(*) as n from ml.predictions) there
         where counted.n <> there.n or counted.timed <> there.n""",
     "bins of the confidence that hold another number than predicted": """
         (select place - 1 - b.first_cell as bin, sum(n) as n
-         from ml.bins b cross join ml.feature_counts c cross join unnest(c.cells) with ordinality cell (n, place)
+         from ml_internal.bins b cross join ml_internal.feature_counts c cross join unnest(c.cells) with ordinality cell (n, place)
          where b.name = 'ml_confidence' and c.grain = 'hour' and place > b.first_cell and n > 0
          group by 1) counted
         full join (select width_bucket(p.ml_confidence, b.edges) as bin, count(*) as n from ml.predictions p
-                   join ml.bins b using (model_id) where b.name = 'ml_confidence' group by 1) there
+                   join ml_internal.bins b using (model_id) where b.name = 'ml_confidence' group by 1) there
         using (bin) where counted.n is distinct from there.n""",
     "cohorts of another size than predicted": """
-        (select coalesce(sum(predictions), 0) as n from ml.cohort_counts
+        (select coalesce(sum(predictions), 0) as n from ml_internal.cohort_counts
          where score = 'ml' and cohort is null and pattern_type is null and timeframe is null) counted,
         (select count(*) as n from ml.predictions) there where counted.n <> there.n""",
 }

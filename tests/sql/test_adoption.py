@@ -386,17 +386,17 @@ def test_small_batches_reach_every_row(older: str) -> None:
             "alter table pattern_events enable trigger user"
         )
         assert _unadopted(connection) == ROWS + 1
-        connection.execute("call ml.adopt_rows(7)")
+        connection.execute("call ml_internal.adopt_rows(7)")
         assert _unadopted(connection) == 0
         filled = {
             "public.pattern_events": ["id", "detected_at", "direction", "rule_confidence"],
-            "ml.adopted_values": ["*"],
+            "ml_internal.adopted_values": ["*"],
         }
         before = contents(connection, filled)
-        connection.execute("call ml.adopt_rows(7)")
+        connection.execute("call ml_internal.adopt_rows(7)")
         assert contents(connection, filled) == before
         with pytest.raises(psycopg.errors.InvalidParameterValue, match="batch is 0"):
-            connection.execute("call ml.adopt_rows(0)")
+            connection.execute("call ml_internal.adopt_rows(0)")
 
 
 def test_an_interrupted_adoption_can_be_repeated(older: str) -> None:
@@ -410,7 +410,7 @@ def test_an_interrupted_adoption_can_be_repeated(older: str) -> None:
 
         def adopt() -> None:
             with pytest.raises(psycopg.OperationalError):
-                adopting.execute("call ml.adopt_rows(1)")
+                adopting.execute("call ml_internal.adopt_rows(1)")
 
         thread = threading.Thread(target=adopt)
         thread.start()
@@ -435,7 +435,7 @@ def test_downgrade_from_a_half_done_adoption_loses_nothing(older: str) -> None:
         poison = "check (detected_at is null or id::text < '8') not valid"
         connection.execute(f"alter table pattern_events add constraint poison {poison}".encode())
         with pytest.raises(psycopg.errors.CheckViolation):
-            connection.execute("call ml.adopt_rows(7)")
+            connection.execute("call ml_internal.adopt_rows(7)")
         connection.execute("alter table pattern_events drop constraint poison")
         assert 0 < _unadopted(connection) < ROWS
     downgrade(older)
@@ -450,11 +450,11 @@ def test_adoption_waits_for_a_busy_writer_but_not_for_ever(plain: str) -> None:
         writer.execute("update pattern_events set operator_id = 'me' where id = md5('pattern 1')::uuid")
         adopting.execute("set lock_timeout = '20ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            adopting.execute("call ml.adopt_rows()")
+            adopting.execute("call ml_internal.adopt_rows()")
         adopting.execute("set lock_timeout = '200ms'")
         release = threading.Timer(0.35, writer.commit)  # after the first refusal, long before the last
         release.start()
-        adopting.execute("call ml.adopt_rows()")
+        adopting.execute("call ml_internal.adopt_rows()")
         release.join()
         assert _unadopted(adopting) == 0
         assert row_of(adopting, str(_value(adopting, "select md5('pattern 1')::uuid")), "operator_id") == {
@@ -513,7 +513,7 @@ def test_old_clients_write_while_rows_are_adopted(older: str) -> None:
     with _open(older) as connection:
         wait_until(lambda: len(changed) > 5, "writing")
         connection.execute("set lock_timeout = '5s'")
-        connection.execute("call ml.adopt_rows(7)")
+        connection.execute("call ml_internal.adopt_rows(7)")
         stop.set()
         thread.join()
         assert errors == []
@@ -522,7 +522,7 @@ def test_old_clients_write_while_rows_are_adopted(older: str) -> None:
         found = connection.execute(
             "select p.id::text, p.confidence, p.rule_confidence::float8, p.status::text, "
             "  (to_jsonb(v) ->> 'rule_confidence')::float8 "
-            "from pattern_events p left join ml.adopted_values v on v.pattern_id = p.id "
+            "from pattern_events p left join ml_internal.adopted_values v on v.pattern_id = p.id "
             "where p.id = any (%s) and p.ml_confidence is null",
             [list(changed)],
         ).fetchall()

@@ -38,8 +38,8 @@ def health(connection: Connection) -> dict[str, Any]:
 
 def age_counts(connection: Connection) -> None:
     """As if everything counted so far had happened before the window of alerts."""
-    connection.execute("select ml.fold()")
-    connection.execute("update ml.metric_rollups set bucket = bucket - interval '20 minutes' where grain = 'minute'")
+    connection.execute("select ml_internal.fold()")
+    connection.execute("update ml_internal.metric_rollups set bucket = bucket - interval '20 minutes' where grain = 'minute'")
 
 
 def score(connection: Connection, engine: Engine, count: int, **columns: Any) -> None:
@@ -91,7 +91,7 @@ def test_a_worker_with_a_champion_is_healthy_until_it_stops(connection: Connecti
 def test_slow_scores(connection: Connection, engine: Engine) -> None:
     connection.execute("select ml.set('sla_ms', 0.001, 'slower than any worker')")
     score(connection, engine, 6)
-    assert connection.execute("select ml.check_alerts()").fetchone() is not None
+    assert connection.execute("select ml_internal.check_alerts()").fetchone() is not None
     assert alerts(connection)["service_level"] == "critical"
     row = connection.execute("select value, threshold, message from ml.alerts where type = 'service_level'").fetchone()
     assert row == (
@@ -102,20 +102,20 @@ def test_slow_scores(connection: Connection, engine: Engine) -> None:
     age_counts(connection)
     connection.execute("select ml.set('sla_ms', 60000, 'test')")
     score(connection, engine, 6)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert "service_level" not in alerts(connection)
 
 
 def test_fallbacks_and_few_rows(connection: Connection, engine: Engine) -> None:
     score(connection, engine, 4, symbol="NONE")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert "fallback_rate" not in alerts(connection), "four rows say nothing"
     score(connection, engine, 1, symbol="NONE")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert alerts(connection)["fallback_rate"] == "critical"
     assert "error_rate" not in alerts(connection)
     age_counts(connection)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert "fallback_rate" not in alerts(connection), "no rows, no rate"
 
 
@@ -129,7 +129,7 @@ def test_failing_rows_and_dead_letters(connection: Connection, engine: Engine) -
     insert_bars(connection, symbol="BAD")
     score(connection, engine, 5)
     score(connection, engine, 2, symbol="BAD")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     found = alerts(connection)
     assert (found["error_rate"], found["dead_letters"]) == ("critical", "warning")
     connection.execute("drop trigger zz_refuse on pattern_events")
@@ -137,7 +137,7 @@ def test_failing_rows_and_dead_letters(connection: Connection, engine: Engine) -
     age_counts(connection)
     while engine.score_queue():
         pass
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert not {"error_rate", "dead_letters"} & set(alerts(connection))
 
 
@@ -146,16 +146,16 @@ def test_a_cold_cache(connection: Connection, engine: Engine) -> None:
         insert_bars(connection, random_bars(60), symbol=f"S{number}")
         insert_pattern(connection, symbol=f"S{number}", detected_at=at(50))
         engine.score_queue()
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert alerts(connection)["cache_hit_rate"] == "critical"
     for _ in range(4):
         score(connection, engine, 10)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert "cache_hit_rate" in alerts(connection), "86 % is above the limit, but not well clear of it"
     score(connection, engine, 1)
     age_counts(connection)
     score(connection, engine, 6)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert "cache_hit_rate" not in alerts(connection)
 
 
@@ -186,10 +186,10 @@ def test_a_champion_that_does_not_load(connection: Connection, database: str) ->
 
 def test_a_model_without_a_baseline(connection: Connection) -> None:
     make_champion(connection, "plain")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert alerts(connection) == {"no_baseline": "warning"}
     register_with_baseline(connection)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert alerts(connection) == {}
 
 
@@ -197,14 +197,14 @@ def test_an_alert_rises_at_once_and_falls_with_hysteresis(connection: Connection
     def look(value: float) -> str | None:
         connection.execute("select ml.set('fallback_warning', 0.1, 'test')")
         connection.execute(
-            "update ml.metric_rollups set insufficient_bars = %s, scored = 1000 - %s where grain = 'minute'",
+            "update ml_internal.metric_rollups set insufficient_bars = %s, scored = 1000 - %s where grain = 'minute'",
             [round(value * 1000), round(value * 1000)],
         )
-        connection.execute("select ml.check_alerts()")
+        connection.execute("select ml_internal.check_alerts()")
         return alerts(connection).get("fallback_rate")
 
     connection.execute(
-        "insert into ml.metric_rollups select 'minute', date_trunc('minute', now()), null, 'champion', 'live', 1000, "
+        "insert into ml_internal.metric_rollups select 'minute', date_trunc('minute', now()), null, 'champion', 'live', 1000, "
         "1000, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, '{}', '{}', 0, 0, 0, 0, 0, 0, '{}'"
     )
     with psycopg.connect(database, autocommit=True) as listener:
@@ -215,7 +215,7 @@ def test_an_alert_rises_at_once_and_falls_with_hysteresis(connection: Connection
     told = [(n["was"], n["level"]) for n in heard if n["type"] == "fallback_rate"]
     assert told == [(None, "warning"), ("warning", "critical"), ("critical", "warning"), ("warning", None)]
     rows = connection.execute(
-        "select t.old_level, t.new_level from ml.alert_transitions t join ml.alert_log l on l.id = t.alert_id "
+        "select t.old_level, t.new_level from ml_internal.alert_transitions t join ml.alert_log l on l.id = t.alert_id "
         "where l.type = 'fallback_rate' order by t.id"
     ).fetchall()
     assert rows == told
@@ -232,7 +232,7 @@ def test_acknowledging(connection: Connection) -> None:
     ).fetchone()
     assert row == (True, "we are moving it")
     connection.execute("update ml.alert_log set level = 'warning' where type = 'no_worker'")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     row = connection.execute("select level, acknowledged_by from ml.alerts where type = 'no_worker'").fetchone()
     assert row == ("critical", None), "whoever saw the warning has not seen this"
 
@@ -248,7 +248,7 @@ def test_metrics_agree_with_the_rows(connection: Connection, engine: Engine) -> 
     assert rows is not None
     for fold in (False, True):
         if fold:
-            connection.execute("select ml.fold()")
+            connection.execute("select ml_internal.fold()")
         for period in ("hour", "day"):
             found = connection.execute(
                 "select rows, fallback_rate, confidence_mean, confidence_deviation, latency_p50_ms, positive, "
@@ -270,8 +270,8 @@ def test_metrics_agree_with_the_rows(connection: Connection, engine: Engine) -> 
 
 def test_a_confidence_quantile_is_near(transaction: Connection) -> None:
     row = transaction.execute(
-        "select ml.score_quantiles('{0,10,10}', '{0.2,0.4}', '{0.25,0.5}'), ml.score_quantiles('{}', '{}', '{0.5}'), "
-        "ml.score_quantiles('{4}', '{}', '{0.5}')"
+        "select ml_internal.score_quantiles('{0,10,10}', '{0.2,0.4}', '{0.25,0.5}'), ml_internal.score_quantiles('{}', '{}', '{0.5}'), "
+        "ml_internal.score_quantiles('{4}', '{}', '{0.5}')"
     ).fetchone()
     assert row is not None
     assert row[0] == pytest.approx([0.3, 0.4])
@@ -285,7 +285,7 @@ def test_upkeep_labels_on_schedule(connection: Connection) -> None:
     assert connection.execute(label, {"max_rows": 100}).fetchone() == (1,)
     insert_pattern(connection, detected_at=at(100))
     assert connection.execute(label, {"max_rows": 100}).fetchone() == (0,), "not due"
-    connection.execute("update ml.schedule set ran_at = now() - interval '2 hours'")
+    connection.execute("update ml_internal.schedule set ran_at = now() - interval '2 hours'")
     insert_pattern(connection, detected_at=at(101))
     assert connection.execute(label, {"max_rows": 1}).fetchone() == (1,)
     assert connection.execute(label, {"max_rows": 1}).fetchone() == (1,), "there was more"
@@ -313,15 +313,15 @@ def test_months_past_their_time_are_dropped(connection: Connection) -> None:
 
 def test_minutes_and_folded_logs_are_pruned(connection: Connection, engine: Engine) -> None:
     score(connection, engine, 3)
-    connection.execute("select ml.fold()")
-    connection.execute("update ml.batches set at = at - interval '1 hour'")
-    connection.execute("update ml.metric_rollups set bucket = bucket - interval '40 days' where grain = 'minute'")
+    connection.execute("select ml_internal.fold()")
+    connection.execute("update ml_internal.batches set at = at - interval '1 hour'")
+    connection.execute("update ml_internal.metric_rollups set bucket = bucket - interval '40 days' where grain = 'minute'")
     score(connection, engine, 1)
-    connection.execute("update ml.batches set at = at - interval '1 hour'")
-    connection.execute("select ml.prune()")
-    left = connection.execute("select count(*) from ml.batches").fetchone()
+    connection.execute("update ml_internal.batches set at = at - interval '1 hour'")
+    connection.execute("select ml_internal.prune()")
+    left = connection.execute("select count(*) from ml_internal.batches").fetchone()
     assert left == (1,), "what no fold has seen stays"
-    rows = connection.execute("select grain, sum(rows)::int from ml.metric_counts group by 1 order by 1").fetchall()
+    rows = connection.execute("select grain, sum(rows)::int from ml_internal.metric_counts group by 1 order by 1").fetchall()
     assert rows == [("day", 4), ("hour", 4), ("minute", 1)]
 
 
@@ -334,7 +334,7 @@ def message_of(connection: Connection, kind: str) -> str:
 def age_tallies(connection: Connection, hours: int) -> None:
     """What was tallied last, as if in the middle of an earlier hour."""
     connection.execute(
-        "update ml.tallies set at = date_trunc('hour', now()) - (%s - 0.5) * interval '1 hour' where at > now() - "
+        "update ml_internal.tallies set at = date_trunc('hour', now()) - (%s - 0.5) * interval '1 hour' where at > now() - "
         "interval '5 minutes'",
         [hours],
     )
@@ -346,11 +346,11 @@ def test_drift_and_missing_values_that_last(connection: Connection, engine: Engi
     # No outcome is known: the rate is missing on every row, and the count is 0, where the baseline has 0 to 39.
     score(connection, engine, 150)
     age_tallies(connection, 2)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert not {"feature_drift", "data_quality"} & set(alerts(connection)), "one window is no habit"
     score(connection, engine, 150)
     age_tallies(connection, 1)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     rows = connection.execute(
         "select type, subject, level from ml.alerts where type in ('feature_drift', 'data_quality') order by 1, 2"
     ).fetchall()
@@ -365,7 +365,7 @@ def test_drift_and_missing_values_that_last(connection: Connection, engine: Engi
         "select ml.set_baseline(since => date_trunc('hour', now()) - interval '2 hours', "
         "until => date_trunc('hour', now()), reason => 'a new market')"
     )
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert not {"feature_drift", "data_quality", "prediction_drift"} & set(alerts(connection))
 
 
@@ -376,11 +376,11 @@ def test_answers_that_drift(connection: Connection, engine: Engine) -> None:
     engine.refresh_model()
     score(connection, engine, 150)
     age_tallies(connection, 1)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     rows = connection.execute("select subject, level from ml.alerts where type = 'prediction_drift'").fetchall()
     assert ("ml_confidence", "critical") in rows
     connection.execute("select ml.rollback('it is too sure')")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert "prediction_drift" not in alerts(connection), "the champion of now has not drifted"
 
 
@@ -391,15 +391,15 @@ def test_a_model_that_is_sure_and_wrong(connection: Connection) -> None:
     engine = Engine(connection)
     engine.refresh_model()
     score(connection, engine, 40)
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert not {"calibration", "performance_gap"} & set(alerts(connection)), "no labels, no judgement"
     connection.execute("select ml.label(id, 'negative', 'test') from pattern_events")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     found = alerts(connection)
     assert (found["calibration"], found["performance_gap"]) == ("critical", "critical")
     message = message_of(connection, "calibration")
     assert "labelled rows of the week of" in message
     assert message.endswith("0.0 % came")
     connection.execute("select ml.label(id, 'positive', 'test') from pattern_events")
-    connection.execute("select ml.check_alerts()")
+    connection.execute("select ml_internal.check_alerts()")
     assert "performance_gap" not in alerts(connection)

@@ -22,7 +22,7 @@ NAMES = ["history_positive_rate", "history_count"]
 
 
 def bins_of(connection: Connection) -> dict[str, tuple[list[float] | None, list[str] | None, int]]:
-    rows = connection.execute("select name, edges, categories, first_cell from ml.bins order by position").fetchall()
+    rows = connection.execute("select name, edges, categories, first_cell from ml_internal.bins order by position").fetchall()
     return {name: (edges, categories, first) for name, edges, categories, first in rows}
 
 
@@ -38,11 +38,11 @@ def register_with_baseline(
     types = np.array(["double_bottom"] * 400 + ["wedge"] * 100, dtype=object)
     texts = {"pattern_type": types, "timeframe": np.array(["1d"] * 500, dtype=object)}
     connection.execute(
-        "select ml.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
         "%s, 5, '{}', '', '{}', %s, null)",
         [version, small_model(version, **model), NAMES, Jsonb(drift_baseline(features, NAMES, texts, probabilities))],
     )
-    connection.execute("select ml.record_parity(%s, 0, 1e-5, 8, 'test')", [version])
+    connection.execute("select ml_internal.record_parity(%s, 0, 1e-5, 8, 'test')", [version])
     connection.execute("select ml.promote(%s, 'test')", [version])
 
 
@@ -78,7 +78,7 @@ def totals(connection: Connection, grain: str) -> dict[str, Any]:
         "sum(low_quality) as low_quality, sum(failed) as failed, sum(timed) as timed, sum(confidences) as confidences, "
         "sum(confidence_sum) as confidence_sum, sum(cache_hits) as hits, sum(cache_misses) as misses, "
         "sum((select sum(x) from unnest(latency) x)) as in_latency, "
-        "sum((select sum(x) from unnest(scores) x)) as in_scores from ml.metric_counts where grain = %s",
+        "sum((select sum(x) from unnest(scores) x)) as in_scores from ml_internal.metric_counts where grain = %s",
         [grain],
     )
     row = cursor.fetchone()
@@ -113,25 +113,25 @@ def test_a_fold_changes_no_figure(scored: Connection) -> None:
         found.append(
             scored.execute(
                 "select sum(predictions), sum(expected_error), sum(expected_log_loss), sum(expected_pairs) "
-                "from ml.cohort_counts"
+                "from ml_internal.cohort_counts"
             ).fetchone()
         )
-        found.append(scored.execute("select sum(rows), sum(cells[1]), sum(sums[2]) from ml.feature_counts").fetchone())
+        found.append(scored.execute("select sum(rows), sum(cells[1]), sum(sums[2]) from ml_internal.feature_counts").fetchone())
         return found
 
     before = figures()
-    assert scored.execute("select count(*) from ml.metric_rollups").fetchone() == (0,)
-    scored.execute("select ml.fold()")
+    assert scored.execute("select count(*) from ml_internal.metric_rollups").fetchone() == (0,)
+    scored.execute("select ml_internal.fold()")
     assert figures() == [pytest.approx(part) if isinstance(part, tuple) else part for part in before]
-    assert scored.execute("select count(*) from ml.fresh_metrics").fetchone() == (0,)
-    scored.execute("select ml.fold()")
+    assert scored.execute("select count(*) from ml_internal.fresh_metrics").fetchone() == (0,)
+    scored.execute("select ml_internal.fold()")
     engine = Engine(scored)
     insert_pattern(scored)
     engine.refresh_model()
     engine.score_queue()
     after = totals(scored, "day")
     assert after["rows"] == before[2]["rows"] + 1
-    scored.execute("select ml.fold()")
+    scored.execute("select ml_internal.fold()")
     assert totals(scored, "day") == after
 
 
@@ -150,8 +150,8 @@ def test_a_tally_is_what_the_predictions_hold(scored: Connection) -> None:
     expected["pattern_type"] = [sum(r[2] == "double_bottom" for r in rows), 0, 0, sum(r[2] == "flag" for r in rows)]
     for fold in (False, True):
         if fold:
-            scored.execute("select ml.fold()")
-        row = scored.execute("select rows, cells from ml.feature_counts where grain = 'day'").fetchone()
+            scored.execute("select ml_internal.fold()")
+        row = scored.execute("select rows, cells from ml_internal.feature_counts where grain = 'day'").fetchone()
         assert row is not None
         assert row[0] == len(rows)
         for name, counts in expected.items():
@@ -175,24 +175,24 @@ def test_what_is_written_while_a_fold_runs_is_counted_by_the_next(database: str)
         insert_pattern(one)
         engine.score_queue()
         writer.execute(
-            "insert into ml.batches (at, source, role, sla_ms, reasons, latency_ms, classes, confidences, rules, "
+            "insert into ml_internal.batches (at, source, role, sla_ms, reasons, latency_ms, classes, confidences, rules, "
             "blends, thresholds, pattern_types, timeframes) values (now(), 'live', 'champion', 75, '{no_model}', "
             "'{3.0}', '{null}', '{null}', '{null}', '{null}', '{null}', '{flag}', '{1d}')"
         )
-        folder.execute("select ml.fold()")
+        folder.execute("select ml_internal.fold()")
         assert totals(one, "day")["rows"] == 1
         writer.commit()
         assert (totals(one, "day")["rows"], totals(one, "day")["no_model"]) == (2, 1)
-        folder.execute("select ml.fold()")
-        folder.execute("select ml.fold()")
+        folder.execute("select ml_internal.fold()")
+        folder.execute("select ml_internal.fold()")
         assert totals(one, "day")["rows"] == 2
-        assert one.execute("select count(*) from ml.fresh_metrics").fetchone() == (0,)
+        assert one.execute("select count(*) from ml_internal.fresh_metrics").fetchone() == (0,)
 
 
 def test_a_fold_inside_a_writing_transaction_is_refused(transaction: Connection) -> None:
     insert_pattern(transaction)
-    with pytest.raises(psycopg.errors.ActiveSqlTransaction, match=r"ml\.fold\(\) wants a transaction of its own"):
-        transaction.execute("select ml.fold()")
+    with pytest.raises(psycopg.errors.ActiveSqlTransaction, match=r"ml_internal\.fold\(\) wants a transaction of its own"):
+        transaction.execute("select ml_internal.fold()")
 
 
 def test_two_folds_at_once_count_once(database: str) -> None:
@@ -203,17 +203,17 @@ def test_two_folds_at_once_count_once(database: str) -> None:
         engine.refresh_model()
         insert_pattern(second)
         engine.score_queue()
-        assert first.execute("select ml.fold()").fetchone() == (3,)
-        assert second.execute("select ml.fold()").fetchone() == (0,), "the first is not done"
+        assert first.execute("select ml_internal.fold()").fetchone() == (3,)
+        assert second.execute("select ml_internal.fold()").fetchone() == (0,), "the first is not done"
         assert totals(second, "day")["rows"] == 1
         first.commit()
-        assert second.execute("select ml.fold()").fetchone() == (0,)
+        assert second.execute("select ml_internal.fold()").fetchone() == (0,)
         assert totals(second, "day")["rows"] == 1
 
 
 def test_logs_from_another_cluster_are_folded_once(scored: Connection) -> None:
     before = totals(scored, "day")
-    scored.execute("select ml.fold()")
+    scored.execute("select ml_internal.fold()")
     engine = Engine(scored)
     engine.refresh_model()
     insert_pattern(scored)
@@ -222,18 +222,18 @@ def test_logs_from_another_cluster_are_folded_once(scored: Connection) -> None:
     for log in ("batches", "tallies", "outcome_changes"):
         scored.execute(f"update ml.{log} set xid = (xid::text::bigint + 1000000000)::text::xid8")
     scored.execute(
-        "update ml.folds set snapshot = format('%s:%s:', pg_snapshot_xmin(snapshot)::text::bigint + 1000000000, "
+        "update ml_internal.folds set snapshot = format('%s:%s:', pg_snapshot_xmin(snapshot)::text::bigint + 1000000000, "
         "pg_snapshot_xmax(snapshot)::text::bigint + 1000000000)::pg_snapshot"
     )
     insert_pattern(scored)
     engine.score_queue()
-    scored.execute("select ml.fold()")
-    scored.execute("select ml.fold()")
+    scored.execute("select ml_internal.fold()")
+    scored.execute("select ml_internal.fold()")
     assert totals(scored, "day")["rows"] == before["rows"] + 2
-    assert scored.execute("select sum(rows) from ml.feature_rollups where grain = 'day'").fetchone() == (
+    assert scored.execute("select sum(rows) from ml_internal.feature_rollups where grain = 'day'").fetchone() == (
         before["confidences"] + 2,
     )
-    assert scored.execute("select count(*) from ml.fresh_metrics").fetchone() == (0,)
+    assert scored.execute("select count(*) from ml_internal.fresh_metrics").fetchone() == (0,)
 
 
 def test_a_row_scored_by_somebody_else_meanwhile_is_counted_once(scored: Connection) -> None:
@@ -246,21 +246,21 @@ def test_a_row_scored_by_somebody_else_meanwhile_is_counted_once(scored: Connect
     insert_pattern(scored, detected_at=at(33))
     assert engine.score_queue() == 2, "a new row, and the older entry, which finds the score and leaves it"
     assert totals(scored, "day")["rows"] == before["rows"] + 2
-    tallied = scored.execute("select sum(rows) from ml.feature_counts where grain = 'day'").fetchone()
+    tallied = scored.execute("select sum(rows) from ml_internal.feature_counts where grain = 'day'").fetchone()
     assert tallied == (before["confidences"] + 2,)
 
 
 def test_latency_quantiles_are_within_five_percent(transaction: Connection) -> None:
     values = np.random.default_rng(0).lognormal(1.5, 1.2, 5000)
     row = transaction.execute(
-        "select ml.latency_quantiles(h, '{0.5,0.95,0.99}') from "
-        "(select ml.sum_by_bin(array_agg(ml.latency_bin(v)), null) as h from unnest(%s::float8[]) v) c",
+        "select ml_internal.latency_quantiles(h, '{0.5,0.95,0.99}') from "
+        "(select ml_internal.sum_by_bin(array_agg(ml_internal.latency_bin(v)), null) as h from unnest(%s::float8[]) v) c",
         [values.tolist()],
     ).fetchone()
     assert row is not None
     for found, q in zip(row[0], (0.5, 0.95, 0.99), strict=True):
         assert found == pytest.approx(float(np.quantile(values, q, method="inverted_cdf")), rel=0.05)
-    assert transaction.execute("select ml.latency_quantiles('{}', '{0.5}')").fetchone() == ([],)
+    assert transaction.execute("select ml_internal.latency_quantiles('{}', '{0.5}')").fetchone() == ([],)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_baseline_that_cannot_be_used_is_refused(transaction: Connection, base
         psycopg.Error, match=rf'drift baseline of feature "history_count" cannot be used: .*{fault}'
     ) as refused:
         transaction.execute(
-            "select ml.register_model('bad', 'test', %s, 1, '{bars}', '{ml_confidence}', %s, 5, '{}', '', '{}', %s, "
+            "select ml_internal.register_model('bad', 'test', %s, 1, '{bars}', '{ml_confidence}', %s, 5, '{}', '', '{}', %s, "
             "null)",
             [b"x", NAMES, Jsonb({"features": {"history_count": baseline}})],
         )
@@ -299,7 +299,7 @@ def test_a_model_without_a_baseline_is_counted_all_the_same(connection: Connecti
     engine.score_queue()
     found = totals(connection, "day")
     assert (found["rows"], found["confidences"], found["in_scores"]) == (1, 1, 1)
-    assert connection.execute("select count(*) from ml.feature_counts").fetchone() == (0,)
+    assert connection.execute("select count(*) from ml_internal.feature_counts").fetchone() == (0,)
 
 
 def test_classes_are_those_of_the_database(scored: Connection) -> None:

@@ -36,7 +36,7 @@ def register(
     connection: Connection, version: str, names: Sequence[str], baseline: dict[str, Any] | None, **metrics: Any
 ) -> int:
     row = connection.execute(
-        "select ml.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
         "%s, 5, %s, '', '{}', %s, null)",
         [version, small_model(version), list(names), Jsonb(metrics), Jsonb(baseline)],
     ).fetchone()
@@ -55,7 +55,7 @@ def add_window(
 ) -> None:
     """Counts of live rows as the fold leaves them."""
     connection.execute(
-        "insert into ml.feature_rollups values (%s, %s, %s, 'champion', 'live', %s, %s, '{}', '{}')",
+        "insert into ml_internal.feature_rollups values (%s, %s, %s, 'champion', 'live', %s, %s, '{}', '{}')",
         [grain, start, model, rows, [float(cell) for cell in cells]],
     )
 
@@ -141,13 +141,13 @@ def test_figures_equal_the_standard_tools(transaction: Connection) -> None:
 
 @pytest.mark.parametrize(("x", "df"), [(0.2, 2), (3.8, 1), (27.9, 9), (45.0, 10), (160.0, 101), (900.0, 4)])
 def test_tail_of_chi_squared_equals_scipy(x: float, df: int, transaction: Connection) -> None:
-    row = transaction.execute("select ml.chi_squared_tail(%s::float8, %s)", [x, df]).fetchone()
+    row = transaction.execute("select ml_internal.chi_squared_tail(%s::float8, %s)", [x, df]).fetchone()
     assert row == (pytest.approx(chi2.sf(x, df), rel=1e-6),)
 
 
 @pytest.mark.parametrize(("alpha", "df"), [(0.05, 3), (0.05, 9), (0.01, 12), (0.2, 60), (0.0008, 11), (0.6, 9)])
 def test_critical_value_is_near_the_exact_one(alpha: float, df: int, transaction: Connection) -> None:
-    row = transaction.execute("select ml.chi_squared_critical(%s::float8, %s)", [alpha, df]).fetchone()
+    row = transaction.execute("select ml_internal.chi_squared_critical(%s::float8, %s)", [alpha, df]).fetchone()
     assert row == (pytest.approx(chi2.isf(alpha, df), rel=0.01),)
 
 
@@ -201,7 +201,7 @@ def test_drift_of_scored_rows_equals_a_recomputation_from_predictions(connection
     score_all(connection, database)
 
     live = features_of(connection, "featured").astype(np.float32)
-    rows = measured(connection, "select * from ml.measure_drift('featured', now() - interval '1 hour', now())")
+    rows = measured(connection, "select * from ml_internal.measure_drift('featured', now() - interval '1 hour', now())")
     by_name = {row["name"]: row for row in rows}
     assert set(by_name) == {*FEATURED, "pattern_type", "timeframe", "ml_confidence", "prediction_class"}
     assert np.isinf(live).any()
@@ -257,7 +257,7 @@ def test_a_model_without_a_baseline_is_given_one_from_live_rows(connection: Conn
     assert (made["source"], made["rows"], made["reason"]) == ("window", 251, "it came without")
 
     live = features_of(connection, "bare")
-    rows = connection.execute("select name, edges from ml.bins where kind = 'feature'").fetchall()
+    rows = connection.execute("select name, edges from ml_internal.bins where kind = 'feature'").fetchall()
     bins: dict[str, list[float]] = dict(rows)
     cells = iter(made["cells"])
     for column, name in enumerate(FEATURED):
@@ -284,7 +284,7 @@ def test_a_model_without_a_baseline_is_given_one_from_live_rows(connection: Conn
 
 def window_model(connection: Connection) -> int:
     model = register(connection, "kept", ["x"], {"features": {"x": counted([300, 300, 300, 100, 0])}})
-    connection.execute("select ml.record_parity('kept', 0, 1e-5, 8, 'test')")
+    connection.execute("select ml_internal.record_parity('kept', 0, 1e-5, 8, 'test')")
     connection.execute("select ml.promote('kept', 'test')")
     for day, counts in ((1, [40, 50, 60, 100, 0]), (2, [50, 50, 50, 10, 0])):
         for grain in ("day", "hour"):
@@ -305,7 +305,7 @@ def test_baselines_are_kept_and_the_training_rows_are_the_way_back(transaction: 
     set_baseline(transaction, reason="it was a bad week")
     assert measured(transaction, "select psi from ml.feature_drift where name = 'x' order by window_start") == first
     history = measured(
-        transaction, "select source, rows, reason from ml.baselines where model_id = %s order by id", model
+        transaction, "select source, rows, reason from ml_internal.baselines where model_id = %s order by id", model
     )
     assert [(row["source"], row["rows"], row["reason"]) for row in history] == [
         ("training", 1000, "registered with the model"),
@@ -359,7 +359,7 @@ def test_a_baseline_that_cannot_be_is_refused(
     window_model(transaction)
     register(transaction, "bare", ["x"], None)
     assert message in refused_with(transaction, sqlstate, f"select ml.set_baseline({arguments})")
-    assert rows_of(transaction, "ml.baselines") == 1
+    assert rows_of(transaction, "ml_internal.baselines") == 1
 
 
 def test_without_a_champion_a_version_has_to_be_named(transaction: Connection) -> None:
@@ -460,11 +460,11 @@ def test_without_drift_alarms_are_as_rare_as_stated(
         windows += measured(
             transaction,
             "select window_start, bool_or(p_value <= s.drift_alpha) as uncorrected, "
-            "bool_or(ml.chi_squared_tail(psi / (1 / n::float8 + 1 / m::float8), bins - 1) <= s.drift_alpha / 60) "
+            "bool_or(ml_internal.chi_squared_tail(psi / (1 / n::float8 + 1 / m::float8), bins - 1) <= s.drift_alpha / 60) "
             "as psi_alone, "
             "bool_or(p_adjusted <= s.drift_alpha) as significant, bool_or(level is not null) as level, "
             "bool_or(quality_level is not null) as quality, bool_or(windows_in_a_row >= s.drift_windows) as alert "
-            "from ml.settings s, ml.measure_drift(%s, %s, %s, '1 hour') group by 1",
+            "from ml.settings s, ml_internal.measure_drift(%s, %s, %s, '1 hour') group by 1",
             f"quiet-{baseline}", since, since + timedelta(hours=10),
         )  # fmt: skip
     assert len(windows) == 200
@@ -539,7 +539,7 @@ def test_a_small_sample_elsewhere_altogether_is_found_however_many_there_are_of_
     model = register(transaction, "moved", ["a"], {"features": {"a": counted([*baseline, 0, 0])}})
     since = midnight(transaction) - timedelta(days=1)
     add_window(transaction, model, since, [*live, 0, 0], rows=sum(live))
-    (found,) = measured(transaction, "select * from ml.measure_drift('moved', %s, %s)", since, midnight(transaction))
+    (found,) = measured(transaction, "select * from ml_internal.measure_drift('moved', %s, %s)", since, midnight(transaction))
     assert found["psi"] == pytest.approx(psi(np.array(baseline, float), np.array(live, float)), abs=1e-9)
     assert found["p_value"] < 1e-12
     assert found["p_value"] == pytest.approx(pearson(np.array(baseline, float), np.array(live, float)), abs=1e-12)

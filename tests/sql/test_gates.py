@@ -69,7 +69,7 @@ def add_pairs(
         [inference_ms] * count, strict=True,
     )  # fmt: skip
     columns = "id, symbol, timeframe, pattern_type, detected_at, outcome_at, outcome_label"
-    for target, rows in ((f"pattern_events ({columns})", patterns), ("ml.shadow_pairs", pairs)):
+    for target, rows in ((f"pattern_events ({columns})", patterns), ("ml_internal.shadow_pairs", pairs)):
         with connection.cursor() as cursor, cursor.copy(f"copy {target} from stdin".encode()) as copy:
             for row in rows:
                 copy.write_row(row)
@@ -82,7 +82,7 @@ def _time(seconds: Any) -> str:
 def compare(connection: Connection, newest: int = 100_000) -> list[dict[str, Any]]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
-            "select * from ml.compare_shadow(%s, %s, %s)",
+            "select * from ml_internal.compare_shadow(%s, %s, %s)",
             [model_id(connection, "new"), model_id(connection, "old"), newest],
         ).fetchall()
 
@@ -159,7 +159,7 @@ def test_with_a_block_for_each_row_the_auc_error_is_delongs(registry: Connection
 def test_quantiles_are_students(transaction: Connection) -> None:
     for p in (0.001, 0.02, 0.05, 0.3, 0.5, 0.8, 0.95, 0.975, 0.99):
         for df in (8, 20, 100, 1_000_000):
-            row = transaction.execute("select ml.t_quantile(%s, %s)", [p, df]).fetchone()
+            row = transaction.execute("select ml_internal.t_quantile(%s, %s)", [p, df]).fetchone()
             assert row is not None
             assert row[0] == pytest.approx(stats.t.ppf(p, df), rel=5e-3, abs=1e-6)
 
@@ -169,8 +169,8 @@ def test_only_the_newest_pairs_count_and_a_row_scored_again_once(registry: Conne
     add_pairs(registry, half, half + 0.1, np.ones(300))
     assert compare(registry, 120)[0]["pairs"] == 120
     registry.execute(
-        "insert into ml.shadow_pairs select challenger_id, champion_id, scored_at + interval '1 s', pattern_id, "
-        "pattern_type, canary, 0.9, champion, inference_ms from ml.shadow_pairs limit 10"
+        "insert into ml_internal.shadow_pairs select challenger_id, champion_id, scored_at + interval '1 s', pattern_id, "
+        "pattern_type, canary, 0.9, champion, inference_ms from ml_internal.shadow_pairs limit 10"
     )
     row = compare(registry)[0]
     assert row["pairs"] == 300
@@ -278,7 +278,7 @@ def test_no_difference_is_promoted_as_rarely_as_stated(registry: Connection) -> 
         y = (rng.random(count) < true).astype(float)
         a, b = (_sigmoid(np.repeat(rng.normal(0, 0.5, weeks), each) + rng.normal(0, 0.1, count)) for _ in range(2))
         # Not deleted: what one transaction deletes stays in its way.
-        registry.execute("truncate ml.shadow_pairs, pattern_events cascade")
+        registry.execute("truncate ml_internal.shadow_pairs, pattern_events cascade")
         add_pairs(registry, a, b, y, detected_at=at, window_s=7 * DAY_S, models=(model_id(registry, "new"), champion))
         promoted += "not_worse" not in failed(registry)
         difference = (a - y) ** 2 - (b - y) ** 2
@@ -311,7 +311,7 @@ def test_on_real_rows_a_better_model_passes_and_a_worse_one_is_refused(registry:
     add_pairs(registry, trained, rule, hit, models=pair, detected_at=when, window_s=window_s)
     assert failed(registry) == []
     better = compare(registry)[0]
-    registry.execute("delete from ml.shadow_pairs")
+    registry.execute("delete from ml_internal.shadow_pairs")
     add_pairs(registry, rule, trained, hit, models=pair, detected_at=when, window_s=window_s)
     assert "not_worse" in failed(registry)
     print(

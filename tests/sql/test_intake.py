@@ -372,9 +372,9 @@ def test_bars_at_the_edge_are_taken(transaction: Connection, columns: dict[str, 
 
 
 def changes(connection: Connection) -> list[tuple[Any, ...]]:
-    found = connection.execute("select symbol, timeframe, since_ts from ml.bar_changes order by symbol, timeframe")
+    found = connection.execute("select symbol, timeframe, since_ts from ml_internal.bar_changes order by symbol, timeframe")
     rows = found.fetchall()
-    connection.execute("delete from ml.bar_changes")
+    connection.execute("delete from ml_internal.bar_changes")
     return rows
 
 
@@ -403,4 +403,4 @@ def test_changed_bars_are_noted_by_series_from_the_first_on(transaction: Connect
 
 def test_a_bar_change_carries_its_own_transaction(transaction: Connection) -> None:
     insert_bar(transaction, ts=datetime(2024, 1, 1, tzinfo=UTC))
-    assert transaction.execute("select xid = pg_current_xact_id() from ml.bar_changes").fetchall() == [(True,)]
+    assert transaction.execute("select xid = pg_current_xact_id() from ml_internal.bar_changes").fetchall() == [(True,)]

@@ -397,7 +397,7 @@ def test_automatic_labelling_does_not_overwrite_even_by_its_own_writer(few: Conn
     pattern = insert_pattern(few)
     analyst(few, pattern, "negative")
     found = few.execute(
-        "select ml.write_labels(array[%s]::uuid[], '{positive}', array[now()], '{0}', '{0}', '{0}', '{1}', "
+        "select ml_internal.write_labels(array[%s]::uuid[], '{positive}', array[now()], '{0}', '{0}', '{0}', '{1}', "
         "'automatic')",
         [pattern],
     ).fetchone()
@@ -444,7 +444,7 @@ def assert_counts_agree(connection: Connection) -> None:
         "from pattern_events where outcome_label is not null group by 1, 2 order by 1, 2"
     ).fetchall()
     counted = connection.execute(
-        "select pattern_type, day, positives, total from ml.outcome_days "
+        "select pattern_type, day, positives, total from ml_internal.outcome_days "
         "where positives <> 0 or total <> 0 order by 1, 2"
     ).fetchall()
     assert counted == recount
@@ -491,7 +491,7 @@ def test_counts_are_by_the_day_of_utc(transaction: Connection) -> None:
     put_bars(transaction, [Bar(late, 100, 111, 100, 100)])
     put_pattern(transaction, Pattern(late - timedelta(days=1), 1, 100, 110, 90))
     assert label(transaction) == 1
-    assert transaction.execute("select day::text, positives, total from ml.outcome_days").fetchall() == [
+    assert transaction.execute("select day::text, positives, total from ml_internal.outcome_days").fetchall() == [
         ("2024-03-01", 1, 1)
     ]
 

@@ -284,7 +284,7 @@ def deadlock(empty: str) -> Callable[..., tuple[int, str]]:
             process = _alembic(empty, "-x", "lock_timeout=30s", *arguments)
             waits = "select from pg_stat_activity where application_name = 'alembic' and wait_event = 'relation'"
             wait_until(lambda: bool(connection.execute(f"{waits} and datname = '{name}'").fetchall()), "it waits")
-            other.execute("lock ml.alert_transitions in row exclusive mode")
+            other.execute("lock ml_internal.alert_transitions in row exclusive mode")
         code, out, err = _finished(process)
         return code, out + err
 
@@ -349,11 +349,11 @@ def _check_owned(url: str, owner: str) -> None:
     upgrade(url)
     with _open(url) as connection:
         owners = connection.execute(
-            "select distinct proowner::regrole::text from pg_proc where pronamespace = 'ml'::regnamespace"
+            "select distinct proowner::regrole::text from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)"
         ).fetchall()
         assert owners == [("ml_owner",)]
         owners = connection.execute(
-            "select distinct relowner::regrole::text from pg_class where relnamespace = 'ml'::regnamespace"
+            "select distinct relowner::regrole::text from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)"
         ).fetchall()
         assert owners == [("ml_owner",)]
         make_champion(connection, "small-1")

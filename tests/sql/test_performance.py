@@ -110,7 +110,7 @@ def judged(server: Server, template: str) -> Iterator[Connection]:
         for part in (slice(0, 900), slice(900, 1800)):
             label(connection, [row[0] for row in rows[part]], labels[part])
             if part.start == 0:
-                connection.execute("select ml.fold()")
+                connection.execute("select ml_internal.fold()")
         yield connection
 
 
@@ -296,7 +296,7 @@ def counted(connection: Connection, where: str = ALL) -> tuple[int, int, int]:
     """Predictions, labelled and positives of the model."""
     row = connection.execute(
         "select coalesce(sum(predictions), 0)::int, coalesce(sum(labelled), 0)::int, coalesce(sum(positives), 0)::int "
-        f"from ml.cohort_counts where score = 'ml' and {where}".encode()
+        f"from ml_internal.cohort_counts where score = 'ml' and {where}".encode()
     ).fetchone()
     assert row is not None
     return row
@@ -323,7 +323,7 @@ def test_a_relabel_subtracts_and_a_fold_changes_nothing(connection: Connection, 
     label(connection, ids, ["positive", "negative"] * 20)
     before = figures(connection)
     assert counted(connection) == (40, 40, 20)
-    connection.execute("select ml.fold()")
+    connection.execute("select ml_internal.fold()")
     assert same(figures(connection), before)
 
     # The type of a row may change after it was scored; what was counted is taken from where it was counted.
@@ -332,12 +332,12 @@ def test_a_relabel_subtracts_and_a_fold_changes_nothing(connection: Connection, 
     label(connection, ids[20:30], [None] * 10)
     assert counted(connection) == (40, 30, 15)
     assert counted(connection, "pattern_type = 'wedge'") == (0, 0, 0)
-    connection.execute("select ml.fold()")
+    connection.execute("select ml_internal.fold()")
     label(connection, ids[20:30], ["positive", "negative"] * 5)
     label(connection, ids[:20], ["positive", "negative"] * 10)
     assert same(figures(connection), before)
     label(connection, ids, [None] * 40)
-    connection.execute("select ml.fold()")
+    connection.execute("select ml_internal.fold()")
     assert counted(connection) == (40, 0, 0)
     assert view(connection, "calibration") == view(connection, "performance_gap") == []
     row = only(connection, "performance_realised", "ml")
@@ -363,7 +363,7 @@ def test_a_backfill_is_kept_apart_and_finds_the_labels_that_are_there(connection
 def write(connection: Connection, pattern: str, queue: list[int]) -> None:
     """One score through the worker's function, in the transaction of the connection; a backfill has no queue row."""
     connection.execute(
-        "select ml.write_batch('champion', m.id, m.id, %(queue)s::bigint[], %(since)s::timestamptz[], "
+        "select ml_internal.write_batch('champion', m.id, m.id, %(queue)s::bigint[], %(since)s::timestamptz[], "
         "%(pattern)s::uuid[], array[null]::text[], '{0.6}', '{0.2,0.2,0.6}', '{1}', '{128}', '{0.5,1}', '{0.5,1}', "
         "array[''::bytea], 1::real, 0, 1, false, null) from ml.models m",
         {"queue": queue, "since": [at(0) if queue else None], "pattern": [pattern]},
@@ -429,7 +429,7 @@ def test_a_score_beside_a_label_that_is_not_committed_is_counted_once(
             scores.join(20)
     condition = f"source = '{source}' and {ALL}"
     assert counted(connection, condition) == (1, 1, 1)
-    connection.execute("select ml.fold()")
+    connection.execute("select ml_internal.fold()")
     assert counted(connection, condition) == (1, 1, 1)
 
 

@@ -50,7 +50,7 @@ def test_the_same_file_again_is_the_same_model(transaction: Connection) -> None:
     assert transaction.execute("select sha256 = encode(sha256(onnx), 'hex') from ml.models").fetchone() == (True,)
 
 
-REGISTER = "select ml.register_model(%s, 'test', %s, 1, '{}', '{}', '{}', 0, '{}', '', '{}', '{}', null)"
+REGISTER = "select ml_internal.register_model(%s, 'test', %s, 1, '{}', '{}', '{}', 0, '{}', '', '{}', '{}', null)"
 
 
 def test_a_version_belongs_to_its_file(transaction: Connection) -> None:
@@ -81,7 +81,7 @@ def test_two_jobs_registering_one_version_at_once(database: str, connection: Con
         register(first, "a", data, parity=None)
         second.execute("set statement_timeout = '20s'")
         second.pgconn.send_query(
-            b"select ml.register_model('a', 'test', (decode('%s', 'hex')), 1, '{}', '{}', '{}', 0, "
+            b"select ml_internal.register_model('a', 'test', (decode('%s', 'hex')), 1, '{}', '{}', '{}', 0, "
             b"'{}', '', '{}', '{}', null) = 1" % data.hex().encode()
         )
         wait_until(lambda: blocked(connection, second.info.backend_pid), "waiting for the first job")
@@ -114,7 +114,7 @@ def test_the_newest_parity_check_counts(transaction: Connection, amount: Any) ->
 
 def test_a_parity_check_of_no_rows_failed(transaction: Connection) -> None:
     register(transaction, "a", parity=None)
-    assert transaction.execute("select ml.record_parity('a', 0, 1e-5, 0, 'test')").fetchone() == (False,)
+    assert transaction.execute("select ml_internal.record_parity('a', 0, 1e-5, 0, 'test')").fetchone() == (False,)
     assert "over 0 rows" in refused_with(transaction, "ML002", "select ml.promote('a', 'test')")
 
 
@@ -122,7 +122,7 @@ def test_a_parity_check_of_no_rows_failed(transaction: Connection) -> None:
 def test_a_parity_check_that_proves_nothing_is_refused(transaction: Connection, arguments: str) -> None:
     register(transaction, "a", parity=None)
     assert "proves nothing" in refused_with(
-        transaction, "ML005", f"select ml.record_parity('a', {arguments}, 8, 'test')"
+        transaction, "ML005", f"select ml_internal.record_parity('a', {arguments}, 8, 'test')"
     )
 
 
@@ -133,7 +133,7 @@ def test_a_parity_check_that_proves_nothing_is_refused(transaction: Connection, 
         "select ml.promote('nobody', 'test', true)",
         "select ml.promote(null, 'test')",
         "select ml.retire('nobody', 'test')",
-        "select ml.record_parity('nobody', 0, 1e-5, 8, 'test')",
+        "select ml_internal.record_parity('nobody', 0, 1e-5, 8, 'test')",
     ],
 )
 def test_an_unknown_version(transaction: Connection, statement: str) -> None:

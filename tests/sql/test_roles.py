@@ -14,18 +14,18 @@ from tests.sql_support import champion_id, refusal, write_scores
 from tests.support import at, insert_bars, insert_pattern, make_champion, register, row_of
 
 ROLES = ("ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")
-REGISTER = "select ml.register_model('new', 'test', 'file', 1, '{}', '{}', '{}', 0, '{}', '', '{}', '{}', null)"
-PARITY = "select ml.record_parity('a', 0, 1e-5, 8, 'test')"
+REGISTER = "select ml_internal.register_model('new', 'test', 'file', 1, '{}', '{}', '{}', 0, '{}', '', '{}', '{}', null)"
+PARITY = "select ml_internal.record_parity('a', 0, 1e-5, 8, 'test')"
 SCORE = (
-    "select ml.write_scores(null, null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null, '{}', '{}', 0, false, "
+    "select ml_internal.write_scores(null, null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null, '{}', '{}', 0, false, "
     "null)"
 )
 ATTRIBUTE = (
-    "select ml.write_attributions(pattern_id, 'c', scored_at, false, '{}', '{}', '{}', '{}', '{}', '{}') "
+    "select ml_internal.write_attributions(pattern_id, 'c', scored_at, false, '{}', '{}', '{}', '{}', '{}', '{}') "
     "from ml.predictions"
 )
 LABEL = "select ml.label((select id from pattern_events limit 1), 'positive', 'seen')"
-HEARTBEAT = "select ml.start_worker('host', 1, '1', 'worker')"
+HEARTBEAT = "select ml_internal.start_worker('host', 1, '1', 'worker')"
 
 # Who may do what: every other role is refused.
 RIGHTS: dict[str, set[str]] = {
@@ -57,15 +57,15 @@ RIGHTS: dict[str, set[str]] = {
     "select * from ml.queue for update skip locked": {"ml_worker"},
     "delete from ml.queue": set(),
     "insert into ml.queue (pattern_id) values (gen_random_uuid())": set(),
-    "update ml.outcome_days set total = 0": set(),
-    "insert into ml.bar_changes default values": set(),
+    "update ml_internal.outcome_days set total = 0": set(),
+    "insert into ml_internal.bar_changes default values": set(),
     "select ml.set('threshold', 0.5, 'test')": {"ml_operator"},
     "select ml.set('threshold', '0.5', 'test')": {"ml_operator"},
     "select ml.set('enabled', true, 'test')": {"ml_operator"},
     "select ml.enable('test')": {"ml_operator"},
     "select ml.disable('test')": {"ml_operator"},
-    "select ml.change_setting('threshold', '0.5', 'test', 'sql')": set(),
-    "select ml.apply_environment('ENABLE_PHASE5_ML', 'true')": {"ml_worker"},
+    "select ml_internal.change_setting('threshold', '0.5', 'test', 'sql')": set(),
+    "select ml_internal.apply_environment('ENABLE_PHASE5_ML', 'true')": {"ml_worker"},
     "select ml.promote('b', 'test')": {"ml_operator"},
     "select ml.rollback('test')": {"ml_operator"},
     "select ml.retire('b', 'test')": {"ml_operator"},
@@ -76,24 +76,24 @@ RIGHTS: dict[str, set[str]] = {
     "select * from ml.reblends": {"ml_analyst", "ml_publisher", "ml_operator"},
     "delete from ml.reblends": set(),
     "select * from ml.attributions": {"ml_analyst", "ml_publisher", "ml_operator"},
-    "select * from ml.attributed_scores": {"ml_analyst", "ml_publisher", "ml_operator"},
+    "select * from ml_internal.attributed_scores": {"ml_analyst", "ml_publisher", "ml_operator"},
     "select * from ml.attribution_importance": {"ml_analyst", "ml_publisher", "ml_operator"},
-    "delete from ml.attributed_scores": set(),
+    "delete from ml_internal.attributed_scores": set(),
     ATTRIBUTE: {"ml_publisher"},
-    "select ml.mute_doorbell(1)": {"ml_worker"},
-    "select setval('ml.doorbell_muted_until', 1)": set(),
-    "select ml.set_champion(1, 'promote', true, 'test')": set(),
+    "select ml_internal.mute_doorbell(1)": {"ml_worker"},
+    "select setval('ml_internal.doorbell_muted_until', 1)": set(),
+    "select ml_internal.set_champion(1, 'promote', true, 'test')": set(),
     REGISTER: {"ml_publisher"},
     PARITY: {"ml_publisher", "ml_worker"},
     SCORE: {"ml_worker"},
     HEARTBEAT: {"ml_worker"},
     LABEL: {"ml_analyst", "ml_operator"},
     "select ml.label_outcomes()": {"ml_worker", "ml_publisher", "ml_operator"},
-    "select ml.write_labels('{}', '{}', '{}', '{}', '{}', '{}', '{}', 'automatic')": set(),
-    "select ml.make_partitions()": {"ml_worker", "ml_operator"},
-    "call ml.adopt_rows()": set(),
-    "call ml.restore_rows()": set(),
-    "call ml.set_triggers(false)": set(),
+    "select ml_internal.write_labels('{}', '{}', '{}', '{}', '{}', '{}', '{}', 'automatic')": set(),
+    "select ml_internal.make_partitions()": {"ml_worker", "ml_operator"},
+    "call ml_internal.adopt_rows()": set(),
+    "call ml_internal.restore_rows()": set(),
+    "call ml_internal.set_triggers(false)": set(),
     "create table ml.mine (id integer)": set(),
 }
 
@@ -177,7 +177,7 @@ def test_an_application_needs_no_right_in_schema_ml(stranger: Connection, role: 
     assert stranger.execute("select count(*) from pattern_lifecycle_history").fetchone() == (1,)
     stranger.execute("delete from pattern_events where id = %s", [pattern])
     stranger.execute("reset role")
-    assert stranger.execute("select pattern_type, total from ml.outcome_days where total <> 0").fetchall() == [
+    assert stranger.execute("select pattern_type, total from ml_internal.outcome_days where total <> 0").fetchall() == [
         ("flag", 1)
     ]
 
@@ -243,12 +243,12 @@ def test_public_has_nothing_in_schema_ml(transaction: Connection) -> None:
     assert not names(
         transaction,
         "select p.oid::regprocedure from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a "
-        "where p.pronamespace = 'ml'::regnamespace and a.grantee = 0",
+        "where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and a.grantee = 0",
     )
     assert not names(
         transaction,
         "select c.oid::regclass from pg_class c, aclexplode(c.relacl) a "
-        "where c.relnamespace = 'ml'::regnamespace and a.grantee = 0",
+        "where c.relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and a.grantee = 0",
     )
     assert not names(
         transaction, "select 'ml' from pg_namespace, aclexplode(nspacl) a where nspname = 'ml' and a.grantee = 0"
@@ -282,7 +282,7 @@ WRITING = {
 def test_nobody_calls_what_writes_but_those_that_are_meant_to(transaction: Connection, role: str) -> None:
     callable_ = names(
         transaction,
-        "select distinct proname from pg_proc where pronamespace = 'ml'::regnamespace and provolatile = 'v' "
+        "select distinct proname from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and provolatile = 'v' "
         f"and has_function_privilege('{role}', oid, 'execute')",
     )
     assert set(callable_) <= WRITING[role]
@@ -295,7 +295,7 @@ def test_nobody_writes_to_a_table_in_schema_ml(transaction: Connection, role: st
         transaction,
         "select relname || ': ' || privilege from pg_class, "
         "unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) privilege "
-        "where relnamespace = 'ml'::regnamespace and relkind in ('r', 'p', 'v', 'm') "
+        "where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('r', 'p', 'v', 'm') "
         f"and (has_table_privilege('{role}', oid, privilege) or privilege in ('insert', 'update', 'references') "
         f"and has_any_column_privilege('{role}', oid, privilege))",
     )
@@ -305,12 +305,12 @@ def test_nobody_writes_to_a_table_in_schema_ml(transaction: Connection, role: st
 def test_an_application_reads_nothing_in_schema_ml(transaction: Connection) -> None:
     assert not names(
         transaction,
-        "select relname from pg_class where relnamespace = 'ml'::regnamespace and relkind in ('r', 'p', 'v', 'm') "
+        "select relname from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('r', 'p', 'v', 'm') "
         "and has_any_column_privilege('ml_app', oid, 'select')",
     )
     assert not names(
         transaction,
-        "select proname from pg_proc where pronamespace = 'ml'::regnamespace "
+        "select proname from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
         "and has_function_privilege('ml_app', oid, 'execute')",
     )
 
@@ -321,7 +321,7 @@ def test_models_are_read_by_those_who_run_or_make_them(transaction: Connection, 
     found = names(
         transaction,
         "select distinct attname from pg_attribute join pg_class c on c.oid = attrelid "
-        "where relnamespace = 'ml'::regnamespace and relkind in ('r', 'p', 'v', 'm') and atttypid = 'bytea'::regtype "
+        "where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('r', 'p', 'v', 'm') and atttypid = 'bytea'::regtype "
         f"and has_column_privilege('{role}', attrelid, attname, 'select')",
     )
     assert found == ["input_hash"]
@@ -330,7 +330,7 @@ def test_models_are_read_by_those_who_run_or_make_them(transaction: Connection, 
 def test_views_read_with_the_rights_of_who_asks(transaction: Connection) -> None:
     loose = names(
         transaction,
-        "select relname from pg_class where relnamespace = 'ml'::regnamespace and relkind in ('v', 'm') "
+        "select relname from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('v', 'm') "
         "and not coalesce('security_invoker=true' = any (reloptions), false)",
     )
     assert loose == []
@@ -340,14 +340,14 @@ def test_nobody_grants_on(transaction: Connection) -> None:
     assert not names(
         transaction,
         "select c.oid::regclass from pg_class c, aclexplode(c.relacl) a "
-        "where c.relnamespace = 'ml'::regnamespace and a.is_grantable and a.grantee <> c.relowner",
+        "where c.relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and a.is_grantable and a.grantee <> c.relowner",
     )
 
 
 def test_functions_that_act_for_others(transaction: Connection) -> None:
     definers = transaction.execute(
         "select p.oid::regprocedure::text, p.proowner::regrole::text, p.proconfig from pg_proc p "
-        "where p.pronamespace = 'ml'::regnamespace and p.prosecdef"
+        "where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and p.prosecdef"
     ).fetchall()
     assert len(definers) >= 20
     for name, owner, config in definers:
@@ -364,7 +364,7 @@ def test_every_function_pins_its_path(transaction: Connection) -> None:
     """
     loose = names(
         transaction,
-        "select p.oid::regprocedure from pg_proc p where p.pronamespace = 'ml'::regnamespace and p.prokind = 'f' "
+        "select p.oid::regprocedure from pg_proc p where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and p.prokind = 'f' "
         "and p.prosqlbody is null and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)",
     )
     assert loose == []
@@ -373,7 +373,7 @@ def test_every_function_pins_its_path(transaction: Connection) -> None:
 def test_everything_is_owned_by_the_owner(transaction: Connection) -> None:
     owned_by_others = names(
         transaction,
-        "select c.oid::regclass from pg_class c where c.relnamespace = 'ml'::regnamespace "
+        "select c.oid::regclass from pg_class c where c.relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
         "and c.relowner <> 'ml_owner'::regrole",
     )
     assert owned_by_others == []
@@ -448,7 +448,7 @@ def test_what_a_caller_puts_in_the_way_is_not_called(furnished: Connection) -> N
     assert row["ml_metadata"]["threshold"] == 0.55
     queued = furnished.execute("select count(*) from ml.queue").fetchone()
     assert queued == (2,)
-    changed = furnished.execute("select count(*) from ml.bar_changes where symbol = 'X'").fetchone()
+    changed = furnished.execute("select count(*) from ml_internal.bar_changes where symbol = 'X'").fetchone()
     assert changed == (1,)
     assert furnished.execute("select what from trap.sprung").fetchall() == []
 
@@ -477,7 +477,7 @@ def test_partitions_are_months_of_utc_whatever_the_session_says(transaction: Con
             transaction.execute(f"drop table {name}")
     transaction.execute("set local role ml_worker")
     transaction.execute("select set_config('timezone', %s, true), set_config('datestyle', %s, true)", [zone, style])
-    assert transaction.execute("select ml.make_partitions(14), ml.make_partitions(14)").fetchone() == (15, 0)
+    assert transaction.execute("select ml_internal.make_partitions(14), ml_internal.make_partitions(14)").fetchone() == (15, 0)
     transaction.execute("reset role")
     transaction.execute("set local timezone = 'UTC'")
     transaction.execute("set local datestyle = 'ISO'")
@@ -504,4 +504,4 @@ def test_a_month_whose_rows_stand_in_the_default_partition_is_left_there(furnish
     pattern = insert_pattern(furnished)
     write_scores(furnished, [pattern], [0.5])
     assert furnished.execute("select count(*) from ml.predictions_default").fetchone() == (1,)
-    assert furnished.execute("select ml.make_partitions()").fetchone() == (0,)
+    assert furnished.execute("select ml_internal.make_partitions()").fetchone() == (0,)

@@ -172,7 +172,7 @@ def test_the_next_row_obeys(transaction: Connection) -> None:
 
 
 def apply(connection: Connection, name: str, value: str | None) -> bool:
-    found = connection.execute("select ml.apply_environment(%s, %s)", [name, value]).fetchone()
+    found = connection.execute("select ml_internal.apply_environment(%s, %s)", [name, value]).fetchone()
     assert found is not None
     return bool(found[0])
 
@@ -220,7 +220,7 @@ def test_an_absent_variable_changes_nothing(transaction: Connection) -> None:
 
 
 def test_a_bad_variable_is_named_with_what_is_allowed(transaction: Connection) -> None:
-    statement = "select ml.apply_environment(%s, %s)"
+    statement = "select ml_internal.apply_environment(%s, %s)"
     message = refused_with(transaction, "ML004", statement, ["ML_CONFIDENCE_THRESHOLD", "55%"])
     assert message.startswith("the environment variable ML_CONFIDENCE_THRESHOLD cannot be applied: ")
     assert "cannot be 55%" in message
@@ -235,7 +235,7 @@ def test_workers_that_start_together_apply_once(connection: Connection, database
         with psycopg.connect(database) as second:
             second.execute("set statement_timeout = '20s'")
             with psycopg.connect(database, autocommit=True) as watcher:
-                second.pgconn.send_query(b"select ml.apply_environment('ML_CONFIDENCE_WEIGHT', '0.5')")
+                second.pgconn.send_query(b"select ml_internal.apply_environment('ML_CONFIDENCE_WEIGHT', '0.5')")
                 wait_until(lambda: blocked(watcher, second.info.backend_pid), "waiting for the first worker")
                 other.commit()
                 result = read_value(second)
@@ -277,13 +277,13 @@ def test_one_ring_per_transaction_that_commits(connection: Connection, listening
 
 def test_nobody_rings_while_the_bell_is_muted(connection: Connection, listening: Connection) -> None:
     connection.execute(
-        "select setval('ml.doorbell_muted_until', (extract(epoch from clock_timestamp()) * 1000)::bigint + 60000)"
+        "select setval('ml_internal.doorbell_muted_until', (extract(epoch from clock_timestamp()) * 1000)::bigint + 60000)"
     )
     insert_pattern(connection)
     assert rings(listening) == []
     # A lease that has run out rings again, without anybody having done anything.
     connection.execute(
-        "select setval('ml.doorbell_muted_until', (extract(epoch from clock_timestamp()) * 1000)::bigint - 1)"
+        "select setval('ml_internal.doorbell_muted_until', (extract(epoch from clock_timestamp()) * 1000)::bigint - 1)"
     )
     insert_pattern(connection)
     assert rings(listening) == ["ml_queue"]
@@ -295,7 +295,7 @@ def test_doorbell_off_sends_nothing_and_on_rings_again(connection: Connection, l
     assert rings(listening) == []
     assert connection.execute("select count(*) from ml.queue").fetchone() == (1,)
     # Whatever a worker does to the bell: off is off.
-    connection.execute("select setval('ml.doorbell_muted_until', 0)")
+    connection.execute("select setval('ml_internal.doorbell_muted_until', 0)")
     insert_pattern(connection)
     assert rings(listening) == []
     connection.execute("select ml.set('doorbell', 'on', 'test')")

@@ -93,7 +93,7 @@ def test_a_fresh_score_is_explained_on_demand_and_read_by_pattern(scored: Connec
 
 @embedded
 def test_again_it_gives_the_same_and_no_more(scored: Connection) -> None:
-    kept = "select pattern_id, member, base, contributions, standard_errors from ml.attributed_scores order by 1, 2"
+    kept = "select pattern_id, member, base, contributions, standard_errors from ml_internal.attributed_scores order by 1, 2"
     explain_patterns(scored, [pattern(1), pattern(2)])
     before = rows(scored, kept)
     explain_patterns(scored, [pattern(2)])
@@ -104,7 +104,7 @@ def test_again_it_gives_the_same_and_no_more(scored: Connection) -> None:
 @embedded
 def test_a_share_goes_on_where_it_ended(scored: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain, "_CHUNK", 3)
-    (expected,) = rows(scored, "select count(*) as n from ml.predictions where ml.fraction_of(pattern_id) < 0.3")
+    (expected,) = rows(scored, "select count(*) as n from ml.predictions where ml_internal.fraction_of(pattern_id) < 0.3")
     assert 5 < expected["n"] < 20
     written: list[int] = []
     write = explain._write
@@ -119,21 +119,21 @@ def test_a_share_goes_on_where_it_ended(scored: Connection, monkeypatch: pytest.
         patched.setattr(explain, "_write", dying)
         with pytest.raises(KeyboardInterrupt):
             explain_share(scored, 0.3, START)
-    assert count(scored, "ml.attributed_scores where member is null") == 3
+    assert count(scored, "ml_internal.attributed_scores where member is null") == 3
     assert explain_share(scored, 0.3, START).explained == expected["n"] - 3
     assert explain_share(scored, 0.3, START).explained == 0
     assert (
-        count(scored, "ml.attributed_scores where member is null and ml.fraction_of(pattern_id) < 0.3") == expected["n"]
+        count(scored, "ml_internal.attributed_scores where member is null and ml_internal.fraction_of(pattern_id) < 0.3") == expected["n"]
     )
-    assert count(scored, "ml.attributed_scores") == 4 * expected["n"]
+    assert count(scored, "ml_internal.attributed_scores") == 4 * expected["n"]
 
 
 def test_averages_are_over_what_was_sampled(scored: Connection) -> None:
     explain_patterns(scored, [pattern(n) for n in range(4)])
     assert rows(scored, "select from ml.attribution_importance") == []
     explain_share(scored, 0.2, START)
-    sampled = count(scored, "ml.predictions where ml.fraction_of(pattern_id) < 0.2")
-    assert count(scored, "ml.attributed_scores where member is null and sampled") == sampled
+    sampled = count(scored, "ml.predictions where ml_internal.fraction_of(pattern_id) < 0.2")
+    assert count(scored, "ml_internal.attributed_scores where member is null and sampled") == sampled
     found = rows(
         scored,
         "select i.*, (select avg(abs(a.contribution)) from ml.attributions a where a.sampled and a.feature = i.feature "
@@ -159,7 +159,7 @@ def test_asked_for_and_sampled_it_stays_sampled(scored: Connection) -> None:
     explain_patterns(scored, asked[:1])
     explain_share(scored, 1.0, START, at(10_000))
     explain_patterns(scored, asked[:1])
-    assert count(scored, "ml.attributed_scores where sampled") == 4 * ROWS
+    assert count(scored, "ml_internal.attributed_scores where sampled") == 4 * ROWS
 
 
 @embedded
@@ -240,7 +240,7 @@ def test_a_member_that_is_left_out_is_named(
     assert f"member logistic {said}" in capsys.readouterr().out
     assert cli.main(["explain", "--share", "1", "--since", "2024-01-01", "--quiet"]) == 0
     assert f"member logistic of {small_artifact().version} {said}" in capsys.readouterr().out
-    assert count(connection, "ml.attributed_scores") == 3
+    assert count(connection, "ml_internal.attributed_scores") == 3
 
 
 def test_the_publisher_writes_and_analysts_read(scored: Connection) -> None:
@@ -251,10 +251,10 @@ def test_the_publisher_writes_and_analysts_read(scored: Connection) -> None:
     assert count(scored, "ml.attributions") > 0
     assert count(scored, "ml.attribution_importance") > 0
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        scored.execute("delete from ml.attributed_scores")
+        scored.execute("delete from ml_internal.attributed_scores")
 
 
-WRITE = "select ml.write_attributions(%s, %s, %s, false, %s, '{probability}', '{0.5}', '{0.6}', %s, %s)"
+WRITE = "select ml_internal.write_attributions(%s, %s, %s, false, %s, '{probability}', '{0.5}', '{0.6}', %s, %s)"
 
 
 def test_what_does_not_fit_is_not_kept(scored: Connection) -> None:
@@ -273,7 +273,7 @@ def test_what_does_not_fit_is_not_kept(scored: Connection) -> None:
 def test_they_go_with_the_predictions_that_they_explain(scored: Connection) -> None:
     explain_patterns(scored, [pattern(1), pattern(2)])
     scored.execute(
-        "update ml.attributed_scores set scored_at = now() - interval '200 days' where pattern_id = %s", [pattern(1)]
+        "update ml_internal.attributed_scores set scored_at = now() - interval '200 days' where pattern_id = %s", [pattern(1)]
     )
-    assert scored.execute("select ml.prune() >= 4").fetchone() == (True,)
-    assert count(scored, "ml.attributed_scores") == 4
+    assert scored.execute("select ml_internal.prune() >= 4").fetchone() == (True,)
+    assert count(scored, "ml_internal.attributed_scores") == 4

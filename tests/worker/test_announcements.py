@@ -76,7 +76,7 @@ def test_rows_that_somebody_else_has_locked_stay_in_the_queue_and_are_told_of_la
     assert engine.score_queue() == 2
     assert sorted(",".join(heard(listening, connection)).split(",")) == sorted([good, poison])
     counted = connection.execute(
-        "select sum(scored + below_threshold), sum(failed) from ml.metric_counts where grain = 'day'"
+        "select sum(scored + below_threshold), sum(failed) from ml_internal.metric_counts where grain = 'day'"
     )
     assert counted.fetchall() == [(2, 2)]
 

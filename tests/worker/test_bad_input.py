@@ -298,7 +298,7 @@ def test_a_type_too_long_to_count_stops_no_labelling(connection: Connection) -> 
     assert row_of(connection, good, "outcome_label") != {"outcome_label": None}
     assert len(load_labelled(connection)) == 2
     changed(connection, long, "pattern_type", "short")
-    counts = connection.execute("select pattern_type, total from ml.outcome_days order by 1").fetchall()
+    counts = connection.execute("select pattern_type, total from ml_internal.outcome_days order by 1").fetchall()
     assert counts == [("double_bottom", 1), ("short", 1)]
 
 

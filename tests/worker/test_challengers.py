@@ -52,7 +52,7 @@ def found(connection: Connection, statement: str) -> list[dict[str, Any]]:
 PAIRED = (
     "select s.*, c.ml_confidence as c, n.ml_confidence as n, c.input_hash = n.input_hash as same_inputs, "
     "c.history = n.history as same_history, n.role, n.latency_ms is not distinct from c.latency_ms as same_latency "
-    "from ml.shadow_pairs s "
+    "from ml_internal.shadow_pairs s "
     "left join ml.predictions c on c.pattern_id = s.pattern_id and c.scored_at = s.scored_at "
     "and c.model_id = s.champion_id "
     "left join ml.predictions n on n.pattern_id = s.pattern_id and n.scored_at = s.scored_at "
@@ -77,7 +77,7 @@ def test_every_row_gets_a_pair_and_keeps_the_champions_score(champion: Connectio
     assert {row["model_version"] for row in rows} == {"old"}
     assert sorted(row["p"] for row in rows) == sorted(pair["champion"] for pair in pairs)
     assert not any("role" in row["ml_metadata"] for row in rows)
-    assert found(champion, "select role, cardinality(reasons) as n from ml.batches order by role") == [
+    assert found(champion, "select role, cardinality(reasons) as n from ml_internal.batches order by role") == [
         {"role": "challenger", "n": ROWS},
         {"role": "champion", "n": ROWS},
     ]
@@ -86,29 +86,29 @@ def test_every_row_gets_a_pair_and_keeps_the_champions_score(champion: Connectio
 def test_a_share_is_of_the_hash_of_the_pattern(champion: Connection) -> None:
     challenge(champion, 0.3)
     score(champion)
-    rows = found(champion, "select id, ml.fraction_of(id) as f, s.pattern_id from pattern_events p "
-                           "left join ml.shadow_pairs s on s.pattern_id = p.id")  # fmt: skip
+    rows = found(champion, "select id, ml_internal.fraction_of(id) as f, s.pattern_id from pattern_events p "
+                           "left join ml_internal.shadow_pairs s on s.pattern_id = p.id")  # fmt: skip
     assert [fraction_of(row["id"]) for row in rows] == [row["f"] for row in rows]
     assert all((row["pattern_id"] is not None) == (row["f"] < 0.3) for row in rows)
-    assert 0 < count(champion, "ml.shadow_pairs") < ROWS
+    assert 0 < count(champion, "ml_internal.shadow_pairs") < ROWS
 
 
 def test_a_canary_serves_its_share_and_is_marked(champion: Connection) -> None:
     challenge(champion, 0.7, 0.4)
     score(champion)
-    rows = found(champion, "select p.*, ml.fraction_of(id) as f from pattern_events p")
+    rows = found(champion, "select p.*, ml_internal.fraction_of(id) as f from pattern_events p")
     for row in rows:
         serves = row["f"] < 0.4
         assert row["model_version"] == ("new" if serves else "old")
         assert row["ml_metadata"].get("role") == ("canary" if serves else None)
         assert row["ml_confidence"] == pytest.approx(row["blended_confidence"] / 0.6 - 0.28 / 0.6)
     served = sum(row["f"] < 0.4 for row in rows)
-    assert 0 < served < count(champion, "ml.shadow_pairs") < ROWS
+    assert 0 < served < count(champion, "ml_internal.shadow_pairs") < ROWS
     assert count(champion, "ml.predictions where role = 'canary'") == served
     assert count(champion, "ml.predictions where role = 'champion'") == ROWS - served
-    assert count(champion, "ml.shadow_pairs where canary") == served
+    assert count(champion, "ml_internal.shadow_pairs where canary") == served
     # The champion has been asked all the same: without its answer the canary would show nothing.
-    assert count(champion, "ml.shadow_pairs where champion < challenger") == count(champion, "ml.shadow_pairs")
+    assert count(champion, "ml_internal.shadow_pairs where champion < challenger") == count(champion, "ml_internal.shadow_pairs")
     assert count(champion, "ml.queue") == 0
 
 
@@ -128,7 +128,7 @@ def test_a_challenger_that_fails_on_a_row_lacks_that_pair_only(champion: Connect
         insert_pattern(champion)
     engine.refresh_model()
     assert engine.score_queue() == 12
-    assert count(champion, "ml.shadow_pairs") == 10
+    assert count(champion, "ml_internal.shadow_pairs") == 10
     assert count(champion, "pattern_events where scored_at is not null") == 12
     assert count(champion, "ml.failures") == 0
     assert engine.counters.failed == 0
@@ -142,7 +142,7 @@ def test_a_challenger_that_takes_too_long_is_set_aside(champion: Connection, mon
     assert count(champion, "pattern_events where model_version = 'old'") == 5
     insert_pattern(champion)
     assert engine.score_queue() == 1
-    assert count(champion, "ml.shadow_pairs") == 0, "it is not asked again at once"
+    assert count(champion, "ml_internal.shadow_pairs") == 0, "it is not asked again at once"
 
 
 def test_a_challenger_that_will_not_load_is_in_nobodys_way(champion: Connection) -> None:
@@ -151,19 +151,19 @@ def test_a_challenger_that_will_not_load_is_in_nobodys_way(champion: Connection)
     challenge(champion, 1)
     score(champion, 5)
     assert count(champion, "pattern_events where model_version = 'old'") == 5
-    assert count(champion, "ml.shadow_pairs") == 5
+    assert count(champion, "ml_internal.shadow_pairs") == 5
 
 
 def test_what_somebody_else_had_scored_makes_no_pair(champion: Connection) -> None:
     challenge(champion, 1)
     engine = score(champion, 5)
-    before = found(champion, "select * from ml.shadow_pairs")
+    before = found(champion, "select * from ml_internal.shadow_pairs")
     rows = champion.execute("select id from pattern_events").fetchall()
     champion.execute(
         "insert into ml.queue (pattern_id, enqueued_at) select id, scored_at - interval '1 s' from pattern_events"
     )
     assert engine.score_queue() == len(rows)
-    assert found(champion, "select * from ml.shadow_pairs") == before
+    assert found(champion, "select * from ml_internal.shadow_pairs") == before
 
 
 def test_an_end_under_a_batch_is_obeyed(champion: Connection, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_an_end_under_a_batch_is_obeyed(champion: Connection, database: str, mon
     monkeypatch.setattr(engine.challengers, "ask", ask_and_end)
     assert engine.score_queue() == 1
     assert count(champion, "pattern_events where model_version = 'old'") == 1
-    assert count(champion, "ml.shadow_pairs") == 0
+    assert count(champion, "ml_internal.shadow_pairs") == 0
     assert count(champion, "ml.predictions") == 1, "the first attempt was rolled back"
 
 
@@ -201,11 +201,11 @@ def test_a_running_worker_takes_up_a_challenge_and_records_its_parity(champion: 
         challenge(champion, 1)
         wait_until(lambda: count(champion, worker_parity) == 1, "the worker has replayed the golden rows")
         insert_pattern(champion)
-        wait_until(lambda: count(champion, "ml.shadow_pairs") == 1, "the challenger scores")
+        wait_until(lambda: count(champion, "ml_internal.shadow_pairs") == 1, "the challenger scores")
         challenge(champion, 0)
         insert_pattern(champion)
         wait_until(lambda: count(champion, "ml.queue") == 0, "the queue is drained")
-    assert count(champion, "ml.shadow_pairs") == 1
+    assert count(champion, "ml_internal.shadow_pairs") == 1
     (check,) = found(champion, "select runtime, passed, rows from ml.parity_checks where runtime like 'worker %'")
     assert check["runtime"].startswith(f"worker {__version__}, onnxruntime ")
     assert (check["passed"], check["rows"]) == (True, 5)
@@ -232,7 +232,7 @@ def test_the_comparison_shows_a_challenger_in_all_and_by_type(pairs: Connection)
     assert rows[0]["pairs"] == 12
     assert rows[0]["mean_difference"] == pytest.approx(rows[0]["mean_distance"])
     (apart,) = found(
-        pairs, "select avg(((challenger >= 0.5) <> (champion >= 0.5))::integer) as share from ml.shadow_pairs"
+        pairs, "select avg(((challenger >= 0.5) <> (champion >= 0.5))::integer) as share from ml_internal.shadow_pairs"
     )
     assert rows[0]["disagreement"] == pytest.approx(float(apart["share"]))
     assert 0 < rows[0]["disagreement"] < 1

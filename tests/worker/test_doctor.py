@@ -23,7 +23,7 @@ def healthy(connection: Connection) -> Connection:
     """All a deployment needs but a worker, whose heartbeat is written by hand."""
     insert_bars(connection)
     make_champion(connection, "small-1")
-    connection.execute("select ml.start_worker('host', 1, '1', 'worker')")
+    connection.execute("select ml_internal.start_worker('host', 1, '1', 'worker')")
     return connection
 
 
@@ -66,16 +66,16 @@ def test_it_writes_nothing(healthy: Connection) -> None:
 @pytest.mark.parametrize(
     ("cause", "check", "said", "remedy"),
     [
-        ("alter function ml.heartbeat rename to gone", "schema", "older release", "alembic upgrade head"),
+        ("alter function ml_internal.heartbeat rename to gone", "schema", "older release", "alembic upgrade head"),
         ("update ml_alembic_version set version_num = '0001'", "schema", "this release needs", "alembic upgrade"),
         ("drop table ml_alembic_version", "schema", "at no revision", "alembic upgrade head"),
         (
-            "revoke execute on function ml.write_batch from ml_worker", "roles", "1 rights are missing",
-            "grant execute on function ml.write_batch(",
+            "revoke execute on function ml_internal.write_batch from ml_worker", "roles", "1 rights are missing",
+            "grant execute on function ml_internal.write_batch(",
         ),
         ("revoke update on ml.queue from ml_worker", "roles", "1 rights", "grant update on ml.queue to ml_worker"),
         (
-            "alter function ml.write_batch owner to postgres", "roles", "ml_owner does not own 1 objects",
+            "alter function ml_internal.write_batch owner to postgres", "roles", "ml_owner does not own 1 objects",
             "restore the dump with its owners",
         ),
         ("revoke usage on schema ml from ml_worker", "roles", "1 rights", "grant usage on schema ml to ml_worker"),

@@ -37,7 +37,7 @@ DAY_US = 86_400_000_000
 
 def know_outcomes(connection: Connection) -> None:
     """Three of four ``double_bottom`` were positive, long ago."""
-    connection.execute("insert into ml.outcome_days values ('double_bottom', '2024-01-02', 3, 4)")
+    connection.execute("insert into ml_internal.outcome_days values ('double_bottom', '2024-01-02', 3, 4)")
 
 
 def predictions(connection: Connection, pattern: str) -> list[dict[str, Any]]:
@@ -350,7 +350,7 @@ def _with(data: bytes, **metadata: str) -> bytes:
 
 def register_with_golden(connection: Connection, version: str, data: bytes, golden: bytes | None) -> None:
     connection.execute(
-        "select ml.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
         "'{a,b}', 5, %s, '', %s, %s, %s)",
         [version, data, Jsonb({}), Jsonb({}), Jsonb({}), golden],
     )

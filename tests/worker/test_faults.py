@@ -165,7 +165,7 @@ def test_a_model_that_stops_answering_is_set_aside(connection: Connection) -> No
     engine.score_queue()
     assert row_of(connection, pattern, "model_version") == {"model_version": "now"}
     assert roles(connection) == [("before", "standby"), ("before", "standby"), ("now", "champion")]
-    counted = "select role, sum(confidences)::integer from ml.metric_counts where grain = 'day' group by 1"
+    counted = "select role, sum(confidences)::integer from ml_internal.metric_counts where grain = 'day' group by 1"
     assert dict(connection.execute(counted).fetchall()) == {"champion": 1, "standby": 2}
     assert engine.model_error is None
 

@@ -250,6 +250,6 @@ def test_forgetting_reads_anew(connection: Connection) -> None:
     assert_fresh(store, connection, rows, None, "first")
     # As if another server had taken over: a change that its log does not show.
     connection.execute("update price_bars set volume = 5 where ts = %s", [at(150)])
-    connection.execute("delete from ml.bar_changes")
+    connection.execute("delete from ml_internal.bar_changes")
     store.forget()
     assert_fresh(store, connection, rows, None, "after the connection was lost")

@@ -225,7 +225,7 @@ def test_no_baseline_without_the_token(site: str, connection: Connection, header
     answer = ask(f"{site}/api/ml/baseline", "POST", '{"reason": "test"}', **headers)
     assert answer.status == status
     assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert count(connection, "ml.baselines") == 0
+    assert count(connection, "ml_internal.baselines") == 0
 
 
 def test_no_baseline_where_no_token_is_set(reader: str) -> None:
@@ -250,7 +250,7 @@ def test_a_baseline_with_the_token(site: str, connection: Connection, database: 
         Authorization=f"Bearer {TOKEN}",
     )  # fmt: skip
     assert (made.status, made.json["status"], made.json["version"]) == (200, "success", "small-1"), made.text
-    stored = connection.execute("select rows, set_by, reason from ml.baselines order by id desc limit 1").fetchone()
+    stored = connection.execute("select rows, set_by, reason from ml_internal.baselines order by id desc limit 1").fetchone()
     assert stored == (made.json["rows"], "page_reader", "the new regime") == (30, "page_reader", "the new regime")
     assert ask(f"{site}/api/ml/health").json["baseline_set"] is True
 
@@ -377,6 +377,6 @@ def test_the_functions_answer_without_http_too(transaction: Connection) -> None:
     transaction.execute("set local role ml_analyst")
     row = transaction.execute(
         "select ml.health_json() ->> 'status', ml.metrics_json() -> 'history', "
-        "(ml.alerts_json() ->> 'count')::integer > 0, ml.page_json() ? 'timeline'"
+        "(ml.alerts_json() ->> 'count')::integer > 0, ml_internal.page_json() ? 'timeline'"
     ).fetchone()
     assert row == ("unavailable", [], True, True)

@@ -97,14 +97,14 @@ def drifting(connection: Connection, database: str) -> Iterator[Connection]:
         wait_until(lambda: engine.score_queue() == 0, "scored")
         # As if it had been on an earlier day, before anything is folded.
         connection.execute(
-            "with moved as (update ml.tallies set at = at - %(back)s where at > now() - interval '1 hour') "
-            "update ml.batches set at = at - %(back)s where at > now() - interval '1 hour'",
+            "with moved as (update ml_internal.tallies set at = at - %(back)s where at > now() - interval '1 hour') "
+            "update ml_internal.batches set at = at - %(back)s where at > now() - interval '1 hour'",
             {"back": timedelta(days=day)},
         )
     connection.execute("select ml.label_outcomes()")
     with working(database, UNWATCHED):
         wait_until(lambda: count(connection, "ml.workers where model_version = 'featured'") == 1, "a heartbeat")
-        connection.execute("select ml.fold(), ml.check_alerts()")
+        connection.execute("select ml_internal.fold(), ml_internal.check_alerts()")
         connection.execute(
             "insert into ml.alert_log (type, subject, level, message, since, last_seen) "
             "select 'data_quality', 'feature ' || n, 'warning', 'is missing', now(), now() "

@@ -80,7 +80,7 @@ def test_a_row_that_kills_is_dead_lettered(server: Server, database: str, connec
     scored = connection.execute("select count(*) from pattern_events where scored_at is not null").fetchone()
     assert scored == (len(good),)
     assert connection.execute("select count(*) from ml.predictions").fetchone() == (len(good),)
-    assert connection.execute("select count(*) from ml.suspects").fetchone() == (0,)
+    assert connection.execute("select count(*) from ml_internal.suspects").fetchone() == (0,)
 
 
 embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
@@ -107,9 +107,9 @@ def test_a_process_at_fault_itself_blames_no_single_row(
             for _ in range(4):
                 with pytest.raises(Death):
                     probation.serve(Engine(mine), connection, Signals())
-        assert connection.execute("select attempts from ml.suspects").fetchall() == [(1,)] * 4
+        assert connection.execute("select attempts from ml_internal.suspects").fetchall() == [(1,)] * 4
         assert probation.serve(Engine(mine), connection, Signals()) == 0
-    assert count(connection, "ml.suspects") == count(connection, "ml.failures") == count(connection, "ml.queue") == 0
+    assert count(connection, "ml_internal.suspects") == count(connection, "ml.failures") == count(connection, "ml.queue") == 0
 
 
 @embedded
@@ -117,13 +117,13 @@ def test_a_row_that_killed_comes_last(connection: Connection, database: str) -> 
     patterns = [insert_pattern(connection) for _ in range(3)]
     (killer,) = connection.execute("select id from ml.queue order by id limit 1").fetchone() or (0,)
     for queue_id in [killer] * probation.DEATHS + [killer + 1_000]:
-        connection.execute("select ml.mark_suspect(%s)", [queue_id])
+        connection.execute("select ml_internal.mark_suspect(%s)", [queue_id])
     with psycopg.connect(database, autocommit=True) as mine:
         assert probation.serve(Engine(mine), connection, Signals()) == 1
     assert connection.execute("select pattern_id::text from ml.failures").fetchall() == [(patterns[0],)]
     newest = connection.execute("select id::text from pattern_events order by xmin::text::bigint desc limit 1")
     assert newest.fetchone() == (patterns[0],), "others first: they show that this process can score"
-    assert count(connection, "ml.suspects") == 0, "marks of rows that are gone are forgotten"
+    assert count(connection, "ml_internal.suspects") == 0, "marks of rows that are gone are forgotten"
 
 
 @embedded
@@ -138,7 +138,7 @@ def test_the_row_in_hand_is_the_one_that_is_marked(
     ask = Engine._score_batch
 
     def look(self: Engine, work: Work, state: State, *, rescore: bool) -> int:
-        marked = connection.execute("select queue_id from ml.suspects").fetchall()
+        marked = connection.execute("select queue_id from ml_internal.suspects").fetchall()
         seen.append((work.queue_ids, [row[0] for row in marked]))
         return ask(self, work, state, rescore=rescore)
 
@@ -147,12 +147,12 @@ def test_the_row_in_hand_is_the_one_that_is_marked(
         other.execute("select from ml.queue where id = %s for update", [first])
         assert probation.serve(Engine(mine), connection, Signals()) == 0
     assert seen == [([second], [second]), ([third], [third])]
-    assert count(connection, "ml.suspects") == 0
+    assert count(connection, "ml_internal.suspects") == 0
 
 
 def test_a_clean_stop_means_no_probation(connection: Connection) -> None:
-    first = connection.execute("select ml.start_worker(%s, 999999, 'test', 'worker')", ["elsewhere"]).fetchone()
-    mine = connection.execute("select ml.start_worker('x', 1, 'test', 'worker')").fetchone()
+    first = connection.execute("select ml_internal.start_worker(%s, 999999, 'test', 'worker')", ["elsewhere"]).fetchone()
+    mine = connection.execute("select ml_internal.start_worker('x', 1, 'test', 'worker')").fetchone()
     assert first is not None
     assert mine is not None
     assert not probation.unclean(connection, mine[0]), "another host's processes are its own affair"

@@ -167,7 +167,7 @@ def test_a_long_transaction_does_not_silence_the_worker(database: str, connectio
 
 
 def test_what_a_killed_worker_left_unrung_is_settled_at_the_next_start(database: str, connection: Connection) -> None:
-    connection.execute("select ml.mute_doorbell(3000)")
+    connection.execute("select ml_internal.mute_doorbell(3000)")
     with psycopg.connect(database) as late:
         insert_pattern(late)  # finds the bell muted by a worker that is no more
         with working(database, SLOW):
@@ -182,7 +182,7 @@ def test_without_settling_that_row_waits_for_the_poll(
     database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Doorbell, "settled", lambda _self, _connection: True)
-    connection.execute("select ml.mute_doorbell(3000)")
+    connection.execute("select ml_internal.mute_doorbell(3000)")
     with psycopg.connect(database) as late:
         insert_pattern(late)
         with working(database, SLOW):

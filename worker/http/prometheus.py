@@ -11,7 +11,7 @@ from typing import Any
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST_MS, STEP = 0.1, 1.1
-"""As ``ml.latency_bin``: bin i > 0 ends at FIRST_MS * STEP ** i."""
+"""As ``ml_internal.latency_bin``: bin i > 0 ends at FIRST_MS * STEP ** i."""
 BOUNDS = range(0, 150, 7)
 """The bins at whose ends a bucket stands: exact, each twice (1.1 ** 7) as far as the one before; 0.1 ms to 120 s."""
 DECISIONS = ("scored", "below_threshold", "ml_disabled", "no_model", "insufficient_bars", "low_quality", "failed")

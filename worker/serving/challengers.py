@@ -126,6 +126,6 @@ class Challengers:
 
 
 def fraction_of(pattern_id: str | uuid.UUID) -> float:
-    """Where in 0 to 1 a pattern falls, as ``ml.fraction_of`` has it."""
+    """Where in 0 to 1 a pattern falls, as ``ml_internal.fraction_of`` has it."""
     digest = hashlib.sha256(uuid.UUID(str(pattern_id)).bytes).digest()
     return int.from_bytes(digest[:4]) / 2**32

@@ -72,7 +72,7 @@ def require(connection: Connection) -> None:
 
 def functions() -> list[str]:
     """Names of the functions in schema ml that the statements call."""
-    return sorted({name for statement in STATEMENTS for name in re.findall(r"\bml\.(\w+)\(", query(statement))})
+    return sorted({name for statement in STATEMENTS for name in re.findall(r"\bml(?:_internal)?\.(\w+)\(", query(statement))})
 
 
 def _planned(name: str) -> bytes:

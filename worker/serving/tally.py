@@ -112,7 +112,7 @@ class Bins:
 
 
 def classes(probabilities: NDArray[np.float32]) -> list[str]:
-    """The predicted class of each row, ties decided as ml.write_batch decides them."""
+    """The predicted class of each row, ties decided as ml_internal.write_batch decides them."""
     best = probabilities.max(axis=1, initial=0)
     place = np.where(probabilities[:, 2] >= best, 2, np.where(probabilities[:, 0] >= best, 0, 1))
     return [CLASSES[i] for i in place]
