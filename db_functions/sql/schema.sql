@@ -2,6 +2,11 @@
 
 -- The revisions in alembic/ make the same; a test compares the two.
 
+-- Alembic's own table
+create table public.ml_alembic_version (
+    version_num varchar(32) not null constraint ml_alembic_version_pkc primary key
+);
+
 -- roles
 -- The roles of the system. They are cluster-wide: another database's upgrade may create them at the same moment,
 -- and downgrade keeps them.
@@ -848,6 +853,21 @@ create table ml_internal.alert_transitions (
 );
 comment on table ml_internal.alert_transitions is 'Every change of an alert''s level; null is before it was raised and after it cleared';
 
+-- registry/champion
+-- The one place where the champion is looked up. A left join, so that a question for the model alone reads no model.
+create view ml_internal.champion with (security_invoker = true) as
+select a.id as alias_id, a.model_id, m.version, a.valid_from, a.restores
+from ml.aliases a left join ml.models m on m.id = a.model_id
+where a.alias = 'champion' and a.valid_to is null;
+comment on view ml_internal.champion is 'The model that serves now; no row while there is none';
+
+-- upkeep/live_workers
+-- The one place that says which processes live: a heartbeat is due every few seconds.
+create view ml_internal.live_workers with (security_invoker = true) as
+select w.* from ml.workers w
+where w.stopped_at is null and w.last_seen > clock_timestamp() - interval '30 seconds';
+comment on view ml_internal.live_workers is 'Workers and backfills whose heartbeat is at most 30 seconds old';
+
 -- counts/add_arrays
 -- Histograms as arrays: element 1 is bin 0; a shorter array has nothing in the bins that it lacks.
 create or replace function ml_internal.add_arrays(a double precision[], b double precision[]) returns double precision[]
@@ -1550,373 +1570,510 @@ select (select count(*) from ml.queue) as depth,
        (select count(*) from ml.failures where redriven_at is null) as dead_letters;
 comment on view ml.queue_status is 'What waits for a score, and since when';
 
+-- scoring/score_types
+-- What a worker sends, in binary; db_functions.composites writes it. After the release a type is never altered: an open
+-- connection of the release before would write what this one reads wrongly. A change is another type, with a function
+-- of its own.
+create type ml_internal.run as (
+    model_id      integer,            -- null: no model was asked
+    role          text,               -- champion, standby, canary, challenger, replay
+    inference_ms  real,
+    rows          integer,            -- of the tally that follows; 0: there is none
+    cells         integer[],
+    counts        integer[],
+    sums          double precision[],
+    squares       double precision[]
+);
+comment on type ml_internal.run is
+    'One model''s part in a batch, and how its scores fell into its frozen bins, as ml_internal.tallies keeps it';
+
+create type ml_internal.score as (
+    run            smallint,          -- the place of its run, from 1
+    pattern_id     uuid,
+    enqueued_at    timestamptz,       -- null: no latency is recorded
+    reason         text,              -- null: offered to the blend; else why not
+    ml_confidence  real,              -- null: there is no score
+    probabilities  real[],
+    quality        real,
+    bars           smallint,
+    history        double precision[],
+    input_hash     bytea,
+    features       real[]             -- null: the model gives none
+);
+comment on type ml_internal.score is 'What one model made of one pattern';
+
+create type ml_internal.pair as (
+    run         smallint,             -- of the challenger
+    pattern_id  uuid,
+    canary      boolean,
+    challenger  real,
+    champion    real
+);
+comment on type ml_internal.pair is 'The answers of a challenger and the champion to one pattern';
+
+create type ml_internal.failure as (
+    pattern_id      uuid,
+    error           text,
+    attempts        integer,
+    input_snapshot  jsonb
+);
+comment on type ml_internal.failure is 'A pattern that cannot be scored, and why';
+
+-- scoring/usable_rule
+-- An adopted column may hold anything; a value out of range is none, or its row could never be scored. The range is
+-- looked at before the cast, which refuses what no double can hold.
+create function ml_internal.usable_rule(rule_confidence double precision) returns double precision
+language sql immutable parallel safe
+return case when rule_confidence >= 0 and rule_confidence <= 1 then rule_confidence end;
+comment on function ml_internal.usable_rule(double precision) is 'A rule confidence from 0 to 1, or null';
+
+create function ml_internal.usable_rule(rule_confidence numeric) returns double precision
+language sql immutable parallel safe
+return case when rule_confidence >= 0 and rule_confidence <= 1 then rule_confidence::double precision end;
+comment on function ml_internal.usable_rule(numeric) is 'A rule confidence from 0 to 1, or null';
+
+-- scoring/predicted_class
+-- The one home of the predicted class; db_functions.contract.predicted_classes is the same for NumPy.
+create function ml_internal.predicted_class(probabilities real[]) returns text
+language sql immutable parallel safe
+return case greatest(probabilities[1], probabilities[2], probabilities[3])
+    when probabilities[3] then 'positive'
+    when probabilities[1] then 'negative'
+    when probabilities[2] then 'neutral'
+end;
+comment on function ml_internal.predicted_class(real[]) is
+    'The likeliest of negative, neutral and positive; of equal ones positive before negative before neutral';
+
+-- scoring/blended
+-- The one home of the blend's arithmetic. Postgres raises where a product is too small for a double; a part so small is
+-- none.
+create function ml_internal.blended(
+    ml double precision, rule double precision, ml_weight double precision, rule_weight double precision)
+returns double precision
+language sql immutable parallel safe
+return case
+    -- Without a rule confidence there is nothing to blend with: ML stands alone.
+    when ml is null or rule is null then ml
+    else greatest(0, least(1,
+        case when least(ml, ml_weight) < 1e-150 then 0 else ml_weight * ml end
+        + case when least(rule, rule_weight) < 1e-150 then 0 else rule_weight * rule end))
+end;
+comment on function ml_internal.blended(
+    double precision, double precision, double precision, double precision) is
+    'The weighted sum of ML and rule confidence, held in 0 to 1; ML alone where there is no rule confidence';
+
+-- scoring/decide
+-- The one home of the decision: why the effective confidence is what it is. 'scored' means that the blend is served,
+-- everything else that the rule confidence is.
+create function ml_internal.decide(
+    ml double precision, rule double precision, reason text, enabled boolean, threshold double precision)
+returns text
+language sql immutable parallel safe
+return case
+    when ml is null then
+        case when reason in ('no_model', 'insufficient_bars', 'low_quality', 'failed') then reason else 'pending' end
+    when reason = 'low_quality' then reason
+    when not enabled then 'ml_disabled'
+    when ml < threshold and rule is not null then 'below_threshold'
+    else 'scored'
+end;
+comment on function ml_internal.decide(double precision, double precision, text, boolean, double precision) is
+    'The recorded reason of a row; the blend is served where it is "scored", the rule confidence elsewhere';
+
 -- scoring/blend_pattern
--- The one place where confidence is decided. Fires only when rule or ML confidence, or the recorded decision, changed.
+-- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide and
+-- ml_internal.blended.
 create or replace function ml_internal.blend_pattern() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Postgres raises where a product is too small for a double; a part so small is none.
-    tiny    constant double precision := 1e-150;
     s       record;
-    ml      double precision := new.ml_confidence;
-    -- An adopted column may hold anything; a value out of range is none, or its row could never be scored.
-    rule    double precision := case when new.rule_confidence >= 0 and new.rule_confidence <= 1 then new.rule_confidence end;
+    rule    double precision := ml_internal.usable_rule(new.rule_confidence);
     kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata else '{}' end;
-    reason  text := kept ->> 'reason';
-    source  text := 'rule';
+    reason  text;
 begin
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    if ml is null then
-        new.blended_confidence := null;
-        new.confidence := rule;
-        if reason is null or reason not in ('no_model', 'insufficient_bars', 'low_quality', 'failed') then
-            reason := 'pending';
-        end if;
-    else
-        -- Without a rule confidence there is nothing to blend with: ML stands alone.
-        new.blended_confidence := greatest(0, least(1,
-            case when rule is null then ml else
-                case when least(ml, s.ml_weight) < tiny then 0 else s.ml_weight * ml end
-                + case when least(rule, s.rule_weight) < tiny then 0 else s.rule_weight * rule end
-            end));
-        if reason = 'low_quality' then
-            new.confidence := rule;
-        elsif not s.enabled then
-            reason := 'ml_disabled';
-            new.confidence := rule;
-        elsif ml < s.threshold and rule is not null then
-            reason := 'below_threshold';
-            new.confidence := rule;
-        else
-            reason := 'scored';
-            source := 'blend';
-            new.confidence := new.blended_confidence;
-        end if;
-    end if;
+    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled, s.threshold);
+    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight, s.rule_weight);
+    new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
     new.ml_metadata := kept || jsonb_build_object(
-        'source', source, 'reason', reason,
+        'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
         'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
         'settings_version', s.version);
     return new;
 end
 $$;
-comment on function ml_internal.blend_pattern() is 'Decides the effective confidence from rule, ML and settings, and records how';
+comment on function ml_internal.blend_pattern() is
+    'Decides the effective confidence from rule, ML and settings, and records how';
 
--- scoring/announce_scores
--- In the transaction that scores them, so that whoever hears of a row finds it scored. Ids alone: whoever may connect
--- may listen, and reads of a row only what its rights allow.
-create or replace function ml_internal.announce_scores(pattern_ids uuid[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if (select announce = 'on' from ml.settings) then
-        -- A payload is shorter than 8000 bytes; 200 ids take 7399.
-        perform pg_notify('ml_scored', string_agg(id::text, ',' order by n))
-        from unnest(pattern_ids) with ordinality g (id, n)
-        group by (n - 1) / 200;
-    end if;
-end
-$$;
-comment on function ml_internal.announce_scores(uuid[]) is
-    'Tells listeners of ml_scored, while the setting announce is on, which rows a worker is about to commit';
-
--- scoring/write_batch
--- The worker's one way to write a score: rows, log, counts and queue together. Arrays are parallel, one element a
--- pattern; probabilities, features and history are flattened, oldest pattern first.
-create or replace function ml_internal.write_batch(
-    role            text,               -- as whom the model scored: champion, standby, canary
-    champion        integer,            -- the champion the worker acted on, null when it saw none
-    model           integer,            -- the model that scored, null when none did
-    queue_ids       bigint[],           -- queue rows to delete; empty for backfill
-    enqueued_at     timestamptz[],      -- null elements: no latency is recorded
-    pattern_ids     uuid[],
-    reasons         text[],             -- null: offered to the blend; else why not
-    ml_confidence   real[],             -- null where there is no score
-    probabilities   real[],             -- 3 a pattern
-    quality         real[],
-    bars            smallint[],
-    features        real[],             -- feature_count a pattern; null when the model gives none
-    history         double precision[], -- 2 a pattern
-    input_hashes    bytea[],
-    inference_ms    real,
-    cache_hits      integer,
-    cache_misses    integer,
-    rescore         boolean,            -- also rows that have a score already
-    worker          bigint,
-    out written_at  timestamptz,
-    out skipped     integer[])          -- places, from 0, of rows that had a score by then, are gone, or stay in the queue
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set jit = off
-as $$
-declare
-    source   text := case when cardinality(queue_ids) > 0 then 'live' else 'backfill' end;
-    version  text;
-    sla      double precision;
-    held     uuid[] := '{}';
-    width    integer := coalesce(cardinality(features) / nullif(cardinality(pattern_ids), 0), 0);
-begin
-    perform pg_advisory_xact_lock_shared(hashtext('ml.champion'));
-    if (select a.model_id from ml.aliases a where a.alias = 'champion' and a.valid_to is null) is distinct from champion then
-        raise exception 'the champion has changed' using errcode = 'ML001';
-    end if;
-    if cardinality(queue_ids) > 0 then
-        held := ml_internal.lock_patterns(pattern_ids);
-    end if;
-    written_at := clock_timestamp();
-    select m.version into version from ml.models m where m.id = model;
-    select s.sla_ms into sla from ml.settings s;
-
-    with given as (
-        select *, (n - 1)::integer as i
-        from unnest(pattern_ids, enqueued_at, reasons, ml_confidence, quality, bars, input_hashes) with ordinality
-             as g (pattern_id, enqueued_at, reason, confidence, quality, bars, input_hash, n)
-    ), written as (
-        update public.pattern_events p
-        set ml_confidence = g.confidence,
-            prediction_class = case when g.confidence is not null then
-                case greatest(probabilities[i * 3 + 1], probabilities[i * 3 + 2], probabilities[i * 3 + 3])
-                    when probabilities[i * 3 + 3] then 'positive'
-                    when probabilities[i * 3 + 1] then 'negative'
-                    else 'neutral' end end,
-            model_version = case when g.confidence is not null then version end,
-            scored_at = case when g.confidence is not null then written_at end,
-            prediction_latency_ms = extract(epoch from written_at - g.enqueued_at) * 1000,
-            ml_metadata = jsonb_strip_nulls(jsonb_build_object(
-                'reason', g.reason, 'role', case when role = 'canary' then role end, 'model_version', case when g.confidence is not null then version end,
-                'quality', round(g.quality::numeric, 4), 'bars', g.bars,
-                'probabilities', case when g.confidence is not null then
-                    to_jsonb(probabilities[i * 3 + 1 : i * 3 + 3]) end))
-        from given g
-        where p.id = g.pattern_id and g.pattern_id <> all (held)
-          -- Whoever comes second, live or backfill, finds the score and leaves it.
-          and (rescore or p.scored_at is null or p.scored_at < g.enqueued_at)
-        returning g.*, (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision as latency_ms,
-                  p.prediction_class, p.outcome_label, p.pattern_type, p.timeframe,
-                  -- As the blend saw them: an adopted column may hold anything.
-                  case when p.rule_confidence >= 0 and p.rule_confidence <= 1 then p.rule_confidence::double precision end as rule,
-                  p.blended_confidence::double precision as blend, p.ml_metadata ->> 'reason' as decision,
-                  (p.ml_metadata ->> 'threshold')::double precision as threshold,
-                  (p.ml_metadata ->> 'settings_version')::integer as settings_version
-    ), logged as (
-        insert into ml.predictions (pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
-                                    features, history, bars, latency_ms, inference_ms, settings_version, input_hash, worker_id,
-                                    pattern_type, timeframe, rule_confidence, blended_confidence, threshold)
-        select w.pattern_id, model, role, written_at, w.confidence, probabilities[i * 3 + 1 : i * 3 + 3], w.quality, w.reason,
-               case when width > 0 then features[i * width + 1 : (i + 1) * width] end,
-               history[i * 2 + 1 : i * 2 + 2], w.bars, w.latency_ms, inference_ms, w.settings_version, w.input_hash, worker,
-               w.pattern_type, w.timeframe, w.rule, w.blend, w.threshold
-        from written w where w.confidence is not null
-    ), counted as (
-        insert into ml_internal.batches (at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
-                                reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types, timeframes)
-        select written_at, source, role, model, worker, inference_ms, sla, cache_hits, cache_misses,
-               array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.prediction_class), array_agg(w.confidence),
-               array_agg(w.rule), array_agg(w.blend), array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe)
-        from written w
-        having count(*) > 0
-    ), known as (
-        -- Only a backfill finds outcomes that are known before the score; an adopted column has words of its own too.
-        insert into ml_internal.outcome_changes (sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
-                                        ml_confidence, rule_confidence, blended_confidence, threshold)
-        select 1, written_at, source, role, model, w.pattern_type, w.timeframe, w.outcome_label, w.confidence, w.rule, w.blend,
-               w.threshold
-        from written w
-        -- An adopted column may hold other words.
-        where w.confidence is not null and w.outcome_label in ('positive', 'negative', 'neutral') and w.threshold is not null
-    )
-    select array_agg(i order by i) into skipped from (select i from given except select i from written) s;
-    delete from ml.queue q where q.id = any (queue_ids) and q.pattern_id <> all (held);
-end
-$$;
-comment on function ml_internal.write_batch(text, integer, integer, bigint[], timestamptz[], uuid[], text[], real[], real[], real[], smallint[], real[], double precision[], bytea[], real, integer, integer, boolean, bigint) is
-    'Writes a batch of scores or fallbacks, logs and counts them, and takes the rows off the queue, but for live ones that somebody else has locked';
-
--- scoring/write_tally
-create or replace function ml_internal.write_tally(
-    role text, model integer, source text, written_at timestamptz, rows integer, cells integer[], counts integer[],
-    sums double precision[], squares double precision[]) returns void
-language sql security definer set search_path = pg_catalog, pg_temp
-as $$
-    insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
-    values (written_at, source, role, model, rows, cells, counts, sums, squares)
-$$;
-comment on function ml_internal.write_tally(text, integer, text, timestamptz, integer, integer[], integer[], double precision[], double precision[]) is
-    'Appends how a batch''s features, inputs and answers fell into the frozen bins of its model; ml_internal.write_batch comes first';
+-- scoring/count_scores
+-- A worker counts its batch itself, with NumPy. This is for the batch of which some rows were not written.
+create function ml_internal.count_scores(
+    model integer, scores ml_internal.score[], out rows integer, out cells integer[], out counts integer[],
+    out sums double precision[], out squares double precision[])
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+with scored as (
+    select g.pattern_id, g.ml_confidence, g.features, ml_internal.predicted_class(g.probabilities) as class
+    from unnest(scores) g where g.ml_confidence is not null
+), variable as (
+    select b.*, f.place
+    from ml_internal.bins b
+    join ml.models m on m.id = b.model_id
+    left join unnest(m.feature_names) with ordinality f (name, place) on b.kind = 'feature' and f.name = b.name
+    where b.model_id = count_scores.model
+), number as (
+    select v.position, v.first_cell, v.cells, v.edges,
+           case v.kind when 'output' then g.ml_confidence else g.features[v.place] end::double precision as x
+    from variable v cross join scored g
+    where v.edges is not null and (v.kind = 'output' or v.place <= cardinality(g.features))
+), word as (
+    select v.first_cell, v.cells, v.categories,
+           case v.name when 'pattern_type' then p.pattern_type when 'timeframe' then p.timeframe else g.class end as x
+    from variable v
+    cross join scored g
+    join public.pattern_events p on p.id = g.pattern_id
+    where v.categories is not null
+), filled as (
+    select u.cell, count(*)::integer as n
+    from (
+        select n.first_cell + case
+                   when n.x is null or n.x = 'NaN' then n.cells - 2
+                   when abs(n.x) = 'Infinity' then n.cells - 1
+                   else width_bucket(n.x, n.edges) end as cell
+        from number n
+        union all
+        select w.first_cell + case
+                   when w.x is null then w.cells - 2
+                   else coalesce(array_position(w.categories, w.x) - 1, w.cells - 1) end
+        from word w) u
+    group by u.cell
+), moment as (
+    select v.position, coalesce(sum(n.x), 0) as s, coalesce(sum(n.x * n.x), 0) as q
+    from variable v
+    left join number n on n.position = v.position and abs(n.x) < 'Infinity'
+    group by v.position
+)
+select (select count(*)::integer from scored where exists (select from variable)),
+       (select array_agg(f.cell order by f.cell) from filled f), (select array_agg(f.n order by f.cell) from filled f),
+       (select array_agg(m.s order by m.position) from moment m), (select array_agg(m.q order by m.position) from moment m);
+end;
+comment on function ml_internal.count_scores(integer, ml_internal.score[]) is
+    'Internal: how scores fall into the frozen bins of their model, as a row of ml_internal.tallies';
 
 -- scoring/write_failures
-create or replace function ml_internal.write_failures(
-    model integer, queue_ids bigint[], pattern_ids uuid[], errors text[], attempts integer[], snapshots jsonb[]) returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+-- Dead letters: their patterns keep the rule confidence and say why. Live ones that another session has locked stay in
+-- the queue; they are returned.
+create function ml_internal.write_failures(
+    source text, model integer, failures ml_internal.failure[], written_at timestamptz) returns uuid[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    held  uuid[] := '{}';
+    kept  uuid[] := '{}';
 begin
-    if cardinality(queue_ids) > 0 then
-        held := ml_internal.lock_patterns(pattern_ids);
+    if source = 'live' then
+        kept := ml_internal.lock_patterns(array(select f.pattern_id from unnest(failures) f));
     end if;
     insert into ml.failures (pattern_id, model_id, error, attempts, input_snapshot)
-    select f.pattern_id, model, f.error, f.attempts, f.snapshot
-    from unnest(pattern_ids, errors, attempts, snapshots) f (pattern_id, error, attempts, snapshot)
-    where f.pattern_id <> all (held);
+    select f.pattern_id, model, f.error, f.attempts, f.input_snapshot
+    from unnest(failures) f where f.pattern_id <> all (kept);
     with failed as (
         update public.pattern_events p
         set ml_confidence = null, scored_at = null, model_version = null, prediction_class = null,
             ml_metadata = jsonb_build_object('reason', 'failed', 'error', left(f.error, 200))
-        from unnest(pattern_ids, errors) f (pattern_id, error)
-        where p.id = f.pattern_id and f.pattern_id <> all (held)
+        from unnest(failures) f
+        where p.id = f.pattern_id and f.pattern_id <> all (kept)
         returning p.pattern_type, p.timeframe, p.ml_metadata ->> 'reason' as decision
     )
-    insert into ml_internal.batches (at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules, blends,
-                            thresholds, pattern_types, timeframes)
-    select clock_timestamp(), case when cardinality(queue_ids) > 0 then 'live' else 'backfill' end,
-           case when model <> (select a.model_id from ml.aliases a where a.alias = 'champion' and a.valid_to is null)
-                then 'standby' else 'champion' end,
-           model, (select s.sla_ms from ml.settings s), array_agg(f.decision), array_agg(null::double precision), array_agg(null::text),
-           array_agg(null::real), array_agg(null::double precision), array_agg(null::double precision),
-           array_agg(null::double precision), array_agg(f.pattern_type), array_agg(f.timeframe)
+    insert into ml_internal.batches (
+        at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules, blends, thresholds,
+        pattern_types, timeframes)
+    select written_at, source,
+           case when model <> (select c.model_id from ml_internal.champion c) then 'standby' else 'champion' end, model,
+           (select s.sla_ms from ml.settings s), array_agg(f.decision), array_agg(null::double precision),
+           array_agg(null::text), array_agg(null::real), array_agg(null::double precision),
+           array_agg(null::double precision), array_agg(null::double precision), array_agg(f.pattern_type),
+           array_agg(f.timeframe)
     from failed f
     having count(*) > 0;
-    delete from ml.queue q where q.id = any (queue_ids) and q.pattern_id <> all (held);
+    return kept;
 end
 $$;
-comment on function ml_internal.write_failures(integer, bigint[], uuid[], text[], integer[], jsonb[]) is
-    'Moves rows that cannot be scored to the dead letters, and counts them; their patterns keep the rule confidence; live ones that somebody else has locked stay in the queue';
+comment on function ml_internal.write_failures(text, integer, ml_internal.failure[], timestamptz) is
+    'Internal: moves rows that cannot be scored to the dead letters, and counts them; returns those that stay';
 
--- scoring/write_shadow
--- What a challenger made of rows that ml_internal.write_batch has just written in this transaction; of canary rows only the pair,
--- for their score has been written already. Arrays as there.
-create or replace function ml_internal.write_shadow(
-    challenger           integer,
-    champion             integer,
-    written_at           timestamptz,
-    source               text,
-    pattern_ids          uuid[],
-    canary               boolean[],
-    confidences          real[],
-    champion_confidences real[],
-    probabilities        real[],
-    quality              real[],
-    bars                 smallint[],
-    features             real[],
-    history              double precision[],
-    input_hashes         bytea[],
-    inference_ms         real,
-    worker               bigint) returns void
+-- scoring/write_scores
+-- The one statement that writes scores: rows, prediction log, counts, pairs, dead letters and queue, in one call, so that
+-- COMMIT can travel with it. Champion, standby and canary serve rows; challengers and replays are only logged. Who may
+-- call it with what is decided by ml_internal.write_batch and ml_internal.write_replay.
+create function ml_internal.write_scores(
+    source          text,                     -- live, backfill, replay
+    runs            ml_internal.run[],
+    scores          ml_internal.score[],
+    pairs           ml_internal.pair[],
+    failures        ml_internal.failure[],
+    failed_model    integer,                  -- the model that was asked for the failures
+    queue_ids       bigint[],                 -- taken off the queue, except those of patterns that stay
+    cache_hits      integer,
+    cache_misses    integer,
+    rescore         boolean,                  -- also rows that have a score already
+    worker          bigint,
+    out written_at  timestamptz,
+    out written     integer[],                -- places, from 1, of scores that rows took or that were logged
+    out kept        uuid[])                   -- patterns that stay in the queue: another session has them locked
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
-    width  integer := coalesce(cardinality(features) / nullif(cardinality(pattern_ids), 0), 0);
-    s      record;
+    s          record;
+    live       constant boolean := source = 'live';
+    -- Rows that the batch may not write are the exception: none of the checks below costs anything until there is one.
+    partial    boolean := false;
+    takes      integer[];
+    taken      uuid[];
+    lockable   integer;
+    serving    integer;
+    announced  uuid[];
 begin
-    -- ml_internal.write_batch holds the lock that ml.challenge waits for.
-    if not exists (select from ml.aliases a where a.alias = 'challenger' and a.valid_to is null and a.model_id = challenger) then
-        raise exception 'the challenger has changed' using errcode = 'ML001';
+    written_at := clock_timestamp();
+    kept := '{}';
+    select v.* into strict s from ml.settings v;
+    if source <> 'replay' and cardinality(scores) > 0 then
+        -- Locked in one statement and written in the next. A live row that an application has locked is passed over: to
+        -- wait for it would hold up all others, and who waits with others in hand can deadlock. The score that comes
+        -- second, live or backfill, finds the first and leaves it.
+        if live then
+            select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
+            from (select g.place, rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                  from unnest(scores) with ordinality
+                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history,
+                          input_hash, features, place)
+                  join public.pattern_events p on p.id = g.pattern_id
+                  where (runs[g.run]).role <> 'challenger'
+                  for no key update of p skip locked) l;
+        else
+            select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
+            from (select g.place, rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                  from unnest(scores) with ordinality
+                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history,
+                          input_hash, features, place)
+                  join public.pattern_events p on p.id = g.pattern_id
+                  where (runs[g.run]).role <> 'challenger'
+                  for no key update of p) l;
+        end if;
+        select count(*) into serving from unnest(scores) g where (runs[g.run]).role <> 'challenger';
+        partial := coalesce(cardinality(takes), 0) < serving;
+        if partial then
+            takes := coalesce(takes, '{}');
+            taken := array(select (scores[t]).pattern_id from unnest(takes) t);
+            if live and lockable < serving then
+                kept := ml_internal.lock_patterns(array(
+                    select g.pattern_id from unnest(scores) g where (runs[g.run]).role <> 'challenger'));
+            end if;
+        end if;
     end if;
-    select * into strict s from ml.settings;
-    with given as (
-        select g.*, (n - 1)::integer as i, p.pattern_type, p.timeframe, p.outcome_label,
-               case when source = 'live' then p.prediction_latency_ms::double precision end as latency_ms,
-               case when p.rule_confidence >= 0 and p.rule_confidence <= 1 then p.rule_confidence::double precision end as rule
-        from unnest(pattern_ids, canary, confidences, champion_confidences, quality, bars, input_hashes) with ordinality
-             as g (pattern_id, canary, confidence, champion_confidence, quality, bars, input_hash, n)
-        join public.pattern_events p on p.id = g.pattern_id
-    ), paired as (
-        insert into ml_internal.shadow_pairs (challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger, champion,
-                                     inference_ms)
-        select challenger, champion, written_at, g.pattern_id, g.pattern_type, g.canary, g.confidence, g.champion_confidence, inference_ms
+
+    with run as materialized (
+        select r.n as run, r.model_id, r.role, r.inference_ms, m.version
+        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts, sums, squares, n)
+        left join ml.models m on m.id = r.model_id
+    ), given as materialized (
+        select g.*, r.model_id, r.role, r.inference_ms, r.version,
+               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision as latency_ms,
+               case when g.ml_confidence is not null then ml_internal.predicted_class(g.probabilities) end as class
+        from unnest(scores) with ordinality
+             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history, input_hash,
+                features, place)
+        join run r on r.run = g.run
+        where not partial or g.place = any (takes) or (r.role = 'challenger' and g.pattern_id = any (taken))
+    ), served as (
+        update public.pattern_events p
+        set ml_confidence = g.ml_confidence,
+            prediction_class = g.class,
+            model_version = case when g.ml_confidence is not null then g.version end,
+            scored_at = case when g.ml_confidence is not null then written_at end,
+            prediction_latency_ms = g.latency_ms,
+            ml_metadata = jsonb_strip_nulls(jsonb_build_object(
+                'reason', g.reason, 'role', case when g.role = 'canary' then g.role end,
+                'model_version', case when g.ml_confidence is not null then g.version end,
+                'quality', round(g.quality::numeric, 4), 'bars', g.bars,
+                'probabilities', case when g.ml_confidence is not null then to_jsonb(g.probabilities) end))
         from given g
-    ), shadow as (
-        select g.*, probabilities[i * 3 + 1 : i * 3 + 3] as classes,
+        where p.id = g.pattern_id and g.role in ('champion', 'standby', 'canary')
+        returning g.*, p.outcome_label, p.pattern_type, p.timeframe, ml_internal.usable_rule(p.rule_confidence) as rule,
+                  -- As the blend trigger left them.
+                  p.blended_confidence::double precision as blended, p.ml_metadata ->> 'reason' as decision,
+                  (p.ml_metadata ->> 'threshold')::double precision as threshold,
+                  (p.ml_metadata ->> 'settings_version')::integer as settings_version
+    ), beside as (
+        select g.*, p.outcome_label, p.pattern_type, p.timeframe, ml_internal.usable_rule(p.rule_confidence) as rule,
                -- What the blend would have been.
-               case when g.rule is null then g.confidence::double precision
-                    -- As ml_internal.blend_pattern has it: a product too small for a double is none.
-                    else greatest(0, least(1, case when least(g.confidence, s.ml_weight) < 1e-150 then 0 else s.ml_weight * g.confidence end
-                                              + case when least(g.rule, s.rule_weight) < 1e-150 then 0 else s.rule_weight * g.rule end))
-               end as blend
-        from given g where not g.canary
+               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence), s.ml_weight, s.rule_weight)
+                   as blended,
+               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence), g.reason, s.enabled,
+                                  s.threshold) as decision,
+               s.threshold as threshold, s.version as settings_version
+        from given g join public.pattern_events p on p.id = g.pattern_id
+        where g.role in ('challenger', 'replay')
+    ), scored as materialized (
+        select * from served union all select * from beside
     ), logged as (
-        insert into ml.predictions (pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, features, history,
-                                    bars, latency_ms, inference_ms, settings_version, input_hash, worker_id, pattern_type,
-                                    timeframe, rule_confidence, blended_confidence, threshold)
-        select w.pattern_id, challenger, 'challenger', written_at, w.confidence, w.classes, w.quality,
-               case when width > 0 then features[i * width + 1 : (i + 1) * width] end, history[i * 2 + 1 : i * 2 + 2],
-               w.bars, w.latency_ms, inference_ms, s.version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule, w.blend, s.threshold
-        from shadow w
+        insert into ml.predictions (
+            pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason, features, history, bars,
+            latency_ms, inference_ms, settings_version, input_hash, worker_id, pattern_type, timeframe, rule_confidence,
+            blended_confidence, threshold)
+        select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities, w.quality, w.reason,
+               w.features, w.history, w.bars, w.latency_ms, w.inference_ms, w.settings_version, w.input_hash, worker,
+               w.pattern_type, w.timeframe, w.rule, w.blended, w.threshold
+        from scored w where w.ml_confidence is not null
+    ), counted as (
+        insert into ml_internal.batches (
+            at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses, reasons, latency_ms,
+            classes, confidences, rules, blends, thresholds, pattern_types, timeframes)
+        select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
+               case when w.role in ('champion', 'standby') then cache_hits else 0 end,
+               case when w.role in ('champion', 'standby') then cache_misses else 0 end,
+               array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class), array_agg(w.ml_confidence),
+               array_agg(w.rule), array_agg(w.blended), array_agg(w.threshold), array_agg(w.pattern_type),
+               array_agg(w.timeframe)
+        from scored w where w.role <> 'replay'
+        group by w.run, w.role, w.model_id, w.inference_ms
     ), known as (
-        insert into ml_internal.outcome_changes (sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
-                                        ml_confidence, rule_confidence, blended_confidence, threshold)
-        select 1, written_at, source, 'challenger', challenger, w.pattern_type, w.timeframe, w.outcome_label, w.confidence,
-               w.rule, w.blend, s.threshold
-        from shadow w where w.outcome_label in ('positive', 'negative', 'neutral')
+        -- Only a backfill finds outcomes that are known before the score; an adopted column has words of its own too.
+        insert into ml_internal.outcome_changes (
+            sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome, ml_confidence, rule_confidence,
+            blended_confidence, threshold)
+        select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe, w.outcome_label, w.ml_confidence,
+               w.rule, w.blended, w.threshold
+        from scored w
+        where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
+          and w.outcome_label in ('positive', 'negative', 'neutral')
     )
-    insert into ml_internal.batches (at, source, role, model_id, worker_id, inference_ms, sla_ms, reasons, latency_ms, classes,
-                            confidences, rules, blends, thresholds, pattern_types, timeframes)
-    select written_at, source, 'challenger', challenger, worker, inference_ms, s.sla_ms,
-           array_agg(case when not s.enabled then 'ml_disabled' when w.confidence >= s.threshold or w.rule is null then 'scored'
-                          else 'below_threshold' end),
-           array_agg(w.latency_ms),
-           array_agg(case greatest(classes[1], classes[2], classes[3]) when classes[3] then 'positive' when classes[1] then 'negative'
-                          else 'neutral' end),
-           array_agg(w.confidence), array_agg(w.rule), array_agg(w.blend), array_agg(s.threshold), array_agg(w.pattern_type),
-           array_agg(w.timeframe)
-    from shadow w
-    having count(*) > 0;
+    select array_agg(w.place) into written from scored w;
+
+    insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
+    select written_at, source, r.role, r.model_id, t.*
+    from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts, sums, squares, n)
+    cross join lateral (
+        select r.rows, r.cells, r.counts, r.sums, r.squares where not partial
+        union all
+        -- The worker has counted rows that were not written: count again those that were.
+        select c.* from ml_internal.count_scores(r.model_id, array(
+            select scores[w] from unnest(written) w where (scores[w]).run = r.n)) c where partial) t
+    where r.rows > 0 and t.rows > 0;
+    if cardinality(pairs) > 0 then
+        insert into ml_internal.shadow_pairs (
+            challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger, champion, inference_ms)
+        select (runs[g.run]).model_id, c.model_id, written_at, g.pattern_id, p.pattern_type, g.canary, g.challenger,
+               g.champion, (runs[g.run]).inference_ms
+        from unnest(pairs) g
+        join public.pattern_events p on p.id = g.pattern_id
+        cross join ml_internal.champion c
+        where not partial or g.pattern_id = any (taken);
+    end if;
+    if cardinality(failures) > 0 then
+        kept := kept || ml_internal.write_failures(source, failed_model, failures, written_at);
+    end if;
+    if cardinality(queue_ids) > 0 then
+        delete from ml.queue q where q.id = any (queue_ids) and q.pattern_id <> all (kept);
+    end if;
+    -- In the transaction that scores them, so that a listener finds the row scored. Ids alone: everybody who may connect
+    -- may listen, and reads of a row only what its rights allow. Nobody waits for a backfill.
+    if live and s.announce = 'on' then
+        announced := array(
+            select (scores[w]).pattern_id from unnest(written) w where (runs[(scores[w]).run]).role <> 'challenger'
+            union all
+            select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
+        -- A payload is shorter than 8000 bytes; 200 ids take 7399.
+        perform pg_notify('ml_scored', string_agg(id::text, ',' order by n))
+        from unnest(announced) with ordinality g (id, n)
+        group by (n - 1) / 200;
+    end if;
 end
 $$;
-comment on function ml_internal.write_shadow(integer, integer, timestamptz, text, uuid[], boolean[], real[], real[], real[], real[], smallint[], real[], double precision[], bytea[], real, bigint) is
-    'Logs and counts what a challenger made of a batch that ml_internal.write_batch has written, and pairs it with the champion''s answers';
+comment on function ml_internal.write_scores(
+    text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[], integer, bigint[], integer,
+    integer, boolean, bigint) is
+    'Internal: writes, logs and counts what models made of a batch, and takes its rows off the queue';
+
+-- scoring/write_batch
+-- The worker's one way to write: what it acted on must still hold when it writes.
+create function ml_internal.write_batch(
+    champion        integer,                  -- the champion the worker acted on, null when it saw none
+    source          text,
+    runs            ml_internal.run[],
+    scores          ml_internal.score[],
+    pairs           ml_internal.pair[],
+    failures        ml_internal.failure[],
+    failed_model    integer,
+    queue_ids       bigint[],
+    cache_hits      integer,
+    cache_misses    integer,
+    rescore         boolean,
+    worker          bigint,
+    out written_at  timestamptz,
+    out written     integer[],
+    out kept        uuid[])
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if source not in ('live', 'backfill') or exists (
+        select from unnest(runs) r where r.role not in ('champion', 'standby', 'canary', 'challenger'))
+    then
+        raise exception 'a worker writes live and backfill scores of serving models and challengers'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    perform pg_advisory_xact_lock_shared(hashtext('ml.champion'));
+    if (select c.model_id from ml_internal.champion c) is distinct from champion then
+        raise exception 'the champion has changed' using errcode = 'ML001';
+    end if;
+    if exists (
+        select from unnest(runs) r
+        where r.role in ('challenger', 'canary') and not exists (
+            select from ml.aliases a where a.alias = 'challenger' and a.valid_to is null and a.model_id = r.model_id))
+    then
+        raise exception 'the challenger has changed' using errcode = 'ML001';
+    end if;
+    select w.* into written_at, written, kept
+    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids, cache_hits,
+                                  cache_misses, rescore, worker) w;
+end
+$$;
+comment on function ml_internal.write_batch(
+    integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[], integer, bigint[],
+    integer, integer, boolean, bigint) is
+    'Writes a worker''s batch, unless champion or challengers have changed since it began; says which scores were '
+    'written and which patterns stay in the queue';
 
 -- scoring/write_replay
--- Scores of the past made again, by training. Arrays are parallel; probabilities, features and history are flattened.
-create or replace function ml_internal.write_replay(
-    version        text,
-    pattern_ids    uuid[],
-    confidences    real[],
-    probabilities  real[],
-    quality        real[],
-    bars           smallint[],
-    features       real[],
-    history        double precision[],
-    input_hashes   bytea[],
-    inference_ms   real) returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
+-- Scores of the past made again, by training; the rows keep theirs.
+create function ml_internal.write_replay(version text, inference_ms real, scores ml_internal.score[]) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    model    integer;
-    width    integer := coalesce(cardinality(features) / nullif(cardinality(pattern_ids), 0), 0);
-    at       timestamptz := clock_timestamp();
-    written  integer;
+    model  integer;
+    done   record;
 begin
     select m.id into model from ml.models m where m.version = write_replay.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
-    insert into ml.predictions (pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, features, history,
-                                bars, inference_ms, settings_version, input_hash, pattern_type, timeframe, rule_confidence, threshold)
-    select g.pattern_id, model, 'replay', at, g.confidence, write_replay.probabilities[i * 3 + 1 : i * 3 + 3], g.quality,
-           case when width > 0 then write_replay.features[i * width + 1 : (i + 1) * width] end,
-           write_replay.history[i * 2 + 1 : i * 2 + 2], g.bars, write_replay.inference_ms, s.version, g.input_hash, p.pattern_type,
-           p.timeframe, case when p.rule_confidence >= 0 and p.rule_confidence <= 1 then p.rule_confidence::double precision end,
-           s.threshold
-    from (select *, (n - 1)::integer as i
-          from unnest(pattern_ids, confidences, quality, bars, input_hashes) with ordinality
-               u (pattern_id, confidence, quality, bars, input_hash, n)) g
-    join public.pattern_events p on p.id = g.pattern_id
-    cross join ml.settings s;
-    get diagnostics written = row_count;
+    if exists (select from unnest(scores) g where g.run <> 1) then
+        raise exception 'a replay is of one model' using errcode = 'invalid_parameter_value';
+    end if;
+    select w.* into done
+    from ml_internal.write_scores(
+        'replay', array[row(model, 'replay', inference_ms, 0, null, null, null, null)::ml_internal.run], scores, '{}', '{}',
+        null, '{}', 0, 0, false, null) w;
     insert into ml.replays (scored_at, pattern_id, model_id)
-    select at, p.id, model from public.pattern_events p where p.id = any (pattern_ids);
-    return written;
+    select done.written_at, (scores[w]).pattern_id, model from unnest(done.written) w
+    where (scores[w]).ml_confidence is not null;
+    return coalesce(cardinality(done.written), 0);
 end
 $$;
-comment on function ml_internal.write_replay(text, uuid[], real[], real[], real[], smallint[], real[], double precision[], bytea[], real) is
-    'Logs scores that a model gives to rows of the past; the rows keep theirs';
+comment on function ml_internal.write_replay(text, real, ml_internal.score[]) is
+    'Logs scores that a model gives to rows of the past; returns how many';
 
 -- scoring/write_attributions
 -- One score explained: arrays are parallel, a member each, a null name for the whole; contributions are flattened, and
@@ -2741,8 +2898,7 @@ begin
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
     select * into strict s from ml.settings;
-    select m.id, m.version into champion
-    from ml.aliases a join ml.models m on m.id = a.model_id where a.alias = 'champion' and a.valid_to is null;
+    select c.model_id as id, c.version into champion from ml_internal.champion c;
 
     select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
     if parity.id is null then
@@ -2758,9 +2914,8 @@ begin
     end if;
 
     select string_agg(distinct w.version, ', ') into workers
-    from ml.workers w
-    where w.kind = 'worker' and w.stopped_at is null and w.last_seen > clock_timestamp() - interval '2 minutes'
-      and not exists (select from ml.parity_checks p
+    from ml_internal.live_workers w
+    where w.kind = 'worker' and not exists (select from ml.parity_checks p
                       where p.model_id = model.id and p.passed and starts_with(p.runtime, format('worker %s, ', w.version)));
     return query select 'worker_parity', workers is null,
         case when workers is null then 'every worker version that runs has replayed its golden rows'
@@ -2899,7 +3054,7 @@ begin
         raise exception 'promoting % needs a reason', version using errcode = 'ML002';
     end if;
     -- The gates look at thousands of rows: before the lock, for which scorers wait.
-    select a.model_id into champion from ml.aliases a where a.alias = 'champion' and a.valid_to is null;
+    select c.model_id into champion from ml_internal.champion c;
     if exists (select from ml.models m where m.version = promote.version) then
         faults := ml_internal.failed_gates(version);
     end if;
@@ -2908,7 +3063,7 @@ begin
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
-    if exists (select from ml.aliases a where a.alias = 'champion' and a.valid_to is null and a.model_id = model.id) then
+    if exists (select from ml_internal.champion c where c.model_id = model.id) then
         return version;
     end if;
     if model.retired_at is not null then
@@ -2916,7 +3071,7 @@ begin
             version, model.retired_at, model.retired_by, model.retired_reason
             using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
     end if;
-    if champion is distinct from (select a.model_id from ml.aliases a where a.alias = 'champion' and a.valid_to is null) then
+    if champion is distinct from (select c.model_id from ml_internal.champion c) then
         -- Somebody was faster, and the comparison was with another.
         faults := ml_internal.failed_gates(version);
     end if;
@@ -2946,9 +3101,7 @@ begin
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
     -- A rollback stands where the promotion stands that it restored: the next one goes on from there, so that two go
     -- two models back and none ever brings a bad one forward again.
-    select a.model_id, m.version, coalesce(a.restores, a.id) as place into current
-    from ml.aliases a join ml.models m on m.id = a.model_id
-    where a.alias = 'champion' and a.valid_to is null;
+    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current from ml_internal.champion c;
     if not found then
         raise exception 'there is no champion to roll back from' using errcode = 'ML002';
     end if;
@@ -2980,8 +3133,7 @@ begin
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
-    if exists (select from ml.aliases a join ml.models m on m.id = a.model_id
-               where a.alias = 'champion' and a.valid_to is null and m.version = retire.version) then
+    if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
             using errcode = 'ML002', hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
     end if;
@@ -3054,7 +3206,7 @@ begin
             version, model.retired_at, model.retired_by, model.retired_reason
             using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
     end if;
-    if exists (select from ml.aliases a where a.alias = 'champion' and a.valid_to is null and a.model_id = model.id) then
+    if exists (select from ml_internal.champion c where c.model_id = model.id) then
         raise exception 'model % is the champion and cannot challenge itself', version using errcode = 'ML002';
     end if;
     select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
@@ -3084,7 +3236,7 @@ comment on function ml.challenge(text, double precision, double precision, text)
 
 -- challengers/shadow_comparison
 create view ml.shadow_comparison with (security_invoker = true) as
-select c.version as challenger, m.version as champion, a.share, a.canary as canary_share, a.valid_from as since, d.pattern_type,
+select c.version as challenger, h.version as champion, a.share, a.canary as canary_share, a.valid_from as since, d.pattern_type,
        d.pairs, d.canary as canary_pairs, d.mean_difference, d.mean_distance, d.disagreement, d.inference_p99_ms, d.labels, d.blocks,
        d.challenger_brier, d.champion_brier, d.brier_difference,
        d.brier_difference - t.t * d.brier_error as brier_low, d.brier_difference + t.t * d.brier_error as brier_high,
@@ -3096,8 +3248,7 @@ select c.version as challenger, m.version as champion, a.share, a.canary as cana
 from ml.settings s
 cross join ml.aliases a
 join ml.models c on c.id = a.model_id
-join ml.aliases h on h.alias = 'champion' and h.valid_to is null
-join ml.models m on m.id = h.model_id
+cross join ml_internal.champion h
 cross join lateral ml_internal.compare_shadow(a.model_id, h.model_id, s.shadow_window) d
 cross join lateral (select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t
 where a.alias = 'challenger' and a.valid_to is null;
@@ -3724,8 +3875,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp set j
 as $$
 with taken as materialized (
     select p.features, p.pattern_type, p.timeframe, p.ml_confidence,
-           case when p.probabilities[3] >= greatest(p.probabilities[1], p.probabilities[2]) then 'positive'
-                when p.probabilities[1] >= p.probabilities[2] then 'negative' else 'neutral' end as prediction_class
+           ml_internal.predicted_class(p.probabilities) as prediction_class
     from ml.predictions p
     where p.model_id = collect_histograms.model and p.role in ('champion', 'canary', 'standby', 'challenger')
       and p.scored_at >= collect_histograms.since and p.scored_at < collect_histograms.until and p.latency_ms is not null
@@ -4091,12 +4241,10 @@ comment on view ml_internal.alert_rates is 'Internal: whether service level, err
 -- Conditions that are true or not. The first three are computed when they are read: nobody may be there to raise them.
 create view ml_internal.alert_states with (security_invoker = true) as
 with champion as (
-    select m.id, m.version, exists (select from ml_internal.baselines b where b.model_id = m.id) as has_baseline
-    from ml.aliases a join ml.models m on m.id = a.model_id
-    where a.alias = 'champion' and a.valid_to is null
+    select c.model_id, c.version, exists (select from ml_internal.baselines b where b.model_id = c.model_id) as has_baseline
+    from ml_internal.champion c
 ), alive as (
-    select w.* from ml.workers w
-    where w.kind = 'worker' and w.stopped_at is null and w.last_seen > clock_timestamp() - interval '30 seconds'
+    select w.* from ml_internal.live_workers w where w.kind = 'worker'
 ), queue as (
     select q.enqueued_at as oldest_at, extract(epoch from clock_timestamp() - q.enqueued_at)::double precision as age_s
     from ml.queue q order by q.id limit 1
@@ -4142,11 +4290,9 @@ comment on view ml_internal.alert_states is 'Internal: workers, models, queue an
 -- Of the champion, in its newest whole window with rows enough: drift and data quality that have lasted drift_windows.
 create view ml_internal.alert_drift with (security_invoker = true) as
 with champion as (
-    select m.version, w.width
-    from ml.aliases a
-    join ml.models m on m.id = a.model_id
-    join ml_internal.drift_windows w on w.version = m.version
-    where a.alias = 'champion' and a.valid_to is null
+    select c.version, w.width
+    from ml_internal.champion c
+    join ml_internal.drift_windows w on w.version = c.version
 ), newest as (
     select distinct on (d.kind, d.name) d.*, s.psi_warning, s.psi_critical, s.missing_warning, s.missing_critical, s.drift_alpha,
            s.drift_windows
@@ -4190,7 +4336,7 @@ comment on view ml_internal.alert_drift is 'Internal: drift and data quality tha
 -- Of the champion, live: its newest week with labels enough, or all its weeks where no week has them.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
-    select m.version from ml.aliases a join ml.models m on m.id = a.model_id where a.alias = 'champion' and a.valid_to is null
+    select c.version from ml_internal.champion c
 ), calibration as (
     select c.*, s.calibration_warning, s.calibration_critical
     from champion h
@@ -4264,12 +4410,12 @@ comment on view ml.alerts is 'What needs somebody: alerts that stand now';
 -- alerts/health
 create view ml.health with (security_invoker = true) as
 with champion as (
-    select m.id, m.version from ml.aliases a join ml.models m on m.id = a.model_id where a.alias = 'champion' and a.valid_to is null
+    select c.model_id as id, c.version from ml_internal.champion c
 ), worker as (
     select count(*) as alive, count(*) filter (where w.model_version = c.version and w.model_error is null) as serving,
            count(*) filter (where w.model_version is not null) as loaded
-    from ml.workers w left join champion c on true
-    where w.kind = 'worker' and w.stopped_at is null and w.last_seen > clock_timestamp() - interval '30 seconds'
+    from ml_internal.live_workers w left join champion c on true
+    where w.kind = 'worker'
 ), alert as (
     select count(*) as standing, count(*) filter (where level = 'critical') as critical from ml.alerts
 ), metric as (
@@ -4474,29 +4620,27 @@ comment on view ml.attribution_importance is
     'How much each feature contributes to a model''s scores on the average of those explained by sampling, not of those asked for';
 
 -- scoring/reblend_preview
--- What the blend trigger would decide now. The formula stands here a second time, so that a dry run writes nothing; a
--- property test holds the two together.
 create view ml.reblend_preview with (security_invoker = true) as
-select p.id, p.symbol, p.detected_at, p.confidence::double precision as confidence, p.ml_metadata ->> 'source' as source,
-       case when d.blends then d.blended else r.rule end as new_confidence,
-       case when d.blends then 'blend' else 'rule' end as new_source,
+select p.id, p.symbol, p.detected_at, p.confidence::double precision as confidence,
+       p.ml_metadata ->> 'source' as source,
+       case when d.reason = 'scored' then ml_internal.blended(r.ml, r.rule, s.ml_weight, s.rule_weight) else r.rule end
+           as new_confidence,
+       case when d.reason = 'scored' then 'blend' else 'rule' end as new_source,
        (p.ml_metadata ->> 'threshold')::double precision is distinct from s.threshold
        or (p.ml_metadata ->> 'ml_weight')::double precision is distinct from s.ml_weight
        or (p.ml_metadata ->> 'rule_weight')::double precision is distinct from s.rule_weight
-       or (p.ml_metadata ->> 'reason' <> 'low_quality' and (p.ml_metadata ->> 'reason' = 'ml_disabled') = s.enabled) as stale
+       or (p.ml_metadata ->> 'reason' <> 'low_quality' and (p.ml_metadata ->> 'reason' = 'ml_disabled') = s.enabled)
+           as stale
 from public.pattern_events p
 cross join ml.settings s
 cross join lateral (
-    select p.ml_confidence::double precision as ml,
-           case when p.rule_confidence >= 0 and p.rule_confidence <= 1 then p.rule_confidence::double precision end as rule) r
+    select p.ml_confidence::double precision as ml, ml_internal.usable_rule(p.rule_confidence) as rule) r
 cross join lateral (
-    select p.ml_metadata ->> 'reason' <> 'low_quality' and s.enabled and (r.ml >= s.threshold or r.rule is null) as blends,
-           greatest(0, least(1, case when r.rule is null then r.ml else
-               case when least(r.ml, s.ml_weight) < 1e-150 then 0 else s.ml_weight * r.ml end
-               + case when least(r.rule, s.rule_weight) < 1e-150 then 0 else s.rule_weight * r.rule end end)) as blended) d
+    select ml_internal.decide(r.ml, r.rule, p.ml_metadata ->> 'reason', s.enabled, s.threshold) as reason) d
 where p.scored_at is not null and p.ml_confidence is not null;
 comment on view ml.reblend_preview is 'Scored rows, and what their confidence would be with the settings of now';
-comment on column ml.reblend_preview.stale is 'whether the recorded decision was taken with other settings than those of now';
+comment on column ml.reblend_preview.stale is
+    'whether the recorded decision was taken with other settings than those of now';
 
 -- scoring/reblend
 -- Stored rows follow a change of settings only here. The decision itself stays the blend trigger's: a row is touched so
@@ -4635,8 +4779,7 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
     with champion as (
         select m.id, m.version, m.score_edges, m.calibration_edges
-        from ml.aliases a join ml.models m on m.id = a.model_id
-        where a.alias = 'champion' and a.valid_to is null
+        from ml_internal.champion c join ml.models m on m.id = c.model_id
     ), score as (
         select ml_internal.sum_arrays(c.scores) as counts
         from champion join ml_internal.metric_counts c on c.model_id = champion.id
@@ -5160,6 +5303,7 @@ begin
             ('ml_internal.baselines',              'r' , 'r' , 'r' , 'r'),
             ('ml_internal.batches',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.bins',                   'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.champion',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohort_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
@@ -5170,6 +5314,7 @@ begin
             ('ml_internal.fresh_cohorts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_features',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_metrics',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.live_workers',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_rollups',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_changes',        'r' , 'r' , 'r' , 'r'),
@@ -5198,14 +5343,15 @@ begin
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
-            ('ml_internal.announce_scores',        'x' , ''  , ''  , ''),
             ('ml_internal.apply_environment',      'x' , ''  , ''  , ''),
+            ('ml_internal.blended',                ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.bury_workers',           'x' , ''  , ''  , ''),
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
             ('ml_internal.chi_squared_tail',       'x' , 'x' , 'x' , 'x'),
             ('ml_internal.clear_suspect',          'x' , ''  , ''  , ''),
             ('ml_internal.compare_shadow',         ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.decide',                 ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.drop_partitions',        'x' , ''  , ''  , ''),
             ('ml_internal.fold',                   'x' , ''  , ''  , ''),
             ('ml_internal.fraction_of',            ''  , 'x' , 'x' , 'x'),
@@ -5230,13 +5376,11 @@ begin
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.t_quantile',             ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),
             ('ml_internal.write_batch',            'x' , ''  , ''  , ''),
-            ('ml_internal.write_failures',         'x' , ''  , ''  , ''),
-            ('ml_internal.write_replay',           ''  , ''  , 'x' , ''),
-            ('ml_internal.write_shadow',           'x' , ''  , ''  , ''),
-            ('ml_internal.write_tally',            'x' , ''  , ''  , '')
+            ('ml_internal.write_replay',           ''  , ''  , 'x' , '')
         ) t (object, worker, analyst, publisher, operator)
         cross join lateral (values ('ml_worker', t.worker), ('ml_analyst', t.analyst), ('ml_publisher', t.publisher),
                                    ('ml_operator', t.operator)) r (role, right_of)

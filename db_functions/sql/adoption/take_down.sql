@@ -37,6 +37,15 @@ begin
     loop
         execute format('drop trigger %I on %s', old.tgname, old.relation);
     end loop;
+    for old in
+        select distinct v.oid::regclass as name from pg_catalog.pg_depend d
+        join pg_catalog.pg_rewrite r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
+        join pg_catalog.pg_class v on v.oid = r.ev_class
+        where d.refobjid in ('public.pattern_events'::regclass, 'public.price_bars'::regclass)
+          and v.relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)
+    loop
+        execute format('drop view %s cascade', old.name);
+    end loop;
     drop policy ml_system on public.pattern_events;
     drop policy ml_system on public.price_bars;
 

@@ -1,11 +1,9 @@
 -- Of the champion, in its newest whole window with rows enough: drift and data quality that have lasted drift_windows.
 create view ml_internal.alert_drift with (security_invoker = true) as
 with champion as (
-    select m.version, w.width
-    from ml.aliases a
-    join ml.models m on m.id = a.model_id
-    join ml_internal.drift_windows w on w.version = m.version
-    where a.alias = 'champion' and a.valid_to is null
+    select c.version, w.width
+    from ml_internal.champion c
+    join ml_internal.drift_windows w on w.version = c.version
 ), newest as (
     select distinct on (d.kind, d.name) d.*, s.psi_warning, s.psi_critical, s.missing_warning, s.missing_critical, s.drift_alpha,
            s.drift_windows

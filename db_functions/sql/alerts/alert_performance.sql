@@ -1,7 +1,7 @@
 -- Of the champion, live: its newest week with labels enough, or all its weeks where no week has them.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
-    select m.version from ml.aliases a join ml.models m on m.id = a.model_id where a.alias = 'champion' and a.valid_to is null
+    select c.version from ml_internal.champion c
 ), calibration as (
     select c.*, s.calibration_warning, s.calibration_critical
     from champion h

@@ -1,12 +1,10 @@
 -- Conditions that are true or not. The first three are computed when they are read: nobody may be there to raise them.
 create view ml_internal.alert_states with (security_invoker = true) as
 with champion as (
-    select m.id, m.version, exists (select from ml_internal.baselines b where b.model_id = m.id) as has_baseline
-    from ml.aliases a join ml.models m on m.id = a.model_id
-    where a.alias = 'champion' and a.valid_to is null
+    select c.model_id, c.version, exists (select from ml_internal.baselines b where b.model_id = c.model_id) as has_baseline
+    from ml_internal.champion c
 ), alive as (
-    select w.* from ml.workers w
-    where w.kind = 'worker' and w.stopped_at is null and w.last_seen > clock_timestamp() - interval '30 seconds'
+    select w.* from ml_internal.live_workers w where w.kind = 'worker'
 ), queue as (
     select q.enqueued_at as oldest_at, extract(epoch from clock_timestamp() - q.enqueued_at)::double precision as age_s
     from ml.queue q order by q.id limit 1

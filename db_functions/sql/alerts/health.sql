@@ -1,11 +1,11 @@
 create view ml.health with (security_invoker = true) as
 with champion as (
-    select m.id, m.version from ml.aliases a join ml.models m on m.id = a.model_id where a.alias = 'champion' and a.valid_to is null
+    select c.model_id as id, c.version from ml_internal.champion c
 ), worker as (
     select count(*) as alive, count(*) filter (where w.model_version = c.version and w.model_error is null) as serving,
            count(*) filter (where w.model_version is not null) as loaded
-    from ml.workers w left join champion c on true
-    where w.kind = 'worker' and w.stopped_at is null and w.last_seen > clock_timestamp() - interval '30 seconds'
+    from ml_internal.live_workers w left join champion c on true
+    where w.kind = 'worker'
 ), alert as (
     select count(*) as standing, count(*) filter (where level = 'critical') as critical from ml.alerts
 ), metric as (

@@ -35,7 +35,7 @@ begin
             version, model.retired_at, model.retired_by, model.retired_reason
             using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
     end if;
-    if exists (select from ml.aliases a where a.alias = 'champion' and a.valid_to is null and a.model_id = model.id) then
+    if exists (select from ml_internal.champion c where c.model_id = model.id) then
         raise exception 'model % is the champion and cannot challenge itself', version using errcode = 'ML002';
     end if;
     select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;

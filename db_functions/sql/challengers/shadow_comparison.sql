@@ -1,5 +1,5 @@
 create view ml.shadow_comparison with (security_invoker = true) as
-select c.version as challenger, m.version as champion, a.share, a.canary as canary_share, a.valid_from as since, d.pattern_type,
+select c.version as challenger, h.version as champion, a.share, a.canary as canary_share, a.valid_from as since, d.pattern_type,
        d.pairs, d.canary as canary_pairs, d.mean_difference, d.mean_distance, d.disagreement, d.inference_p99_ms, d.labels, d.blocks,
        d.challenger_brier, d.champion_brier, d.brier_difference,
        d.brier_difference - t.t * d.brier_error as brier_low, d.brier_difference + t.t * d.brier_error as brier_high,
@@ -11,8 +11,7 @@ select c.version as challenger, m.version as champion, a.share, a.canary as cana
 from ml.settings s
 cross join ml.aliases a
 join ml.models c on c.id = a.model_id
-join ml.aliases h on h.alias = 'champion' and h.valid_to is null
-join ml.models m on m.id = h.model_id
+cross join ml_internal.champion h
 cross join lateral ml_internal.compare_shadow(a.model_id, h.model_id, s.shadow_window) d
 cross join lateral (select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t
 where a.alias = 'challenger' and a.valid_to is null;

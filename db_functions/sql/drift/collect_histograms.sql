@@ -6,8 +6,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp set j
 as $$
 with taken as materialized (
     select p.features, p.pattern_type, p.timeframe, p.ml_confidence,
-           case when p.probabilities[3] >= greatest(p.probabilities[1], p.probabilities[2]) then 'positive'
-                when p.probabilities[1] >= p.probabilities[2] then 'negative' else 'neutral' end as prediction_class
+           ml_internal.predicted_class(p.probabilities) as prediction_class
     from ml.predictions p
     where p.model_id = collect_histograms.model and p.role in ('champion', 'canary', 'standby', 'challenger')
       and p.scored_at >= collect_histograms.since and p.scored_at < collect_histograms.until and p.latency_ms is not null

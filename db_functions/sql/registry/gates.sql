@@ -15,8 +15,7 @@ begin
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
     select * into strict s from ml.settings;
-    select m.id, m.version into champion
-    from ml.aliases a join ml.models m on m.id = a.model_id where a.alias = 'champion' and a.valid_to is null;
+    select c.model_id as id, c.version into champion from ml_internal.champion c;
 
     select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
     if parity.id is null then
@@ -32,9 +31,8 @@ begin
     end if;
 
     select string_agg(distinct w.version, ', ') into workers
-    from ml.workers w
-    where w.kind = 'worker' and w.stopped_at is null and w.last_seen > clock_timestamp() - interval '2 minutes'
-      and not exists (select from ml.parity_checks p
+    from ml_internal.live_workers w
+    where w.kind = 'worker' and not exists (select from ml.parity_checks p
                       where p.model_id = model.id and p.passed and starts_with(p.runtime, format('worker %s, ', w.version)));
     return query select 'worker_parity', workers is null,
         case when workers is null then 'every worker version that runs has replayed its golden rows'

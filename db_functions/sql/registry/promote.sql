@@ -10,7 +10,7 @@ begin
         raise exception 'promoting % needs a reason', version using errcode = 'ML002';
     end if;
     -- The gates look at thousands of rows: before the lock, for which scorers wait.
-    select a.model_id into champion from ml.aliases a where a.alias = 'champion' and a.valid_to is null;
+    select c.model_id into champion from ml_internal.champion c;
     if exists (select from ml.models m where m.version = promote.version) then
         faults := ml_internal.failed_gates(version);
     end if;
@@ -19,7 +19,7 @@ begin
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
-    if exists (select from ml.aliases a where a.alias = 'champion' and a.valid_to is null and a.model_id = model.id) then
+    if exists (select from ml_internal.champion c where c.model_id = model.id) then
         return version;
     end if;
     if model.retired_at is not null then
@@ -27,7 +27,7 @@ begin
             version, model.retired_at, model.retired_by, model.retired_reason
             using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
     end if;
-    if champion is distinct from (select a.model_id from ml.aliases a where a.alias = 'champion' and a.valid_to is null) then
+    if champion is distinct from (select c.model_id from ml_internal.champion c) then
         -- Somebody was faster, and the comparison was with another.
         faults := ml_internal.failed_gates(version);
     end if;

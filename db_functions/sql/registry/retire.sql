@@ -6,8 +6,7 @@ begin
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
-    if exists (select from ml.aliases a join ml.models m on m.id = a.model_id
-               where a.alias = 'champion' and a.valid_to is null and m.version = retire.version) then
+    if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
             using errcode = 'ML002', hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
     end if;

@@ -12,9 +12,7 @@ begin
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
     -- A rollback stands where the promotion stands that it restored: the next one goes on from there, so that two go
     -- two models back and none ever brings a bad one forward again.
-    select a.model_id, m.version, coalesce(a.restores, a.id) as place into current
-    from ml.aliases a join ml.models m on m.id = a.model_id
-    where a.alias = 'champion' and a.valid_to is null;
+    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current from ml_internal.champion c;
     if not found then
         raise exception 'there is no champion to roll back from' using errcode = 'ML002';
     end if;

@@ -4,8 +4,7 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
     with champion as (
         select m.id, m.version, m.score_edges, m.calibration_edges
-        from ml.aliases a join ml.models m on m.id = a.model_id
-        where a.alias = 'champion' and a.valid_to is null
+        from ml_internal.champion c join ml.models m on m.id = c.model_id
     ), score as (
         select ml_internal.sum_arrays(c.scores) as counts
         from champion join ml_internal.metric_counts c on c.model_id = champion.id
