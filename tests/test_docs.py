@@ -146,7 +146,7 @@ def scorer(url: str) -> Iterator[Callable[[], None]]:
     with psycopg.connect(url, autocommit=True) as connection:
         engine = Engine(connection)
         engine.refresh_model()
-        yield lambda: wait_until(lambda: engine.score_queue() == 0, "an empty queue")
+        yield lambda: wait_until(lambda: engine.score_queue().done == 0, "an empty queue")
 
 
 def score(url: str) -> None:
