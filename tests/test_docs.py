@@ -49,7 +49,7 @@ from tests.support import (
     wait_until,
 )
 from worker.serving.engine import Engine
-from worker.serving.loop import ENVIRONMENT
+from worker.serving.startup import ENVIRONMENT
 
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 EVERYTHING = [*DOCUMENTS, ROOT / "CHANGELOG.md"]

@@ -185,7 +185,8 @@ def test_the_check_knows_every_statement_of_a_worker() -> None:
     files = list((ROOT / "worker" / "serving").glob("*.py"))
     assert files
     used = set[str]()
-    for path in [*files, ROOT / "db_functions" / "bars.py", ROOT / "db_functions" / "gather.py"]:
+    shared = [ROOT / "db_functions" / f"{name}.py" for name in ("bars", "gather", "history", "sessions")]
+    for path in [*files, *shared]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("query", *FETCHES):
                 used |= {str(name.value) for name in node.args if isinstance(name, ast.Constant)}

@@ -24,7 +24,7 @@ from worker.log import event
 from worker.operating.status import read_status
 from worker.serving.engine import Engine
 from worker.serving.listener import Signals
-from worker.serving.loop import start_worker
+from worker.serving.startup import start_worker
 
 logger = logging.getLogger(__name__)
 

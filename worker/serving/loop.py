@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,7 +13,6 @@ import psycopg
 
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, first_line, translated
-from db_functions.queries import fetch_value
 from db_functions.sandbox import resident_bytes
 from db_functions.sessions import is_pooled
 from worker import __version__
@@ -25,11 +22,11 @@ from worker.serving.doorbell import PACE_S, SETTLE_S, Doorbell
 from worker.serving.engine import BATCH, Engine
 from worker.serving.listener import Listener, Signals
 from worker.serving.marks import Marks
+from worker.serving.startup import apply_environment, start_worker
 from worker.serving.upkeep import EVERY_S, Upkeep
 
 logger = logging.getLogger(__name__)
 
-ENVIRONMENT = ("ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT")
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 10.0
 LOST = (
     psycopg.OperationalError,
@@ -282,21 +279,3 @@ class _Worker:
     def _close_connections(self) -> None:
         for connection in (self._engine.connection, self._listener.connection):
             connection.close()
-
-
-def start_worker(connection: Connection, kind: str) -> int:
-    """Register this process in ``ml.workers`` as a worker or a backfill; returns its id."""
-    parameters = {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, "kind": kind}
-    worker_id: int = fetch_value(connection, "start_worker", parameters)
-    return worker_id
-
-
-def apply_environment(connection: Connection) -> None:
-    """Apply the four variables that operators of the earlier system set, each when it has changed."""
-    for name in ENVIRONMENT:
-        value = os.environ.get(name, "").strip()
-        if value and fetch_value(connection, "apply_environment", {"name": name, "value": value}):
-            logger.warning(
-                "setting taken from the environment: %(variable)s=%(value)s",
-                event("setting_from_environment", variable=name, value=value),
-            )
