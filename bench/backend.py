@@ -80,7 +80,7 @@ def _difference(bench: Bench) -> float:
         _insert_each(connection)
         engine = Engine(connection)
         engine.refresh_model()
-        while engine.score_queue():
+        while engine.score_queue().done:
             pass
         expected = _scores(connection)
         connection.execute("truncate pattern_events cascade")

@@ -103,21 +103,22 @@ def budget(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
 def drain(engine: Engine) -> int:
     """Until a claim finds nothing; returns how many rows."""
     marks, total = Marks(), 0
-    while found := engine.score_queue(BATCH, marks.hot):
-        marks.claimed(engine.last_claimed)
-        total += found
+    while (found := engine.score_queue(BATCH, marks.hot)).done:
+        marks.claimed(found.claimed_up_to)
+        total += found.done
     return total
 
 
-class _Timed(psycopg.Connection[tuple[Any, ...]]):
-    spent: dict[str, float]
+def _timed_cursor(spent: dict[str, float]) -> type[psycopg.Cursor[Any]]:
+    class TimedCursor(psycopg.Cursor[Any]):
+        def execute(self, statement: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
+            began = time.perf_counter()
+            try:
+                return super().execute(statement, *arguments, **options)
+            finally:
+                spent[_KINDS.get(statement, "other statements")] += time.perf_counter() - began
 
-    def execute(self, statement: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
-        began = time.perf_counter()
-        try:
-            return super().execute(statement, *arguments, **options)
-        finally:
-            self.spent[_KINDS.get(statement, "other statements")] += time.perf_counter() - began
+    return TimedCursor
 
 
 _KINDS: Final[dict[Any, str]] = {query("claim"): "claim", query("write_batch"): "write"}
@@ -141,8 +142,7 @@ def timed(url: str) -> Iterator[tuple[Engine, dict[str, float]]]:
         setattr(owner, name, watched)
         return original
 
-    with _Timed.connect(url, autocommit=True) as connection:
-        connection.spent = spent
+    with psycopg.connect(url, autocommit=True, cursor_factory=_timed_cursor(spent)) as connection:
         asked, gathered = watch(Champion, "ask", "inference"), watch(Gatherer, "gather", "gather")
         try:
             engine = Engine(connection)

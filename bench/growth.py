@@ -78,9 +78,9 @@ def _backlog(bench: Bench, backlog: int) -> float:
         store(connection, backlog)
         enqueue(connection)
         marks, total, began = Marks(), 0, time.perf_counter()
-        while total < ROWS and (found := engine.score_queue(BATCH, marks.hot)):
-            marks.claimed(engine.last_claimed)
-            total += found
+        while total < ROWS and (found := engine.score_queue(BATCH, marks.hot)).done:
+            marks.claimed(found.claimed_up_to)
+            total += found.done
         return total / (time.perf_counter() - began)
 
 

@@ -144,7 +144,7 @@ def _dead_letter(connection: Connection) -> None:
     engine.refresh_model()
     engine.dead_letter(row[0], "bench", 1)
     connection.execute("select ml.redrive(error_like => 'bench')")
-    while engine.score_queue():
+    while engine.score_queue().done:
         pass
 
 

@@ -84,10 +84,10 @@ class Ours:
             while time.monotonic() - began < seconds:
                 if marks.due():
                     marks.look_again(connection)
-                done = engine.score_queue(BATCH, marks.hot)
-                if done:
-                    marks.claimed(engine.last_claimed)
-                    total += done
+                found = engine.score_queue(BATCH, marks.hot)
+                if found.done:
+                    marks.claimed(found.claimed_up_to)
+                    total += found.done
                 elif marks.hot == marks.proven:
                     break
                 else:
@@ -164,9 +164,10 @@ def one_behind(server: Server, dead: int, *, marks: type[Marks]) -> float:
             for _ in range(20):
                 connection.execute(_ROWS, [1])
                 began = time.monotonic()
-                assert engine.score_queue(BATCH, mine.hot) == 1
+                found = engine.score_queue(BATCH, mine.hot)
+                assert found.done == 1
                 taken.append((time.monotonic() - began) * 1000)
-                mine.claimed(engine.last_claimed)
+                mine.claimed(found.claimed_up_to)
             return statistics.median(taken)
 
 

@@ -15,15 +15,14 @@ import psycopg
 from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 
 from bench.peers import Peer, PgQueuerOver, Procrastinate
+from db_functions.gather import pattern_rows
 from db_functions.queries import query
 from worker.serving.engine import Engine
 
 PROCRASTINATE: Final = "procrastinate"
 PGQUEUER: Final = "pgqueuer"
 PEERS: Final = (PROCRASTINATE, f"{PGQUEUER} (psycopg)", f"{PGQUEUER} (asyncpg)")
-_ROW = (
-    f"select null::bigint, null::bigint,\n{query('pattern_columns')}\nfrom public.pattern_events p where p.id = %(id)s"
-)
+_ROW = f"select\n{query('pattern_columns')}\nfrom public.pattern_events p where p.id = %(id)s"
 _DEFER: Final = {
     PROCRASTINATE: """
         create function bench.defer(ids uuid[]) returns bigint[] language sql as $$
@@ -67,9 +66,9 @@ class ScoreOne:
         self._done = done
 
     def __call__(self, pattern: str) -> None:
-        row = self._connection.execute(_ROW, {"id": pattern}).fetchone()
-        assert row is not None
-        self._engine.score_rows([row], rescore=False)
+        with self._connection.cursor(row_factory=pattern_rows) as cursor:
+            rows = cursor.execute(_ROW, {"id": pattern}).fetchall()
+        self._engine.score_rows(rows, rescore=False)
         self._done()
 
 
@@ -87,7 +86,7 @@ def poll_every_second(url: str, seconds: float, ready: Any) -> None:
     ready.set()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        while engine.score_queue(after=0):
+        while engine.score_queue(after=0).done:
             pass
         time.sleep(1.0)
 

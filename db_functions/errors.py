@@ -14,9 +14,14 @@ import psycopg
 
 
 def one_line(text: str, most: int = 500) -> str:
-    """The first line of a text that may quote anything, with what is not printable escaped, cut at ``most``."""
+    """The first line of a text, cut at ``most`` characters, with unprintable ones escaped: it may quote anything."""
     first = next((line for line in text.strip().split("\n") if line), "no message")[:most]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in first)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line that a text column takes."""
+    return one_line(str(error))
 
 
 class ScoringError(Exception):
@@ -73,8 +78,11 @@ class InvalidModel(ScoringError):
 
 
 class HostFault(InvalidModel):
-    """The model could not be tried for want of something of this host's: memory, a process, a place for files."""
+    """This host could not try the model: it lacks memory, a process, or room for files."""
 
+
+CONTENTION = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable, psycopg.errors.SerializationFailure)
+"""Errors of a statement that met another session: trying again helps."""
 
 _BY_SQLSTATE: dict[str, type[ScoringError]] = {
     kind.sqlstate: kind for kind in (ChampionChanged, PromotionRefused, UnknownModel, InvalidSetting, InvalidModel)
@@ -89,7 +97,7 @@ def _with_hint(diagnostic: psycopg.errors.Diagnostic) -> str:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise this project's own class for a condition its SQL raised; the cause stays chained."""
+    """Raise this project's own class for a condition that its SQL raised; the cause stays chained."""
     try:
         yield
     except psycopg.Error as error:

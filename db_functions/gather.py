@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import Cursor
+from psycopg.rows import no_result
 
 from db_functions.bars import NO_LIMIT, BarStore, Floats, Ints, Key, Series
 from db_functions.contract import CONTEXT_COLUMNS, INPUTS, WINDOW
 from db_functions.database import Connection
-from db_functions.queries import query
-
-_DAY_US = 86_400_000_000
+from db_functions.history import History
+from db_functions.queries import columns_of
 
 
 class Pattern(NamedTuple):
-    """One row to score, as the named queries ``claim``, ``backfill_page`` and ``labelled_rows`` give it."""
+    """One row to score; its fields are the columns of the named query ``pattern_columns``."""
 
     id: str
     symbol: str
@@ -35,15 +33,37 @@ class Pattern(NamedTuple):
     detected_at_us: int
     duration_s: float | None
     direction: int | None
-    levels: tuple[float | None, float | None, float | None, float | None, float | None]
+    support: float | None
+    resistance: float | None
+    target: float | None
+    entry: float | None
+    stoploss: float | None
     rule_confidence: float | None
-    market: Any
-    """``metadata -> 'market'`` as JSON gave it; anything."""
+    market_json: str | None
+    """``metadata -> 'market'`` as JSON text."""
 
-    @classmethod
-    def from_row(cls, row: Sequence[Any]) -> Pattern:
-        """From the fourteen columns in which every named query gives a pattern."""
-        return cls._make([*row[:7], tuple(row[7:12]), row[12], _json(row[13])])
+    @property
+    def levels(self) -> tuple[float | None, ...]:
+        """In the order of LEVEL_COLUMNS."""
+        return self.support, self.resistance, self.target, self.entry, self.stoploss
+
+    @property
+    def market(self) -> Any:
+        """``metadata -> 'market'``: anything, but None for what Python cannot hold, such as a very deep nesting.
+
+        Numbers become floats at once: as an integer one of thousands of digits would raise.
+        """
+        if self.market_json is None:
+            return None
+        try:
+            return _decode(self.market_json)
+        except (ValueError, RecursionError):
+            return None
+
+
+def pattern_rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Pattern]:
+    """The row factory of queries that give a pattern's columns, others aside."""
+    return columns_of(cursor, Pattern) if cursor.description else no_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +101,7 @@ class Gatherer:
 
     def __init__(self, bars: BarStore | None = None, history_ttl_s: float = 10.0) -> None:
         self.bars = bars or BarStore()
-        self._history = _History(history_ttl_s)
+        self._history = History(history_ttl_s)
 
     def forget(self) -> None:
         self.bars.forget()
@@ -98,29 +118,35 @@ class Gatherer:
     ) -> Gathered:
         """Inputs of ``patterns``, in their order.
 
-        ``benchmark`` is the symbol beside which patterns are seen (None: ``market_bars`` is all NaN). ``history``
-        [N, 2] gives values used before, for a replay; otherwise they are looked up.
+        ``benchmark`` is the symbol whose bars are ``market_bars`` (None: all NaN). ``history`` [N, 2] gives the values
+        of an earlier score, for a replay; otherwise they are looked up.
         """
         self.bars.refresh(connection)
+        windows = self._windows(connection, patterns, benchmark)
+        if history is None:
+            history = self._history.values(connection, patterns, history_lag_us)
+        return Gathered(_assemble(patterns, windows, history), windows.seen)
+
+    def _windows(self, connection: Connection, patterns: Sequence[Pattern], benchmark: str | None) -> _Windows:
         count = len(patterns)
         at = np.array([pattern.detected_at_us for pattern in patterns], dtype=np.int64)
         rows = _rows_by_series(patterns)
-        bars = np.full((count, WINDOW, 5), np.nan)
-        market = np.full((count, WINDOW, 5), np.nan)
-        seen = np.zeros(count, dtype=np.int64)
+        found = _Windows(
+            bars=np.full((count, WINDOW, 5), np.nan),
+            market=np.full((count, WINDOW, 5), np.nan),
+            seen=np.zeros(count, dtype=np.int64),
+        )
         series = self.bars.get(connection, {key: (at[own].min(), at[own].max()) for key, own in rows.items()})
         stretches: dict[Key, _Stretch] = {}
         for key, own in rows.items():
             ends = np.searchsorted(series[key].ts, at[own], side="right")
-            bars[own] = _windows(series[key].bars, ends)
-            seen[own] = np.minimum(ends, WINDOW)
+            found.bars[own] = _cut_windows(series[key].bars, ends)
+            found.seen[own] = np.minimum(ends, WINDOW)
             if (some := ends > 0).any():
                 stretches[key] = _Stretch.of(series[key], own[some], ends[some])
         if benchmark is not None and stretches:
-            self._align(connection, benchmark, stretches, market)
-        if history is None:
-            history = self._history.values(connection, patterns, history_lag_us)
-        return Gathered(_assemble(patterns, bars, market, history), seen)
+            self._align(connection, benchmark, stretches, found.market)
+        return found
 
     def _align(self, connection: Connection, benchmark: str, stretches: Mapping[Key, _Stretch], market: Floats) -> None:
         spans: dict[Key, tuple[int, int]] = {}
@@ -130,7 +156,16 @@ class Gatherer:
         series = self.bars.get(connection, spans)
         for (_, timeframe), stretch in stretches.items():
             aligned = align(series[benchmark, timeframe], stretch.ts, stretch.before)
-            market[stretch.rows] = _windows(aligned, stretch.ends)
+            market[stretch.rows] = _cut_windows(aligned, stretch.ends)
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """Bars of N rows and of the benchmark beside them, [N, WINDOW, 5], and how many bars each window has [N]."""
+
+    bars: Floats
+    market: Floats
+    seen: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +176,7 @@ class _Stretch:
     ends: Ints
     ts: Ints
     before: int | None
-    """The ts of the bar ahead of the stretch."""
+    """The ts of the bar ahead of the stretch; None when there is none."""
 
     @classmethod
     def of(cls, series: Series, rows: Ints, ends: Ints) -> _Stretch:
@@ -149,7 +184,7 @@ class _Stretch:
         return cls(rows, ends - first, series.ts[first:last], int(series.ts[first - 1]) if first else None)
 
 
-def _windows(bars: Floats, ends: Ints) -> Floats:
+def _cut_windows(bars: Floats, ends: Ints) -> Floats:
     """The ``WINDOW`` bars before each of ``ends``, [n, WINDOW, 5]; NaN ahead of the first bar."""
     place = ends[:, None] + np.arange(-WINDOW, 0)
     if not len(bars):
@@ -181,13 +216,11 @@ def _rows_by_series(patterns: Sequence[Pattern]) -> dict[Key, Ints]:
     return {key: np.array(own) for key, own in rows.items()}
 
 
-def _assemble(
-    patterns: Sequence[Pattern], bars: Floats, market: Floats, history: Floats
-) -> dict[str, NDArray[np.generic]]:
+def _assemble(patterns: Sequence[Pattern], windows: _Windows, history: Floats) -> dict[str, NDArray[np.generic]]:
     # NumPy makes NaN of None.
     return {
-        "bars": bars,
-        "market_bars": market,
+        "bars": windows.bars,
+        "market_bars": windows.market,
         "levels": _finite(np.array([p.levels for p in patterns], dtype=np.float64).reshape(-1, 5)),
         "rule_confidence": np.array([p.rule_confidence for p in patterns], dtype=np.float64),
         "direction": np.array([p.direction or 0 for p in patterns], dtype=np.float64),
@@ -210,19 +243,6 @@ def _finite(values: Floats) -> Floats:
 _decode = json.JSONDecoder(parse_int=float).decode
 
 
-def _json(text: str | None) -> Any:
-    """What the database sent as JSON text; None for what Python cannot hold, such as a nesting too deep for its stack.
-
-    Numbers become floats at once: as an integer one of thousands of digits would raise.
-    """
-    if text is None:
-        return None
-    try:
-        return _decode(text)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _context(market: Any) -> list[float]:
     if not isinstance(market, dict):
         return [np.nan] * len(CONTEXT_COLUMNS)
@@ -237,44 +257,3 @@ def _number(value: Any) -> float:
         return float(value)
     except (ValueError, OverflowError):
         return float("nan")
-
-
-class _History:
-    """Success rate and count by pattern type, from the daily rollup."""
-
-    def __init__(self, ttl_s: float) -> None:
-        self._ttl_s = ttl_s
-        self._kept: dict[str, tuple[list[int], list[tuple[float, int]]]] = {}
-        self._read_at = -np.inf
-
-    def forget(self) -> None:
-        self._kept.clear()
-
-    def values(self, connection: Connection, patterns: Sequence[Pattern], lag_us: int) -> Floats:
-        """[N, 2]: positives / all (NaN at zero) and all, of outcomes before detected_at's UTC day minus the lag."""
-        self._load(connection, sorted({pattern.pattern_type for pattern in patterns}))
-        values = np.empty((len(patterns), 2))
-        for i, pattern in enumerate(patterns):
-            days, known = self._kept[pattern.pattern_type]
-            midnight = pattern.detected_at_us - pattern.detected_at_us % _DAY_US
-            values[i] = known[bisect_left(days, (midnight - lag_us) // _DAY_US)]
-        return values
-
-    def _load(self, connection: Connection, types: list[str]) -> None:
-        now = time.monotonic()
-        if now - self._read_at >= self._ttl_s:
-            self._kept.clear()
-            self._read_at = now
-        missing = [name for name in types if name not in self._kept]
-        if not missing:
-            return
-        rows = connection.execute(query("outcome_days"), {"types": missing}).fetchall()
-        by_type: dict[str, list[tuple[int, int, int]]] = {name: [] for name in missing}
-        for name, day, positives, total in rows:
-            by_type[name].append((day, positives, total))
-        for name, days in by_type.items():
-            positives = accumulate((day[1] for day in days), initial=0)
-            totals = accumulate((day[2] for day in days), initial=0)
-            # Place k counts the first k days; a day at place k is the first that is not counted.
-            known = [(good / all_ if all_ > 0 else np.nan, all_) for good, all_ in zip(positives, totals, strict=True)]
-            self._kept[name] = [day[0] for day in days], known

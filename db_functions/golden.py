@@ -1,7 +1,7 @@
 """Golden rows: raw model inputs with the answers the fitted model gave, kept beside every model.
 
-Whoever loads a model replays them and compares; a model that answers otherwise here is not the model that was
-evaluated. Stored as an ``.npz`` without pickles, so that reading one runs no code.
+Every program that loads a model replays them and compares: a model that answers differently here is not the model
+that was evaluated. They are stored as ``.npz`` without pickles, so that reading them runs no code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model, loaded: what the worker may feed it, and its answers checked."""
+"""Loads a model: checks the file and its contract, runs it within a time limit, replays its golden rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from db_functions.cage import Watchdog
 from db_functions.contract import (
     CONTRACT_VERSION,
     INPUTS,
@@ -24,10 +23,11 @@ from db_functions.contract import (
     Arrays,
     check_signature,
 )
-from db_functions.errors import InvalidModel, one_line
+from db_functions.errors import InvalidModel, first_line
 from db_functions.golden import Golden, largest_difference
+from db_functions.sandbox import MODEL_BYTES
+from db_functions.watchdog import Watchdog
 
-MAX_BYTES = 64 * 1024 * 1024
 _watchdog = Watchdog()
 
 
@@ -53,7 +53,7 @@ class Model:
     golden: bytes | None = None
 
     def run(self, inputs: Arrays, deadline: float | None = None) -> dict[str, NDArray[Any]]:
-        """Its outputs by name, for inputs with the batch as their first axis; ended at ``deadline``, if sooner."""
+        """Its outputs by name, for inputs with the batch as their first axis; ``deadline`` ends a run."""
         with _watchdog.watch(deadline) as options:
             answers = self.session.run(self.output_names, dict(inputs), options)
         return dict(zip(self.output_names, answers, strict=True))
@@ -71,24 +71,45 @@ class Model:
         return Parity(worst, len(rows))
 
 
-def load(model_id: int, version: str, data: bytes, sha256: str, golden: bytes | None = None) -> Model:
-    """Open the file. Raises InvalidModel when it is not what was registered or does not keep the contract."""
-    if len(data) > MAX_BYTES:
-        raise InvalidModel(f"model {version} has {len(data):,} bytes; at most {MAX_BYTES:,} are loaded")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != sha256:
-        raise InvalidModel(f"model {version} is not the file that was registered: sha256 {digest}, not {sha256}")
-    session = _open(version, data)
-    faults = check_signature(
+def open_session(data: bytes) -> ort.InferenceSession:
+    """An ONNX file as every program runs it. Raises what ONNX Runtime raises when it cannot be loaded."""
+    options = ort.SessionOptions()
+    # One thread: scores are bit-identical at every batch size. Scale by processes.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A file given as bytes may name external data, which the runtime reads relative to the working directory unless
+    # told otherwise. An empty directory has none. (Every thread would see a change of the working directory.)
+    with tempfile.TemporaryDirectory() as empty:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def signature_faults(session: ort.InferenceSession) -> list[str]:
+    """How the inputs and outputs of a model break the contract; empty when they keep it."""
+    return check_signature(
         [(item.name, item.type, item.shape) for item in session.get_inputs()],
         [(item.name, item.type, item.shape) for item in session.get_outputs()],
     )
+
+
+def load(model_id: int, version: str, data: bytes, sha256: str, golden: bytes | None = None) -> Model:
+    """Open the file. Raises InvalidModel when it is not what was registered or does not keep the contract."""
+    if len(data) > MODEL_BYTES:
+        raise InvalidModel(f"model {version} has {len(data):,} bytes; at most {MODEL_BYTES:,} are loaded")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
+        raise InvalidModel(f"model {version} is not the file that was registered: sha256 {digest}, not {sha256}")
+    try:
+        session = open_session(data)
+    except Exception as error:
+        raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
+    faults = signature_faults(session)
     metadata = session.get_modelmeta().custom_metadata_map
     if metadata.get(META_CONTRACT_VERSION) != str(CONTRACT_VERSION):
         faults.append(
             f"contract version {metadata.get(META_CONTRACT_VERSION)!r}; this worker serves {CONTRACT_VERSION}"
         )
-    min_bars, names = _numbers_of(metadata, session, faults)
+    min_bars, names = _read_metadata(metadata, session, faults)
     if faults:
         raise InvalidModel(f"model {version} does not keep the scoring contract: " + "; ".join(faults))
     return Model(
@@ -103,8 +124,8 @@ def load(model_id: int, version: str, data: bytes, sha256: str, golden: bytes | 
     )
 
 
-def _numbers_of(metadata: Mapping[str, str], session: Any, faults: list[str]) -> tuple[int, list[str]]:
-    """The fewest bars it scores and the names of its features, as its metadata says; adds to ``faults``."""
+def _read_metadata(metadata: Mapping[str, str], session: Any, faults: list[str]) -> tuple[int, list[str]]:
+    """The fewest bars that it scores and the names of its features, by its metadata; adds to ``faults``."""
     try:
         min_bars = int(metadata.get(META_MIN_BARS, 1))
         names: list[str] = list(json.loads(metadata.get(META_FEATURE_NAMES, "[]")))
@@ -116,26 +137,6 @@ def _numbers_of(metadata: Mapping[str, str], session: Any, faults: list[str]) ->
     if width != len(names):
         faults.append(f"{len(names)} features are named, but output 'features' has {width}")
     return min_bars, names
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line that a text column takes."""
-    return one_line(str(error))
-
-
-def _open(version: str, data: bytes) -> Any:
-    options = ort.SessionOptions()
-    # One thread: scores are bit-identical at every batch size. Scale by processes.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # A file given as bytes may name external data, which the runtime reads relative to the working directory unless
-    # told otherwise. An empty directory has none. (Changing directory instead would be seen by every thread.)
-    with tempfile.TemporaryDirectory() as empty:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-        try:
-            return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise InvalidModel(f"model {version} does not load: {first_line(error)}") from error
 
 
 def verify(model: Model) -> Parity | None:
@@ -154,8 +155,8 @@ def verify(model: Model) -> Parity | None:
     return parity
 
 
-def try_plain_rows(model: Model) -> None:
-    """Run it on two rows of ones, for a model that came without golden rows. Raises InvalidModel when it cannot."""
+def run_plain_rows(model: Model) -> None:
+    """Run a model without golden rows on two rows of ones. Raises InvalidModel when it cannot answer them."""
     shapes = {name: (2, *(width or 1 for width in INPUTS[name].shape)) for name in model.input_names}
     rows = {
         name: np.full(shape, "", dtype=object) if INPUTS[name].dtype == object else np.ones(shape, INPUTS[name].dtype)

@@ -20,8 +20,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from db_functions.database import Connection
-from db_functions.gather import Pattern
-from db_functions.queries import query
+from db_functions.gather import Pattern, pattern_rows
+from db_functions.queries import fetch_all
 from tests.support import small_model
 from worker.serving.listener import Signals
 from worker.serving.loop import Options, run
@@ -118,20 +118,10 @@ def children(pid: int) -> list[int]:
 
 def patterns(connection: Connection, ids: Sequence[str] | None = None) -> list[Pattern]:
     """Rows as the worker reads them, in the order of ``ids`` when given."""
-    rows = pages(connection)
-    found = {row[2]: Pattern.from_row(row[2:]) for row in rows}
-    return list(found.values()) if ids is None else [found[pattern] for pattern in ids]
-
-
-def pages(connection: Connection) -> list[Sequence[Any]]:
-    """Every row as ``backfill_page`` gives it."""
-    return list(
-        connection.execute(
-            query("backfill_page"),
-            {"after": "00000000-0000-0000-0000-000000000000", "rescore": True, "symbol": None, "since": None}
-            | {"limit": 100_000},
-        ).fetchall()
-    )
+    parameters = {"after": "00000000-0000-0000-0000-000000000000", "rescore": True, "symbol": None, "since": None}
+    rows = fetch_all(connection, "backfill_page", pattern_rows, {**parameters, "limit": 100_000})
+    found = {pattern.id: pattern for pattern in rows}
+    return rows if ids is None else [found[pattern] for pattern in ids]
 
 
 def poison_model(version: str, *, raises_at: float = 0.111, nan_at: float = 0.222) -> bytes:

@@ -1,6 +1,6 @@
-"""Whether an ONNX file from anywhere may be registered: an untrusted model is read, weighed, and run in a cage.
+"""Whether an ONNX file from anywhere may be registered: an untrusted model is read, weighed, and run in a sandbox.
 
-What can be seen without running anything is checked here; what needs ONNX Runtime happens in ``canary``, another
+What can be seen without running anything is checked here; what needs ONNX Runtime happens in ``trial``, another
 process with limits on time and memory, for a model of 85 bytes can ask for 6 GB and a damaged one can kill whoever
 loads it.
 """
@@ -8,10 +8,6 @@ loads it.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -32,11 +28,9 @@ from db_functions.contract import (
     WINDOW,
 )
 from db_functions.errors import InvalidModel, one_line
+from db_functions.sandbox import MODEL_BYTES, TRIAL_MEMORY, TRIAL_S, run_child
 from training.attribution import background
 
-MAX_BYTES: Final = 64 * 2**20
-CANARY_SECONDS: Final = 30
-CANARY_MEMORY: Final = 3 * 2**30
 DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 
 REFUSED: Final = {
@@ -56,12 +50,12 @@ REFUSED: Final = {
 """Operators of the allowed domains that a model may not use, and why. ``If`` is allowed, its branches checked alike."""
 
 
-def check_file(path: Path, *, max_bytes: int = MAX_BYTES) -> list[str]:
+def check_file(path: Path, *, max_bytes: int = MODEL_BYTES) -> list[str]:
     """:func:`check_model` for a file, whose size is looked at before it is read."""
     return read_checked(path, max_bytes=max_bytes)[1]
 
 
-def read_checked(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[bytes, list[str]]:
+def read_checked(path: Path, *, max_bytes: int = MODEL_BYTES) -> tuple[bytes, list[str]]:
     """A file's bytes and their faults. Read once: a file may change between two readings."""
     try:
         size = path.stat().st_size
@@ -76,9 +70,9 @@ def read_checked(path: Path, *, max_bytes: int = MAX_BYTES) -> tuple[bytes, list
 def check_model(
     data: bytes,
     *,
-    max_bytes: int = MAX_BYTES,
-    timeout_s: float = CANARY_SECONDS,
-    memory_bytes: int = CANARY_MEMORY,
+    max_bytes: int = MODEL_BYTES,
+    timeout_s: float = TRIAL_S,
+    memory_bytes: int = TRIAL_MEMORY,
 ) -> list[str]:
     """What is wrong with a model, each fault a sentence that says what to do; empty when it may be registered."""
     if len(data) > max_bytes:
@@ -95,7 +89,7 @@ def check_model(
         # Protobuf gives a name that is not UTF-8 as bytes, which nothing that expects a name can take.
         return ["a name in the file is not UTF-8 text; the file is damaged, so export the model again"]
     # A model that breaks these rules is not run at all. Faults quote names in the file, which may be anything.
-    return [one_line(fault) for fault in faults or _run_canary(data, timeout_s, memory_bytes)]
+    return [one_line(fault) for fault in faults or _run_trial(data, timeout_s, memory_bytes)]
 
 
 def require_valid(data: bytes) -> None:
@@ -216,25 +210,17 @@ def _feature_name_faults(model: onnx.ModelProto, text: str | None) -> Iterator[s
         )
 
 
-def _run_canary(data: bytes, timeout_s: float, memory_bytes: int) -> list[str]:
-    root = str(Path(__file__).resolve().parents[1])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", "training.canary", str(memory_bytes), str(max(1, round(timeout_s)))]
-    # An empty working directory: nothing that the model could name lies there.
-    with tempfile.TemporaryDirectory() as empty:
-        try:
-            done = subprocess.run(  # noqa: S603 - our own interpreter and module
-                command, input=data, capture_output=True, cwd=empty, env=environment, timeout=timeout_s, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return [f"the model did not answer a few rows within {timeout_s:g} s; make it smaller or simpler"]
-    limits = f"it may use {memory_bytes / 2**30:.1f} GB and {timeout_s:g} s"
+def _run_trial(data: bytes, timeout_s: float, memory_bytes: int) -> list[str]:
+    ended = run_child("training.trial", [str(memory_bytes), str(max(1, round(timeout_s)))], data, timeout_s)
+    if ended is None:
+        return [f"the model did not answer a few rows within {timeout_s:g} s; make it smaller or simpler"]
     try:
-        faults = json.loads(done.stdout)
+        faults = json.loads(ended.output)
     except ValueError:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        return [f"the model killed the process that tried it ({ended}; {limits}){': ' + last[0] if last else ''}"]
+        how = f"signal {-ended.exit_code}" if ended.exit_code < 0 else f"exit code {ended.exit_code}"
+        limits = f"it may use {memory_bytes / 2**30:.1f} GB and {timeout_s:g} s"
+        said = f": {ended.last_line}" if ended.last_line else ""
+        return [f"the model killed the process that tried it ({how}; {limits}){said}"]
     return [str(fault) for fault in faults]
 
 

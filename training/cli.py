@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 
+from db_functions.arguments import at_least_two, moment, positive, seed, share, version
 from db_functions.errors import ScoringError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     _add_recipe(train)
     train.add_argument(
         "--tune",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="try N other parameters of each learner on folds in time, and keep what is surely better",
     )
@@ -122,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="TYPE",
         help="only while an alert of such a type stands in ml.alerts",
     )
-    retrain.add_argument("--share", type=_share, default=1.0, help="of the rows that it scores (default: 1)")
+    retrain.add_argument("--share", type=share, default=1.0, help="of the rows that it scores (default: 1)")
 
     register = commands.add_parser("register", help="register an ONNX file made anywhere")
     register.set_defaults(run=_register)
@@ -156,8 +157,8 @@ def parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="score patterns of the past anew; rows keep their scores")
     replay.set_defaults(run=_replay)
     replay.add_argument("--model", required=True, metavar="VERSION", help="any registered model")
-    replay.add_argument("--since", type=_instant, required=True, metavar="TIME", help="patterns detected from then on")
-    replay.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
+    replay.add_argument("--since", type=moment, required=True, metavar="TIME", help="patterns detected from then on")
+    replay.add_argument("--until", type=moment, metavar="TIME", help="only patterns detected before then")
     replay.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
     explain = commands.add_parser("explain", help="say what each feature had to do with scores; keeps it for SQL")
@@ -166,14 +167,12 @@ def parser() -> argparse.ArgumentParser:
         "patterns", nargs="*", type=UUID, metavar="ID", help="patterns; their newest score is explained"
     )
     explain.add_argument("--model", metavar="VERSION", help="that model's scores (default: those that reached the row)")
-    explain.add_argument(
-        "--share", type=_share, help="instead of patterns: of all scores, chosen by hash; with --since"
-    )
-    explain.add_argument("--since", type=_instant, metavar="TIME", help="only scores made from then on")
-    explain.add_argument("--until", type=_instant, metavar="TIME", help="only scores made before then")
+    explain.add_argument("--share", type=share, help="instead of patterns: of all scores, chosen by hash; with --since")
+    explain.add_argument("--since", type=moment, metavar="TIME", help="only scores made from then on")
+    explain.add_argument("--until", type=moment, metavar="TIME", help="only scores made before then")
     explain.add_argument(
         "--permutations",
-        type=_at_least_two,
+        type=at_least_two,
         default=2,
         metavar="N",
         help="orders of the features for each background row; more make standard errors smaller (default: 2)",
@@ -185,8 +184,8 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("version")
     report.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="(report.html)")
     report.add_argument("--against", metavar="VERSION", help="another model on the same rows")
-    report.add_argument("--since", type=_instant, metavar="TIME", help="only patterns detected from then on")
-    report.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
+    report.add_argument("--since", type=moment, metavar="TIME", help="only patterns detected from then on")
+    report.add_argument("--until", type=moment, metavar="TIME", help="only patterns detected before then")
 
     listing = commands.add_parser("list", help="list the registered models")
     listing.set_defaults(run=_list)
@@ -214,12 +213,10 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         default="vote",
         help="average the learners' probabilities, or weigh each by what it proved worth (default: vote)",
     )
-    command.add_argument("--version", type=_version, help="name of the model (default: algorithm and hash)")
-    command.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default: 0)")
-    command.add_argument(
-        "--since", type=_instant, metavar="TIME", help="only patterns detected from then on (ISO 8601)"
-    )
-    command.add_argument("--until", type=_instant, metavar="TIME", help="only patterns detected before then")
+    command.add_argument("--version", type=version, help="name of the model (default: algorithm and hash)")
+    command.add_argument("--seed", type=seed, default=0, help="seed of everything random (default: 0)")
+    command.add_argument("--since", type=moment, metavar="TIME", help="only patterns detected from then on (ISO 8601)")
+    command.add_argument("--until", type=moment, metavar="TIME", help="only patterns detected before then")
     command.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
 
 
@@ -275,8 +272,8 @@ def _retrain(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> Dataset:
     from db_functions.database import connect
+    from db_functions.progress import Stages
     from training.load import load_labelled
-    from training.progress import Stages
 
     progress = not options.quiet
     # Closed afterwards: fitting may take minutes.
@@ -571,51 +568,3 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise ScoringError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _version(text: str) -> str:
-    from db_functions.contract import VERSION, VERSION_RULE
-
-    if not VERSION.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a model: {VERSION_RULE}")
-    return text
-
-
-def _seed(text: str) -> int:
-    """As far as every library takes it."""
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share; it must be above 0 and at most 1")
-    return value
-
-
-def _at_least_two(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{text} is too few: 2 show how much orders differ")
-    return value
-
-
-def _positive(text: str) -> int:
-    """A whole number of at least one."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return int(text)
-
-
-def _instant(text: str) -> datetime:
-    """An ISO 8601 date or time; without an offset it is taken as UTC."""
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time, such as 2012-01-31") from None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from db_functions.database import Connection
 from db_functions.errors import UnknownModel, translated
+from db_functions.progress import bar
 from db_functions.queries import query
 from training.attribution.explainer import Attribution, Explainer
 from training.attribution.permutations import PAIRS
 from training.check import require_valid
 from training.errors import NotExplainable
-from training.progress import bar
 
 _CHUNK: Final = 16
 """Scores explained and committed together: some ten seconds of work."""

@@ -10,9 +10,9 @@ from db_functions.contract import CLASSES
 from db_functions.database import Connection
 from db_functions.errors import SchemaMissing, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
+from db_functions.progress import bar
 from db_functions.queries import query
 from training.dataset import Dataset
-from training.progress import bar
 
 _CHUNK = 1_000
 _OUTCOMES = {name: index for index, name in enumerate(CLASSES)}
@@ -35,7 +35,7 @@ def load_labelled(
     if settings is None:
         raise SchemaMissing("ml.settings is empty; run `alembic upgrade head`")
     _, _, _, benchmark, _, lag_us, *_ = settings
-    patterns = [Pattern.from_row(row) for row in rows]
+    patterns = [Pattern(*row[:14]) for row in rows]
     gatherer = Gatherer(history_ttl_s=float("inf"))
     parts: list[Gathered] = []
     chunks = range(0, len(patterns), _CHUNK)

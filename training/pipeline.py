@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db_functions.contract import CONTRACT_VERSION
+from db_functions.progress import Stages, bar
 from training import card, learners, tune
 from training import features as feature_code
 from training.attribution import background
@@ -25,7 +26,6 @@ from training.errors import ParityFailed, TooFewRows
 from training.evaluate import evaluate
 from training.export import Exported, FittedModel, export, to_float32
 from training.learners import Recipe
-from training.progress import Stages, bar
 from training.split import Split, split_by_time, tuning_folds
 from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows, unfaithful
 

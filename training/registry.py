@@ -23,11 +23,12 @@ from db_functions.contract import (
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel, UnknownModel, translated
 from db_functions.golden import Golden
+from db_functions.model import open_session
 from db_functions.queries import query
-from training.canary import canary_inputs
 from training.check import read_checked
 from training.pipeline import Artifact, toolchain_versions
-from training.verify import check_parity, open_session
+from training.trial import plausible_rows
+from training.verify import check_parity
 
 
 def runtime() -> str:
@@ -87,7 +88,7 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
     given = [item.name for item in session.get_inputs()]
     names = [item.name for item in session.get_outputs()]
     if golden_path is None:
-        inputs = {name: values for name, values in canary_inputs(min_bars).items() if name in given}
+        inputs = {name: values for name, values in plausible_rows(min_bars).items() if name in given}
         golden = Golden(inputs, dict(zip(names, session.run(names, inputs), strict=True)))
     else:
         golden = read_golden(golden_path, given)

@@ -22,10 +22,10 @@ from db_functions.contract import META_FEATURE_NAMES, META_MIN_BARS, check_outpu
 from db_functions.database import Connection
 from db_functions.errors import UnknownModel, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
+from db_functions.model import open_session
+from db_functions.progress import bar
 from db_functions.queries import query
 from training.check import require_valid
-from training.progress import bar
-from training.verify import open_session
 
 _PAGE: Final = 512
 _START: Final = "00000000-0000-0000-0000-000000000000"
@@ -70,7 +70,7 @@ def replay(
                 ).fetchall()
                 if not rows:
                     return found
-                patterns = [Pattern.from_row(row[4:]) for row in rows]
+                patterns = [Pattern(*row[4:]) for row in rows]
                 after = patterns[-1].id
                 # In two parts: those whose history was kept, and those that no model has scored yet.
                 for was_scored in (True, False):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from db_functions.database import Connection
 from db_functions.errors import UnknownModel, translated
+from db_functions.model import open_session
 from db_functions.queries import query
 from training.baseline import count
 from training.check import require_valid
@@ -25,7 +26,6 @@ from training.dataset import Dataset
 from training.errors import TooFewRows
 from training.evaluate import block_weights, compare, evaluate, reliability, verdict
 from training.plots import MODEL, OTHER, QUIET, Plot, bar_list
-from training.verify import open_session
 
 Floats = NDArray[np.float64]
 

@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import ParameterGrid
 
+from db_functions.progress import say
 from training import learners
 from training.calibrate import log_smoothed
 from training.dataset import Dataset
 from training.errors import StaleSearch, TooFewRows
 from training.learners import Parameters, Recipe
-from training.progress import say
 from training.split import Fold
 
 FEWEST_TO_FIT: Final = 60

@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from db_functions.contract import PARITY_TOLERANCE, Arrays
 from db_functions.golden import Golden, largest_difference
+from db_functions.model import open_session
+from db_functions.progress import bar
 from training.convert import convert
 from training.dataset import Dataset
 from training.errors import ParityFailed
 from training.export import FittedModel
 from training.learners import FittedEnsemble
-from training.progress import bar
 
 GATE_ROWS: Final = 5_000
 GOLDEN_ROWS: Final = 64
@@ -41,14 +41,6 @@ class ParityReport:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"batch_sizes": list(self.batch_sizes)}
-
-
-def open_session(data: bytes) -> ort.InferenceSession:
-    """A session as the worker runs it: one thread, so that sums are made in one order."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def golden_rows(model: FittedModel, dataset: Dataset, rows: int = GOLDEN_ROWS) -> Golden:

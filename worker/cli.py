@@ -1,26 +1,26 @@
-"""The command line: ``python -m worker run | backfill | label | status``, and what operators switch."""
+"""The command line: ``python -m worker run | backfill | label | status | doctor | http``, and what operators change."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from db_functions.cage import limit_memory
+from db_functions.arguments import moment, not_negative, port, positive, seconds
 from db_functions.database import connect, database_url
-from db_functions.errors import ScoringError, translated
-from db_functions.model import first_line
-from db_functions.queries import query
+from db_functions.errors import ScoringError, first_line, translated
+from db_functions.queries import fetch_value
+from db_functions.sandbox import limit_memory
 from worker.log import configure, event
 from worker.operating import doctor, operate
 from worker.operating.backfill import START, Selection, backfill, preview
+from worker.operating.status import print_status, read_status
 from worker.serving.listener import Signals
 from worker.serving.loop import Options, run
 from worker.serving.supervisor import supervise
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 an error that the last line on stderr explains, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    # What doctor prints is the report; that a model was loaded for it stands there.
+    # The report of doctor says which model was loaded; no log line repeats it.
     configure(verbose=options.verbose, quiet=options.command is _doctor)
     try:
         with translated():
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is _run and isinstance(error, psycopg.errors.InsufficientPrivilege):
             said = f"{first_line(error)}; `python -m worker doctor` says which GRANT is missing"
         if options.command in (_run, _http) and not sys.stderr.isatty():
-            # A service, whose lines something collects: the last one is like the others.
+            # The lines of a service are collected: the last one looks like the others.
             logger.error("%(error)s", event("ended_with_error", error=said))  # noqa: TRY400
         else:
             print(f"worker: {said}", file=sys.stderr)
@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
             signals,
         )
     if too_heavy:
-        # The same process, so that whoever supervises it notices nothing.
+        # Within the same process, so that a supervisor notices nothing.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # our own program
     return 0
 
@@ -85,7 +85,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _http(options: argparse.Namespace) -> int:
     try:
-        from worker.http.app import serve  # what a worker does not need
+        from worker.http.app import serve  # a worker does not need it
     except ModuleNotFoundError as error:
         raise ScoringError(f"{error.name} is not installed: pip install 'pattern-scoring[http]'") from None
     try:
@@ -117,33 +117,14 @@ def _backfill(options: argparse.Namespace) -> int:
 
 def _label(options: argparse.Namespace) -> int:
     with connect(application_name="pattern-scoring label", autocommit=True) as connection:
-        row = connection.execute(query("label_outcomes"), {"max_rows": options.limit or None}).fetchone()
-    print(f"{row[0] if row else 0:,} outcomes labelled")
+        labelled = fetch_value(connection, "label_outcomes", {"max_rows": options.limit or None})
+    print(f"{labelled:,} outcomes labelled")
     return 0
 
 
 def _status(_options: argparse.Namespace) -> int:
     with connect(application_name="pattern-scoring status", autocommit=True) as connection:
-        row = connection.execute(query("status")).fetchone()
-    assert row is not None
-    enabled, threshold, benchmark, champion, depth, oldest_ms, dead, workers = row
-    print(
-        f"ML         {'enabled' if enabled else 'disabled'}, threshold {threshold:g}, benchmark {benchmark or 'none'}"
-    )
-    print(f"champion   {champion or 'none: every row keeps its rule confidence'}")
-    print(
-        f"queue      {depth:,} waiting"
-        + (f", the oldest for {oldest_ms / 1000:,.1f} s" if oldest_ms is not None else "")
-    )
-    print(f"failures   {dead:,} dead letters")
-    print(f"workers    {len(workers or [])} alive")
-    for worker in workers or []:
-        where = f"{worker['kind']} {worker['id']} on {worker['host']} (pid {worker['pid']})"
-        print(f"  {where}, seen {worker['seen_s']:g} s ago")
-        print(
-            f"    {worker['model'] or 'no model'}, {worker['scored']:,} scored, {worker['fallbacks']:,} fallbacks, "
-            f"{worker['failed']:,} failed" + (f"; {worker['error']}" if worker["error"] else "")
-        )
+        print_status(read_status(connection))
     return 0
 
 
@@ -155,43 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="log each step")
-
-    command = commands.add_parser("run", parents=[common], help="score new rows until stopped")
-    command.add_argument("--processes", type=_positive, default=1, metavar="N", help="worker processes (default 1)")
-    command.add_argument(
-        "--poll-interval",
-        type=_seconds,
-        default=1.0,
-        metavar="SECONDS",
-        help="look at the queue at least this often (default 1)",
-    )
-    command.add_argument(
-        "--answer-timeout",
-        type=_seconds,
-        default=75.0,
-        metavar="SECONDS",
-        help="connect anew when the server does not answer for so long (default 75)",
-    )
-    command.add_argument(
-        "--max-memory",
-        type=_positive,
-        default=2048,
-        metavar="MB",
-        help="start afresh when larger (default 2048)",
-    )
-    command.set_defaults(command=_run)
-
-    command = commands.add_parser("backfill", parents=[common], help="score rows that have no score yet")
-    command.add_argument("--dry-run", action="store_true", help="count, and write nothing")
-    command.add_argument("--limit", type=_not_negative, default=0, metavar="N", help="at most N rows (default 0: all)")
-    command.add_argument("--symbol", metavar="S", help="only this symbol")
-    command.add_argument("--since", type=_moment, metavar="T", help="only rows detected at or after this ISO time")
-    command.add_argument("--rescore", action="store_true", help="also rows that have a score")
-    command.add_argument("--after", type=UUID, default=UUID(START), metavar="ID", help="go on after this id")
-    command.set_defaults(command=_backfill)
+    _add_run(commands, common)
+    _add_backfill(commands, common)
 
     command = commands.add_parser("label", parents=[common], help="label patterns whose horizon is complete")
-    command.add_argument("--limit", type=_not_negative, default=0, metavar="N", help="at most N rows (default 0: all)")
+    command.add_argument("--limit", type=not_negative, default=0, metavar="N", help="at most N rows (default 0: all)")
     command.set_defaults(command=_label)
 
     command = commands.add_parser("status", parents=[common], help="show what runs, serves and waits")
@@ -205,50 +154,46 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("http", parents=[common], help="serve health, metrics, alerts and the status page")
     command.add_argument("--host", default="127.0.0.1", metavar="HOST", help="listen here (default 127.0.0.1)")
-    command.add_argument("--port", type=_port, default=8000, metavar="PORT", help="(default 8000; 0: any)")
+    command.add_argument("--port", type=port, default=8000, metavar="PORT", help="(default 8000; 0: any)")
     command.set_defaults(command=_http)
 
-    operate.add_commands(commands, common, _moment)
+    operate.add_commands(commands, common)
     return parser
 
 
-def _positive(text: str) -> int:
-    return _whole(text, least=1)
+def _add_run(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("run", parents=[common], help="score new rows until stopped")
+    command.add_argument("--processes", type=positive, default=1, metavar="N", help="worker processes (default 1)")
+    command.add_argument(
+        "--poll-interval",
+        type=seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="look at the queue at least this often (default 1)",
+    )
+    command.add_argument(
+        "--answer-timeout",
+        type=seconds,
+        default=75.0,
+        metavar="SECONDS",
+        help="reconnect when the server does not answer for so long (default 75)",
+    )
+    command.add_argument(
+        "--max-memory",
+        type=positive,
+        default=2048,
+        metavar="MB",
+        help="start a fresh process when this one is larger (default 2048)",
+    )
+    command.set_defaults(command=_run)
 
 
-def _not_negative(text: str) -> int:
-    return _whole(text)
-
-
-def _port(text: str) -> int:
-    return _whole(text, most=65_535)
-
-
-def _whole(text: str, *, least: int = 0, most: float = math.inf) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text} is below {least}")
-    if value > most:
-        raise argparse.ArgumentTypeError(f"{text} is above {most}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO date or time, such as 2026-01-31") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _add_backfill(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("backfill", parents=[common], help="score rows that have no score yet")
+    command.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+    command.add_argument("--limit", type=not_negative, default=0, metavar="N", help="at most N rows (default 0: all)")
+    command.add_argument("--symbol", metavar="S", help="only this symbol")
+    command.add_argument("--since", type=moment, metavar="T", help="only rows detected at or after this ISO time")
+    command.add_argument("--rescore", action="store_true", help="also rows that have a score")
+    command.add_argument("--after", type=UUID, default=UUID(START), metavar="ID", help="go on after this id")
+    command.set_defaults(command=_backfill)

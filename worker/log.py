@@ -1,6 +1,6 @@
-"""Log lines: a sentence for people on a terminal, one JSON object a line for everything else.
+"""Log lines: a sentence on a terminal, one JSON object a line everywhere else.
 
-Every line of ours has a stable event name and its fields beside the sentence::
+Every line has a stable event name, and its fields beside the sentence::
 
     logger.info("worker %(worker)d started", event("worker_started", worker=3))
 

@@ -1,5 +1,5 @@
 -- One page of patterns by key, those that want a score.
-select null::bigint, null::bigint,
+select
 -- include: pattern_columns
 from public.pattern_events p
 where p.id > %(after)s::uuid

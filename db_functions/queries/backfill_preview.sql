@@ -1,5 +1,5 @@
 -- How many rows a backfill would score, by the reason that their metadata gives now.
-select coalesce(p.ml_metadata ->> 'reason', 'pending'), count(*)
+select coalesce(p.ml_metadata ->> 'reason', 'pending') as reason, count(*) as rows
 from public.pattern_events p
 where (%(rescore)s or p.scored_at is null)
   and p.id > %(after)s::uuid

@@ -1,5 +1,5 @@
 -- Rights without which a worker, an operator, an analyst cannot do their work; each as the GRANT that is missing.
-select format('grant execute on function %%s to %%s', p.oid::regprocedure, w.role)
+select format('grant execute on function %%s to %%s', p.oid::regprocedure, w.role) as statement
 from (select 'ml_worker' as role, unnest(%(functions)s::text[]) as name
       union all
       select 'ml_operator', unnest(array['disable', 'enable', 'promote', 'rollback', 'reblend', 'redrive'])) w

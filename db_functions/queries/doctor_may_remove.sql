@@ -1,1 +1,1 @@
-select has_table_privilege('public.pattern_events', 'delete')
+select has_table_privilege('public.pattern_events', 'delete') as may_remove

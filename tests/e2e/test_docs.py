@@ -49,7 +49,7 @@ from tests.support import (
     wait_until,
 )
 from worker.serving.engine import Engine
-from worker.serving.loop import ENVIRONMENT
+from worker.serving.startup import ENVIRONMENT
 
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 EVERYTHING = [*DOCUMENTS, ROOT / "CHANGELOG.md"]
@@ -146,7 +146,7 @@ def scorer(url: str) -> Iterator[Callable[[], None]]:
     with psycopg.connect(url, autocommit=True) as connection:
         engine = Engine(connection)
         engine.refresh_model()
-        yield lambda: wait_until(lambda: engine.score_queue() == 0, "an empty queue")
+        yield lambda: wait_until(lambda: engine.score_queue().done == 0, "an empty queue")
 
 
 def score(url: str) -> None:

@@ -177,14 +177,18 @@ def test_a_database_without_anything_is_told_apart(make_database: Callable[[str 
         schema.require(connection)
 
 
+FETCHES = ("fetch_all", "fetch_one", "fetch_row", "fetch_value", "fetch_values")
+
+
 def test_the_check_knows_every_statement_of_a_worker() -> None:
     """A named query that the worker comes to use must be added to ``worker.serving.schema.STATEMENTS``."""
     files = list((ROOT / "worker" / "serving").glob("*.py"))
     assert files
     used = set[str]()
-    for path in [*files, ROOT / "db_functions" / "bars.py", ROOT / "db_functions" / "gather.py"]:
+    shared = [ROOT / "db_functions" / f"{name}.py" for name in ("bars", "gather", "history", "sessions")]
+    for path in [*files, *shared]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "query":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("query", *FETCHES):
                 used |= {str(name.value) for name in node.args if isinstance(name, ast.Constant)}
     assert used <= set(schema.STATEMENTS)
     assert all(queries.query(name) for name in schema.STATEMENTS)

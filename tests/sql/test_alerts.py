@@ -45,7 +45,7 @@ def age_counts(connection: Connection) -> None:
 def score(connection: Connection, engine: Engine, count: int, **columns: Any) -> None:
     for day in range(count):
         insert_pattern(connection, detected_at=at(100 + day % 80), **columns)
-    while engine.score_queue():
+    while engine.score_queue().done:
         pass
 
 
@@ -135,7 +135,7 @@ def test_failing_rows_and_dead_letters(connection: Connection, engine: Engine) -
     connection.execute("drop trigger zz_refuse on pattern_events")
     connection.execute("select ml.redrive(error_like => '%')")
     age_counts(connection)
-    while engine.score_queue():
+    while engine.score_queue().done:
         pass
     connection.execute("select ml_internal.check_alerts()")
     assert not {"error_rate", "dead_letters"} & set(alerts(connection))

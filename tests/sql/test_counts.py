@@ -242,9 +242,9 @@ def test_a_row_scored_by_somebody_else_meanwhile_is_counted_once(scored: Connect
     engine.refresh_model()
     pattern = insert_pattern(scored)
     scored.execute("insert into ml.queue (pattern_id, enqueued_at) values (%s, now() - interval '1 hour')", [pattern])
-    assert engine.score_queue(limit=1) == 1
+    assert engine.score_queue(limit=1).done == 1
     insert_pattern(scored, detected_at=at(33))
-    assert engine.score_queue() == 2, "a new row, and the older entry, which finds the score and leaves it"
+    assert engine.score_queue().done == 2, "a new row, and the older entry, which finds the score and leaves it"
     assert totals(scored, "day")["rows"] == before["rows"] + 2
     tallied = scored.execute("select sum(rows) from ml_internal.feature_counts where grain = 'day'").fetchone()
     assert tallied == (before["confidences"] + 2,)

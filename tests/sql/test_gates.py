@@ -14,11 +14,11 @@ from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
 from db_functions.database import Connection
+from db_functions.model import open_session
 from tests.real_rows import real_rows
 from tests.servers import available
 from tests.support import make_champion, register
 from training.pipeline import train
-from training.verify import open_session
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400

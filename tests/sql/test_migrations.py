@@ -359,7 +359,7 @@ def _check_owned(url: str, owner: str) -> None:
         make_champion(connection, "small-1")
         insert_bars(connection)
         pattern = insert_pattern(connection)
-        assert Engine(connection).score_queue() == 1
+        assert Engine(connection).score_queue().done == 1
         assert row_of(connection, pattern, "model_version") == {"model_version": "small-1"}
         connection.execute("truncate price_bars")
     downgrade(url)

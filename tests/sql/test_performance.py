@@ -99,7 +99,7 @@ def judged(server: Server, template: str) -> Iterator[Connection]:
             )
         engine = Engine(connection)
         engine.refresh_model()
-        wait_until(lambda: engine.score_queue() == 0, "an empty queue")
+        wait_until(lambda: engine.score_queue().done == 0, "an empty queue")
         rows = connection.execute(
             "select id, ml_confidence from pattern_events order by symbol, detected_at"
         ).fetchall()
@@ -436,7 +436,7 @@ def test_a_score_beside_a_label_that_is_not_committed_is_counted_once(
 def test_a_model_that_is_worse_than_it_knows_is_called_so(connection: Connection, engine: Engine) -> None:
     connection.execute("select ml.set('label_min_rows', 100, 'test')")
     ids = [insert_pattern(connection, detected_at=at(day)) for day in range(20, 190) for _ in range(2)]
-    wait_until(lambda: engine.score_queue() == 0, "an empty queue")
+    wait_until(lambda: engine.score_queue().done == 0, "an empty queue")
     sure = connection.execute("select id, ml_confidence < 0.5 from pattern_events order by ml_confidence").fetchall()
     label(connection, [row[0] for row in sure], ["positive" if row[1] else "negative" for row in sure])
     gap = only(connection, "performance_gap", "ml")

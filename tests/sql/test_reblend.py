@@ -205,7 +205,7 @@ def test_reblend_from_a_shell(
     assert "reblending needs a reason" in capsys.readouterr().err
     assert main(["reblend", "--reason", "threshold raised"]) == 0
     caught = capsys.readouterr()
-    assert "7 of 7 scored rows decided anew" in caught.out
+    assert "7 of 7 scored rows" in caught.out
     assert "         2  from blend to rule" in caught.out
     assert "7/7" in caught.err
     assert as_operator.execute("select reason, seen, finished_at is not null from ml.reblends").fetchall() == [
@@ -219,7 +219,7 @@ def test_a_stopped_run_is_gone_on_with(as_operator: Connection, capsys: pytest.C
     as_operator.execute("select ml.disable('test')")
     begun = reblend(as_operator, "'in parts', false, max_rows => 2")
     assert main(["reblend", "--run", str(begun["run"])]) == 0
-    assert "3 of 3 scored rows decided anew" in capsys.readouterr().out
+    assert "3 of 3 scored rows" in capsys.readouterr().out
 
 
 def test_contention_is_tried_again(as_operator: Connection, database: str) -> None:

@@ -36,7 +36,7 @@ def test_the_worker_scores_what_each_tenant_alone_can_see(database: str, tenants
         theirs = insert_pattern(b, operator_id="b")
         with psycopg.connect(database, autocommit=True) as work:
             work.execute("set role ml_worker")
-            assert Engine(work).score_queue() == 2
+            assert Engine(work).score_queue().done == 2
         assert row_of(a, mine, "model_version") == {"model_version": "small-1"}
         assert a.execute("select count(*) from pattern_events where id = %s", [theirs]).fetchone() == (0,)
         a.execute("update pattern_events set confidence = 0.9 where id = %s", [mine])

@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from db_functions.model import open_session
 from tests.support import small_model as model_without_background
 from tests.training_support import fit_small, small_dataset, small_features, small_model
 from training.attribution import background, permutations, trees
@@ -25,7 +26,6 @@ from training.check import check_model
 from training.errors import NotExplainable
 from training.export import FittedModel, export, to_float32
 from training.learners import DEFAULT, LEARNERS, Combine
-from training.verify import open_session
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]

@@ -53,7 +53,7 @@ def pattern(number: int) -> UUID:
 def score(connection: Connection) -> None:
     engine = Engine(connection)
     engine.refresh_model()
-    while engine.score_queue():
+    while engine.score_queue().done:
         pass
 
 

@@ -20,6 +20,7 @@ from sklearn.ensemble import RandomForestClassifier
 from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
 from tests.conftest import ROOT
+from db_functions.model import open_session
 from tests.training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
 from training import learners
 from training.attribution.background import decode
@@ -29,7 +30,7 @@ from training.export import FittedModel, export
 from training.features import FEATURE_NAMES, MIN_BARS
 from training.learners import DEFAULT, LEARNERS, Combine, Member, fit_ensemble, fit_grid
 from training.pipeline import train
-from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows, open_session
+from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows
 
 
 def _golden(model: FittedModel, rows: int = 400) -> Golden:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from db_functions.contract import PARITY_TOLERANCE
 from db_functions.golden import largest_difference
 from demo.market import CLOSE
+from db_functions.model import open_session
 from tests.real_rows import real_rows
 from training.calibrate import Calibration
 from training.dataset import Dataset
@@ -22,7 +23,6 @@ from training.features import INPUT_NAMES
 from training.features.graph import to_model
 from training.learners import DEFAULT, LEARNERS, Combine, FittedEnsemble, fit_ensemble
 from training.pipeline import compute_features
-from training.verify import open_session
 
 LEAST_ROWS = 5_000
 FEATURE_TOLERANCE = 1e-12

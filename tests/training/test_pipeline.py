@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from db_functions import progress
 from db_functions.contract import CONTRACT_VERSION, PARITY_TOLERANCE
 from db_functions.golden import Golden
+from db_functions.progress import Stages, bar
 from tests.training_support import SMALL, small_artifact, small_dataset, small_export
 from training import check, cli, learners
 from training.calibrate import IDENTITY
@@ -21,7 +23,6 @@ from training.errors import LearnerNotInstalled, TooFewRows, UnknownLearner
 from training.export import FittedModel
 from training.features import FEATURE_NAMES, MIN_BARS
 from training.pipeline import permutation_importances, require_enough, train
-from training.progress import Stages, bar
 from training.split import split_by_time
 from training.verify import GOLDEN_ROWS, check_parity
 
@@ -274,7 +275,7 @@ def test_the_summary_says_what_the_intervals_allow() -> None:
 def test_a_log_gets_a_line_for_each_stage_and_no_bars(capsys: pytest.CaptureFixture[str]) -> None:
     with Stages(2, shown=True) as stage:
         stage("first")
-        list(bar(range(50), shown=True, desc="inner", mininterval=0))
+        list(bar(range(50), shown=True, desc="inner"))
         stage("second")
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in lines] == ["first", "second"]
@@ -283,9 +284,10 @@ def test_a_log_gets_a_line_for_each_stage_and_no_bars(capsys: pytest.CaptureFixt
 
 def test_a_terminal_gets_bars(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(progress, "_EVERY_S", 0.0)
     with Stages(1, shown=True) as stage:
         stage("first")
-        list(bar(range(3), shown=True, desc="inner", mininterval=0))
+        list(bar(range(3), shown=True, desc="inner"))
     shown = capsys.readouterr().err
     assert "inner" in shown
     assert "3/3" in shown

@@ -11,7 +11,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, row_of, small_model, wait_until
-from tests.worker_support import count, process, working
+from tests.worker_support import count, patterns, process, working
 from worker.cli import main
 from worker.operating import backfill as backfill_module
 from worker.operating.backfill import START, Selection, backfill, preview
@@ -197,13 +197,8 @@ def test_a_row_in_the_queue_too_is_scored_once(
     ready.execute("insert into ml.queue (pattern_id) select id from pattern_events")
     ready.execute("truncate ml.predictions")
     engine = Engine(ready)
-    rows = ready.execute(
-        "select null, null, id::text, symbol, timeframe, pattern_type, "
-        "(extract(epoch from detected_at) * 1000000)::bigint, null, 0, null, null, null, null, null, 0.5, null "
-        "from pattern_events"
-    ).fetchall()
-    assert engine.score_rows(rows, rescore=False) == 30
-    assert engine.score_queue() == 30
+    assert engine.score_rows(patterns(ready), rescore=False) == 30
+    assert engine.score_queue().done == 30
     assert count(ready, "ml.queue") == 0
     assert count(ready, "ml.predictions") == 30
 

@@ -21,16 +21,16 @@ import psycopg
 import pytest
 from onnx import helper
 
-from db_functions.cage import require_trial
 from db_functions.contract import CONTEXT_COLUMNS, check_outputs
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.model import load
+from db_functions.sandbox import require_trial
 from tests import training_support
 from tests.support import at, insert_bars, insert_pattern, make_champion, row_of, small_model
 from training import check
-from training.canary import canary_inputs
 from training.load import load_labelled
+from training.trial import plausible_rows
 from worker.serving.engine import Engine
 
 FALLBACKS = {"insufficient_bars", "low_quality", "failed", "no_model"}
@@ -220,7 +220,7 @@ def insert_odd_bars(connection: Connection) -> None:
 def drained(connection: Connection) -> Engine:
     """A new engine that has scored all that waited: no row waits or is dead-lettered, each has a score or a reason."""
     engine = Engine(connection)
-    while engine.score_queue():
+    while engine.score_queue().done:
         pass
     assert engine.model_error is None
     assert connection.execute("select count(*) from ml.queue").fetchone() == (0,)
@@ -430,7 +430,7 @@ def test_damaged_files_are_read_without_harm(monkeypatch: pytest.MonkeyPatch) ->
         tried.append(data)
         return []
 
-    monkeypatch.setattr(check, "_run_canary", canary)
+    monkeypatch.setattr(check, "_run_trial", canary)
     kinds: Counter[str] = Counter()
     for seed in range(3_000):
         faults = check.check_model(damaged(seed))
@@ -468,7 +468,7 @@ def test_names_that_are_not_text(old: bytes) -> None:
 
 def _not_refused_at_sight() -> Iterator[tuple[int, bytes]]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(check, "_run_canary", lambda *_: [])
+        patched.setattr(check, "_run_trial", lambda *_: [])
         for seed in range(10_000):
             data = damaged(seed)
             if not check.check_model(data):
@@ -485,7 +485,7 @@ def refused_at_trial(data: bytes) -> str | None:
 
 def test_damaged_files_are_refused_in_one_line_or_answer() -> None:
     """The canary of the registry and the trial of the worker, each in its process; who passes must answer."""
-    inputs = canary_inputs(5)
+    inputs = plausible_rows(5)
     kinds: Counter[str] = Counter()
     for seed, data in [next_ for next_, _ in zip(_not_refused_at_sight(), range(FILES), strict=False)]:
         faults = check.check_model(data)

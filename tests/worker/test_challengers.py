@@ -10,10 +10,10 @@ from psycopg.rows import dict_row
 
 from db_functions.database import Connection
 from db_functions.golden import Golden
+from db_functions.model import open_session
 from tests.support import at, insert_bars, insert_pattern, make_champion, register, small_model, wait_until
 from tests.worker_support import count, poison_model, working
-from training.canary import canary_inputs
-from training.verify import open_session
+from training.trial import plausible_rows
 from worker import __version__
 from worker.serving import challengers
 from worker.serving.challengers import Challenge, fraction_of
@@ -40,7 +40,7 @@ def score(connection: Connection, rows: int = ROWS) -> Engine:
         insert_pattern(connection, detected_at=at(100 + number))
     engine = Engine(connection)
     engine.refresh_model()
-    assert engine.score_queue() == rows
+    assert engine.score_queue().done == rows
     return engine
 
 
@@ -113,7 +113,7 @@ def test_a_canary_serves_its_share_and_is_marked(champion: Connection) -> None:
 
 
 def test_canaries_of_two_challengers_share_no_row() -> None:
-    first, second = Challenge.from_rows([[1, 0.5, 0.2], [2, 0.3, 0.1]])
+    first, second = Challenge.from_shares([[1, 0.5, 0.2], [2, 0.3, 0.1]])
     assert first.canary == (0.0, 0.2)
     assert second.canary == pytest.approx((0.2, 0.3))
 
@@ -127,7 +127,7 @@ def test_a_challenger_that_fails_on_a_row_lacks_that_pair_only(champion: Connect
     for _ in range(10):
         insert_pattern(champion)
     engine.refresh_model()
-    assert engine.score_queue() == 12
+    assert engine.score_queue().done == 12
     assert count(champion, "ml_internal.shadow_pairs") == 10
     assert count(champion, "pattern_events where scored_at is not null") == 12
     assert count(champion, "ml.failures") == 0
@@ -141,7 +141,7 @@ def test_a_challenger_that_takes_too_long_is_set_aside(champion: Connection, mon
     monkeypatch.undo()
     assert count(champion, "pattern_events where model_version = 'old'") == 5
     insert_pattern(champion)
-    assert engine.score_queue() == 1
+    assert engine.score_queue().done == 1
     assert count(champion, "ml_internal.shadow_pairs") == 0, "it is not asked again at once"
 
 
@@ -162,7 +162,7 @@ def test_what_somebody_else_had_scored_makes_no_pair(champion: Connection) -> No
     champion.execute(
         "insert into ml.queue (pattern_id, enqueued_at) select id, scored_at - interval '1 s' from pattern_events"
     )
-    assert engine.score_queue() == len(rows)
+    assert engine.score_queue().done == len(rows)
     assert found(champion, "select * from ml_internal.shadow_pairs") == before
 
 
@@ -181,7 +181,7 @@ def test_an_end_under_a_batch_is_obeyed(champion: Connection, database: str, mon
         return answers
 
     monkeypatch.setattr(engine.challengers, "ask", ask_and_end)
-    assert engine.score_queue() == 1
+    assert engine.score_queue().done == 1
     assert count(champion, "pattern_events where model_version = 'old'") == 1
     assert count(champion, "ml_internal.shadow_pairs") == 0
     assert count(champion, "ml.predictions") == 1, "the first attempt was rolled back"
@@ -189,7 +189,7 @@ def test_an_end_under_a_batch_is_obeyed(champion: Connection, database: str, mon
 
 def test_a_running_worker_takes_up_a_challenge_and_records_its_parity(champion: Connection, database: str) -> None:
     data = small_model("new", bias=1)
-    inputs = {name: values for name, values in canary_inputs(5).items() if name in ("bars", "history")}
+    inputs = {name: values for name, values in plausible_rows(5).items() if name in ("bars", "history")}
     session = open_session(data)
     names = [item.name for item in session.get_outputs()]
     golden = Golden(inputs, dict(zip(names, session.run(names, inputs), strict=True)))

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from db_functions.database import Connection
 from db_functions.gather import Gatherer
 from db_functions.model import load
-from db_functions.queries import query
+from db_functions.queries import fetch_all, query
 from tests.support import (
     at,
     insert_bars,
@@ -28,8 +28,8 @@ from tests.support import (
     small_model,
     wait_until,
 )
-from tests.worker_support import count, pages, patterns, poison_model
-from worker.serving.batch import State
+from tests.worker_support import count, patterns, poison_model
+from worker.serving.batch import claimed_rows
 from worker.serving.engine import Engine
 
 DAY_US = 86_400_000_000
@@ -62,7 +62,7 @@ def test_a_scored_row_and_its_prediction(connection: Connection) -> None:
     pattern = insert_pattern(connection)
     engine = Engine(connection, 7)
     before = datetime.now(UTC)
-    assert engine.score_queue() == 1
+    assert engine.score_queue().done == 1
 
     gathered = Gatherer().gather(connection, patterns(connection), benchmark=None, history_lag_us=DAY_US)
     model = load(1, "small-1", data, hashlib.sha256(data).hexdigest())
@@ -119,7 +119,7 @@ def test_each_row_of_a_mixed_batch_gets_its_own_fate(connection: Connection) -> 
     assert count(connection, "ml.queue") == 11
 
     engine = Engine(connection)
-    assert engine.score_queue() == 11
+    assert engine.score_queue().done == 11
     assert count(connection, "ml.queue") == 0
     for pattern in (*good, last):
         row = row_of(connection, pattern)
@@ -161,7 +161,7 @@ def test_each_row_of_a_mixed_batch_gets_its_own_fate(connection: Connection) -> 
 def test_without_a_champion_the_rule_stands(connection: Connection) -> None:
     insert_bars(connection)
     pattern, bare = insert_pattern(connection), insert_pattern(connection, confidence=None)
-    assert Engine(connection).score_queue() == 2
+    assert Engine(connection).score_queue().done == 2
     row = row_of(connection, pattern)
     assert (row["confidence"], row["ml_confidence"], row["model_version"]) == (0.7, None, None)
     assert (row["ml_metadata"]["source"], row["ml_metadata"]["reason"]) == ("rule", "no_model")
@@ -174,7 +174,7 @@ def test_a_model_that_always_raises_stops_nobody(connection: Connection) -> None
     insert_bars(connection)
     make_champion(connection, "poison", poison_model("poison", raises_at=0.7))
     ids = [insert_pattern(connection) for _ in range(9)]
-    assert Engine(connection).score_queue() == 9
+    assert Engine(connection).score_queue().done == 9
     assert {row_of(connection, pattern)["ml_metadata"]["reason"] for pattern in ids} == {"failed"}
     assert count(connection, "ml.failures") == 9
 
@@ -194,7 +194,7 @@ def test_an_error_without_a_message_is_a_row_of_its_own(
     assert engine.model is not None
     object.__setattr__(engine.model, "session", Full())
     pattern = insert_pattern(connection)
-    assert engine.score_queue() == 1
+    assert engine.score_queue().done == 1
     assert failures(connection, pattern)[0][0] == "MemoryError: no message"
 
 
@@ -207,7 +207,7 @@ def test_scores_do_not_depend_on_the_batch(connection: Connection) -> None:
     for k in range(60):
         insert_pattern(connection, symbol=("ACME", "BOLT")[k % 2], detected_at=at(3 + 5 * k), confidence=k / 100)
     engine = Engine(connection)
-    rows = pages(connection)
+    rows = patterns(connection)
     rng = np.random.default_rng(0)
     seen = []
     for size in (1, 7, 60):
@@ -245,7 +245,7 @@ def test_two_engines_share_a_queue(connection: Connection, database: str) -> Non
             with psycopg.connect(database, autocommit=True) as own:
                 engine = Engine(own, worker)
                 barrier.wait(10)
-                while engine.score_queue(20):
+                while engine.score_queue(20).done:
                     pass
         except BaseException as error:  # noqa: BLE001  # shown in the test's own thread
             errors.append(error)
@@ -269,13 +269,13 @@ def test_claimed_rows_are_passed_over_and_come_back(connection: Connection, data
     make_champion(connection, "small-1")
     ids = [insert_pattern(connection) for _ in range(10)]
     with psycopg.connect(database) as other:
-        claimed = other.execute(query("claim"), {"after": 0, "limit": 4}).fetchall()
-        assert [row[State.COLUMNS + 2] for row in claimed] == ids[:4]
+        claimed = fetch_all(other, "claim", claimed_rows, {"after": 0, "limit": 4})
+        assert [row.pattern.id for row in claimed if row.pattern] == ids[:4]
         engine = Engine(connection)
-        assert engine.score_queue() == 6
-        assert engine.score_queue() == 0
+        assert engine.score_queue().done == 6
+        assert engine.score_queue().done == 0
         other.rollback()
-        assert engine.score_queue() == 4
+        assert engine.score_queue().done == 4
     assert count(connection, "ml.predictions") == 10
 
 
@@ -299,7 +299,7 @@ def test_a_batch_that_fails_leaves_the_queue_as_it_was(connection: Connection, m
     assert row_of(connection, ids[0])["ml_metadata"] == {"source": "rule", "reason": "pending"}
     assert count(connection, "ml.predictions") == 0
     monkeypatch.undo()
-    assert engine.score_queue() == 3
+    assert engine.score_queue().done == 3
     assert count(connection, "ml.predictions") == 3
 
 
@@ -309,7 +309,7 @@ def test_a_pattern_queued_twice_is_scored_once_a_time(connection: Connection) ->
     make_champion(connection, "small-1")
     pattern = insert_pattern(connection)
     connection.execute("insert into ml.queue (pattern_id) values (%s)", [pattern])
-    assert Engine(connection).score_queue() == 2
+    assert Engine(connection).score_queue().done == 2
     assert len(predictions(connection, pattern)) == 1
     assert count(connection, "ml.queue") == 0
 
@@ -317,7 +317,7 @@ def test_a_pattern_queued_twice_is_scored_once_a_time(connection: Connection) ->
 def test_a_claim_walks_the_queues_primary_key(connection: Connection) -> None:
     """Planned while the queue is large and after it has shrunk, with whatever the tables' statistics say."""
     engine = Engine(connection)
-    assert engine.score_queue() == 0
+    assert engine.score_queue().done == 0
     connection.execute(
         "insert into pattern_events (symbol, timeframe, pattern_type, confidence) "
         "select 'ACME', '1d', 'flag', 0.5 from generate_series(1, 3000)"
@@ -378,13 +378,13 @@ def test_a_champion_that_will_not_serve_leaves_the_old_one_serving(
     register_with_golden(connection, "bad", data, golden)
     connection.execute("select ml.promote('bad', 'test', force => true)")
     pattern = insert_pattern(connection)
-    assert engine.score_queue() == 1
+    assert engine.score_queue().done == 1
     assert row_of(connection, pattern)["model_version"] == "good"
     assert engine.model_error is not None
     assert message in engine.model_error
     assert "bad" in engine.model_error
     connection.execute("select ml.rollback('test')")
-    assert engine.score_queue() == 0
+    assert engine.score_queue().done == 0
     assert engine.model_error is None
 
 
@@ -411,7 +411,7 @@ def test_a_first_champion_that_will_not_load_is_no_model(connection: Connection)
     register(connection, "bad", b"garbage")
     connection.execute("select ml.promote('bad', 'test')")
     pattern = insert_pattern(connection)
-    assert Engine(connection).score_queue() == 1
+    assert Engine(connection).score_queue().done == 1
     assert row_of(connection, pattern)["ml_metadata"]["reason"] == "no_model"
 
 
@@ -433,7 +433,7 @@ def test_a_champion_that_changes_under_a_batch_is_obeyed(connection: Connection,
         return gather(*arguments, **options)
 
     engine.gatherer.gather = promote_first  # type: ignore[method-assign]
-    assert engine.score_queue() == 1
+    assert engine.score_queue().done == 1
     assert promoted
     assert row_of(connection, pattern)["model_version"] == "two"
     assert [row["model_id"] for row in predictions(connection, pattern)] == [2]
@@ -463,7 +463,7 @@ def test_a_first_score_stays_on_the_rows_page(connection: Connection) -> None:
         )
     page = "select id, (ctid::text::point)[0] from pattern_events order by id"
     before = connection.execute(page).fetchall()
-    assert Engine(connection).score_queue() == 60
+    assert Engine(connection).score_queue().done == 60
     assert connection.execute(page).fetchall() == before
     assert len({place for _, place in before}) > 1
     written = {"confidence", "blended_confidence", "ml_confidence", "prediction_class", "model_version", "scored_at"}

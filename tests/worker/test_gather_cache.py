@@ -23,7 +23,7 @@ SYMBOLS = ("ACME", "BOLT", "CORE", "NONE")
 
 def pattern(symbol: str, detected_at_us: int) -> Pattern:
     levels = (None, None, None, None, None)
-    return Pattern("", symbol, "1d", "flag", detected_at_us, None, 1, levels, 0.5, None)
+    return Pattern("", symbol, "1d", "flag", detected_at_us, None, 1, *levels, 0.5, None)
 
 
 def us(day: float) -> int:

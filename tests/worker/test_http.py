@@ -27,8 +27,7 @@ from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker_support import count, process, working
 from worker.cli import main
-from worker.http import openapi
-from worker.http.app import BODY_BYTES, NO_BODY, listening, make_app, serve
+from worker.http.app import BODY_BYTES, NO_BODY, description, listening, make_app, serve
 
 pytestmark = pytest.mark.usefixtures("within_an_hour")
 
@@ -333,7 +332,7 @@ def test_an_answer_does_not_wait_for_the_one_before_to_be_acknowledged(host: str
 
 def test_the_description_is_sound_and_whole(site: str) -> None:
     described = ask(f"{site}/openapi.json").json
-    assert described == openapi.description(described["info"]["version"])
+    assert described == description()
     validate(described)
     for path, operations in described["paths"].items():
         for method in operations:

@@ -94,7 +94,7 @@ def drifting(connection: Connection, database: str) -> Iterator[Connection]:
     for day, entry in ((2, 101.0), (1, 102.0), (0, 102.5)):
         insert_rows(connection, np.random.default_rng(day).normal(entry, 1.0, 210), seed=day)
         insert_pattern(connection, timeframe="4h", pattern_type="a_type_whose_name_is_wider_than_a_phone")
-        wait_until(lambda: engine.score_queue() == 0, "scored")
+        wait_until(lambda: engine.score_queue().done == 0, "scored")
         # As if it had been on an earlier day, before anything is folded.
         connection.execute(
             "with moved as (update ml_internal.tallies set at = at - %(back)s where at > now() - interval '1 hour') "

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from db_functions.database import Connection
+from db_functions.sessions import is_pooled
 from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import FAST, SLOW, count, working
 from worker.cli import main
 from worker.http.store import Store
-from worker.serving.engine import pooled
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
@@ -150,12 +150,13 @@ def test_http_and_doctor_behind_a_pooler(
     """As little stays behind: the next one to be lent a connection may write, and waits as long as it likes."""
     url = pool(database, "transaction")
     store = Store(url)
+    store.open()
     try:
         for _ in range(15):
             assert store.value("health_json")["champion"] == "small-1"
             assert store.value("page_json")["limits"]
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            store.rows("disable", {"reason": "a reading connection writes nothing"})
+            store.value("disable", {"reason": "a reading connection writes nothing"})
     finally:
         store.close()
     monkeypatch.setenv("DATABASE_URL", url)
@@ -167,6 +168,6 @@ def test_http_and_doctor_behind_a_pooler(
 
 
 def test_a_pooler_is_told_from_a_server(connection: Connection, database: str, pool: Pool) -> None:
-    assert not pooled(connection)
+    assert not is_pooled(connection)
     with psycopg.connect(pool(database, "transaction"), autocommit=True) as other:
-        assert pooled(other)
+        assert is_pooled(other)

@@ -13,7 +13,7 @@ from tests.servers import Server, available
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import ROOT, count
 from worker.serving import probation
-from worker.serving.batch import State, Work
+from worker.serving.batch import BatchSettings, ClaimedRows
 from worker.serving.engine import Engine
 from worker.serving.listener import Signals
 from worker.serving.loop import Options, run
@@ -137,7 +137,7 @@ def test_the_row_in_hand_is_the_one_that_is_marked(
     seen = []
     ask = Engine._score_batch
 
-    def look(self: Engine, work: Work, state: State, *, rescore: bool) -> int:
+    def look(self: Engine, work: ClaimedRows, state: BatchSettings, *, rescore: bool) -> int:
         marked = connection.execute("select queue_id from ml_internal.suspects").fetchall()
         seen.append((work.queue_ids, [row[0] for row in marked]))
         return ask(self, work, state, rescore=rescore)

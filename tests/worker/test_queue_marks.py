@@ -15,7 +15,7 @@ from tests.support import insert_pattern, wait_until
 from tests.worker_support import FAST, SLOW, working
 from worker.serving.doorbell import Doorbell
 from worker.serving.engine import Engine
-from worker.serving.marks import Marks
+from worker.serving.marks import Marks, Proof
 
 
 class NaiveMarks(Marks):
@@ -35,7 +35,7 @@ class SnapshotMarks(Marks):
             bound = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
             assert issued is not None
             assert bound is not None
-            self._proving = (issued[0], bound[0] - 1)
+            self._proving = Proof(issued[0], bound[0] - 1)
         super().look_again(connection)
 
 
@@ -44,12 +44,12 @@ def score_all(engine: Engine, marks: Marks) -> int:
     total = 0
     while True:
         marks.look_again(engine.connection)
-        if (count := engine.score_queue(2, marks.hot)) == 0:
+        if not (result := engine.score_queue(2, marks.hot)).done:
             return total
-        while count:
-            total += count
-            marks.claimed(engine.last_claimed)
-            count = engine.score_queue(2, marks.hot)
+        while result.done:
+            total += result.done
+            marks.claimed(result.claimed_up_to)
+            result = engine.score_queue(2, marks.hot)
 
 
 def late_commit(url: str, engine: Engine, marks: Marks) -> int:

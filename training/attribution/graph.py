@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from db_functions.errors import one_line
+from db_functions.model import open_session
 from training.errors import NotExplainable
 from training.export import names_read
-from training.verify import open_session
 
 Rows = NDArray[np.float32]
 Ask = Callable[[Rows], list[NDArray[Any]]]

@@ -9,12 +9,14 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import uvicorn
+from psycopg.rows import class_row
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -25,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db_functions.errors import ScoringError
 from worker import __version__
-from worker.http import openapi, prometheus
+from worker.http import prometheus
 from worker.http.store import Store
 from worker.log import event
 
@@ -33,20 +35,20 @@ logger = logging.getLogger(__name__)
 
 TOKEN = "ML_HTTP_TOKEN"  # noqa: S105  # the name of a variable
 _NOT_THEIRS = ("42501", "42883", "57014", "57P01", "57P02", "57P03")
-"""SQLSTATEs that are no answer to what was sent: no privilege, no such function, a timeout, a server going down."""
+"""SQLSTATEs for which the client is not at fault: no privilege, no such function, a timeout, a server going down."""
 GRAINS = ("minute", "hour", "day")
-PAGE = Path(__file__).parent / "page"
+HERE = Path(__file__).parent
 FILES = {
     "": ("index.html", "text/html"),
     "page.css": ("page.css", "text/css"),
     "page.js": ("page.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
-"""Paths of the page, each with its file and media type."""
+"""Paths of the page, each with its file in ``page/`` and its media type."""
 BASELINE = ("version", "since", "until", "reason")
-"""What the body of a POST may have, all of it text."""
+"""What the body of a POST may name; every value is text."""
 BODY_BYTES = 65_536
-NO_BODY = f"the body is a JSON object of texts: reason; version, since, until if need be; {BODY_BYTES} bytes at most"
+NO_BODY = f"the body must be a JSON object of texts: reason, optional version, since, until; at most {BODY_BYTES} bytes"
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -59,82 +61,27 @@ HEADERS = {
 
 
 def make_app(url: str) -> Starlette:
-    """The application over the database at ``url``.
-
-    What asks the database runs in threads, so that none holds up another. What does not, asks for none: while the
-    database leaves them all waiting, a probe must not take this process for dead.
-    """
+    """The application over the database at ``url``."""
     store = Store(url)
-    files = {path: ((PAGE / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
-
-    def health(_: Request) -> Response:
-        found = store.value("health_json")
-        return JSONResponse(found, 503 if found["status"] == "unavailable" else 200)
-
-    def metrics(request: Request) -> Response:
-        grain = request.query_params.get("grain", "minute")
-        if grain not in GRAINS:
-            return JSONResponse({"error": f"grain is one of {', '.join(GRAINS)}"}, 400)
-        return JSONResponse(store.value("metrics_json", {"grain": grain}))
-
-    def alerts(_: Request) -> Response:
-        return JSONResponse(store.value("alerts_json"))
-
-    def page(_: Request) -> Response:
-        return JSONResponse(store.value("page_json"))
-
-    def exposition(_: Request) -> Response:
-        text = prometheus.render(
-            store.value("health_json"), store.value("alerts_json")["alerts"], store.rows("counters")
-        )
-        return PlainTextResponse(text, media_type=prometheus.CONTENT_TYPE)
-
-    async def baseline(request: Request) -> Response:
-        if refusal := _refused(request):
-            return refusal
-        try:
-            parameters = _baseline(await _body(request))
-        except ValueError:
-            return JSONResponse({"error": NO_BODY}, 400)
-        try:
-            made = await run_in_threadpool(store.write, "set_baseline_json", parameters)
-        except psycopg.Error as error:
-            if error.sqlstate is None or error.diag.message_primary is None or error.sqlstate in _NOT_THEIRS:
-                raise
-            return JSONResponse({"status": "refused", "error": error.diag.message_primary}, 400)
-        return JSONResponse({"status": "success", **made})
-
-    async def alive(_: Request) -> Response:
-        return JSONResponse({"status": "alive"})
-
-    def ready(_: Request) -> Response:
-        store.value("backend")
-        return JSONResponse({"status": "ready"})
-
-    async def described(_: Request) -> Response:
-        return JSONResponse(openapi.description(__version__))
-
-    async def file(request: Request) -> Response:
-        content, kind = files[request.url.path.removeprefix("/")]
-        return Response(content, media_type=kind)
+    endpoints = Endpoints(store)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        store.open()
         yield
         store.close()
 
     return Starlette(
         routes=[
-            Route("/api/ml/health", health),
-            Route("/api/ml/metrics", metrics),
-            Route("/api/ml/alerts", alerts),
-            Route("/api/ml/page", page),
-            Route("/api/ml/baseline", baseline, methods=["POST"]),
-            Route("/metrics", exposition),
-            Route("/healthz", alive),
-            Route("/readyz", ready),
-            Route("/openapi.json", described),
-            *(Route(f"/{path}", file) for path in FILES),
+            Route("/api/ml/health", endpoints.health),
+            Route("/api/ml/metrics", endpoints.metrics),
+            Route("/api/ml/alerts", endpoints.alerts),
+            Route("/api/ml/page", endpoints.page),
+            Route("/api/ml/baseline", endpoints.baseline, methods=["POST"]),
+            Route("/metrics", endpoints.exposition),
+            Route("/healthz", _alive),
+            Route("/readyz", endpoints.ready),
+            *(Route(path, _serve_bytes(content, kind)) for path, content, kind in _read_files()),
         ],
         middleware=[Middleware(_Headers)],
         exception_handlers={psycopg.Error: _unavailable, ScoringError: _unavailable},
@@ -142,11 +89,87 @@ def make_app(url: str) -> Starlette:
     )
 
 
+class Endpoints:
+    """What asks the database. These run in threads, so that none holds up another; no other endpoint needs a thread.
+
+    When a database that does not answer keeps every thread waiting, a probe of this process must still get its answer.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def health(self, _: Request) -> Response:
+        found = self._store.value("health_json")
+        return JSONResponse(found, 503 if found["status"] == "unavailable" else 200)
+
+    def metrics(self, request: Request) -> Response:
+        grain = request.query_params.get("grain", "minute")
+        if grain not in GRAINS:
+            return JSONResponse({"error": f"grain is one of {', '.join(GRAINS)}"}, 400)
+        return JSONResponse(self._store.value("metrics_json", {"grain": grain}))
+
+    def alerts(self, _: Request) -> Response:
+        return JSONResponse(self._store.value("alerts_json"))
+
+    def page(self, _: Request) -> Response:
+        return JSONResponse(self._store.value("page_json"))
+
+    def exposition(self, _: Request) -> Response:
+        store = self._store
+        counts = store.rows("counters", class_row(prometheus.SourceCounts))
+        text = prometheus.render(store.value("health_json"), store.value("alerts_json")["alerts"], counts)
+        return PlainTextResponse(text, media_type=prometheus.CONTENT_TYPE)
+
+    def ready(self, _: Request) -> Response:
+        self._store.value("backend")
+        return JSONResponse({"status": "ready"})
+
+    async def baseline(self, request: Request) -> Response:
+        if refusal := _refused(request):
+            return refusal
+        try:
+            parameters = _read_baseline(await _read_body(request))
+        except ValueError:
+            return JSONResponse({"error": NO_BODY}, 400)
+        try:
+            made = await run_in_threadpool(self._store.write, "set_baseline_json", parameters)
+        except psycopg.Error as error:
+            if error.sqlstate is None or error.diag.message_primary is None or error.sqlstate in _NOT_THEIRS:
+                raise
+            return JSONResponse({"status": "refused", "error": error.diag.message_primary}, 400)
+        return JSONResponse({"status": "success", **made})
+
+
+async def _alive(_: Request) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+def description() -> dict[str, Any]:
+    """The OpenAPI document of ``openapi.json``, with the version of this package."""
+    document: dict[str, Any] = json.loads((HERE / "openapi.json").read_bytes())
+    document["info"]["version"] = __version__
+    return document
+
+
+def _read_files() -> Iterator[tuple[str, bytes, str]]:
+    """Path, content and media type of everything that never changes."""
+    yield "/openapi.json", json.dumps(description()).encode(), "application/json"
+    for path, (name, kind) in FILES.items():
+        yield f"/{path}", (HERE / "page" / name).read_bytes(), kind
+
+
+def _serve_bytes(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return answer
+
+
 def _refused(request: Request) -> Response | None:
-    """The refusal of a request without the token of ML_HTTP_TOKEN; None when it has it."""
-    token = os.environ.get(TOKEN, "").strip()  # of a secret's file the last line has an end
+    """The answer to a request without the token of ML_HTTP_TOKEN; None when it has the token."""
+    token = os.environ.get(TOKEN, "").strip()  # read from a file, it may end in a newline
     if not token:
-        return JSONResponse({"error": f"nobody may set a baseline here: {TOKEN} is not set"}, 403)
+        return JSONResponse({"error": f"a baseline cannot be set here: {TOKEN} is not set"}, 403)
     given = request.headers.get("authorization", "")
     scheme, _, secret = given.partition(" ")
     if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip().encode(), token.encode()):
@@ -157,8 +180,8 @@ def _refused(request: Request) -> Response | None:
     )
 
 
-async def _body(request: Request) -> bytes:
-    """The body. Raises ValueError when it is larger than BODY_BYTES, without having read it all."""
+async def _read_body(request: Request) -> bytes:
+    """The body. Raises ValueError as soon as it is larger than BODY_BYTES."""
     body = b""
     async for part in request.stream():
         body += part
@@ -167,33 +190,31 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _baseline(body: bytes) -> dict[str, str | None]:
-    """The parameters of a new baseline. Raises ValueError when the body is not what they are taken from.
+def _read_baseline(body: bytes) -> dict[str, str | None]:
+    """The parameters of a new baseline. Raises ValueError when the body does not hold them.
 
-    A name that is not known is refused too: without a `since` that was mistyped, the training rows would be meant.
+    An unknown name is refused too: a mistyped `since` would otherwise mean the training rows.
     """
     try:
         wanted = json.loads(body or b"{}")
     except RecursionError as error:
         raise ValueError("too deep") from error
     if not isinstance(wanted, dict) or not wanted.keys() <= set(BASELINE):
-        raise ValueError("no such object")
+        raise ValueError("not an object of these names")
     for value in wanted.values():
         if not (value is None or (isinstance(value, str) and "\0" not in value)):
-            raise ValueError("no text that PostgreSQL takes")
+            raise ValueError("not text that PostgreSQL accepts")
         (value or "").encode()  # half of a surrogate pair is a ValueError
     return {name: wanted.get(name) for name in BASELINE}
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    """The cause is for the log: what the server says may name hosts and roles."""
+    """The cause goes to the log only: it may name hosts and roles."""
     logger.warning(
         "%(path)s cannot be answered: %(error)s",
         event("request_failed", path=request.url.path, error=" ".join(str(error).split())),
     )
-    return JSONResponse(
-        {"status": "unavailable", "error": "the database does not answer this now; the log says why"}, 503
-    )
+    return JSONResponse({"status": "unavailable", "error": "the database does not answer this now; see the log"}, 503)
 
 
 class _Headers:
@@ -215,7 +236,7 @@ class _Headers:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn raises a signal anew when it has shut down; a service that was told to stop has not failed."""
+    """Ends cleanly after a signal: Uvicorn raises the signal again after its shutdown, which looks like a failure."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -227,7 +248,7 @@ class _Server(uvicorn.Server):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        # Not before: whoever reads that it listens may tell it to stop at once.
+        # Only now: a supervisor that reads this line may send a signal at once.
         port = bound.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         logger.info("listening on http://%(host)s:%(port)d", event("http_started", host=shown, port=port))
@@ -241,8 +262,8 @@ def listening(host: str, port: int) -> socket.socket:
         bound = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=both)
     else:
         bound = socket.create_server((host, port))
-    # Connections inherit it. Left to asyncio it is not set, since these sockets name no protocol: a client that keeps
-    # its connection would then wait 40 ms for each answer, the time that its own system takes to acknowledge the head.
+    # Connections inherit it. asyncio does not set it, since these sockets name no protocol; a client that keeps its
+    # connection would then wait 40 ms for each answer, the time that its system takes to acknowledge the head.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound
 

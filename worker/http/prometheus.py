@@ -1,23 +1,45 @@
 """``/metrics`` in Prometheus' text format, from the counts in the database.
 
-Counters and histograms come from the daily rollups and what is not folded yet: several workers add up, and a restart
-of a worker, or of this process, sets nothing back.
+Counters and histograms come from the daily counts and what is not folded yet: the workers add up, and a restart of a
+worker or of this process resets nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FIRST_MS, STEP = 0.1, 1.1
-"""As ``ml_internal.latency_bin``: bin i > 0 ends at FIRST_MS * STEP ** i."""
+"""As in ``ml_internal.latency_bin``: bin i > 0 ends at FIRST_MS * STEP ** i."""
 BOUNDS = range(0, 150, 7)
-"""The bins at whose ends a bucket stands: exact, each twice (1.1 ** 7) as far as the one before; 0.1 ms to 120 s."""
+"""The bins at whose ends a bucket ends: exact, each about twice (1.1 ** 7) the one before; 0.1 ms to 120 s."""
 DECISIONS = ("scored", "below_threshold", "ml_disabled", "no_model", "insufficient_bars", "low_quality", "failed")
 
 
-def render(health: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]], counts: Sequence[Sequence[Any]]) -> str:
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """A row of ``counters``: everything that was counted for one source of rows."""
+
+    source: str
+    rows: int
+    scored: int
+    below_threshold: int
+    ml_disabled: int
+    no_model: int
+    insufficient_bars: int
+    low_quality: int
+    failed: int
+    timed: int
+    within_sla: int
+    cache_hits: int
+    cache_misses: int
+    latency: Sequence[float] | None
+    inference: Sequence[float] | None
+
+
+def render(health: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]], counts: Sequence[SourceCounts]) -> str:
     """The exposition of a row of ``ml.health``, the rows of ``ml.alerts``, and the answer of the query ``counters``."""
     lines: list[str] = []
     for name, kind, text, samples in (*_states(health, alerts), *_counters(counts)):
@@ -59,26 +81,25 @@ def _states(health: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> I
     yield "ml_alert", "gauge", "1 for each alert of ml.alerts that stands", standing
 
 
-def _counters(counts: Sequence[Sequence[Any]]) -> Iterable[Family]:
-    by_source = {row[0]: row[1:] for row in counts}
+def _counters(counts: Sequence[SourceCounts]) -> Iterable[Family]:
     rows = [
-        _sample("ml_rows_total", row[1 + place], source=source, decision=decision)
-        for source, row in by_source.items()
-        for place, decision in enumerate(DECISIONS)
+        _sample("ml_rows_total", getattr(count, decision), source=count.source, decision=decision)
+        for count in counts
+        for decision in DECISIONS
     ]
     yield "ml_rows_total", "counter", "Rows written by workers and backfills, by what was decided", rows
-    for name, place, text in (
-        ("ml_timed_rows_total", 8, "Rows whose time from insert to score is known"),
-        ("ml_within_sla_rows_total", 9, "Of these, within the service level of their moment"),
-        ("ml_bar_cache_hits_total", 10, "Series found in a worker's memory"),
-        ("ml_bar_cache_misses_total", 11, "Series that were read from the database"),
+    for name, column, text in (
+        ("ml_timed_rows_total", "timed", "Rows whose time from insert to score is known"),
+        ("ml_within_sla_rows_total", "within_sla", "Of these, within the service level of their moment"),
+        ("ml_bar_cache_hits_total", "cache_hits", "Series found in a worker's memory"),
+        ("ml_bar_cache_misses_total", "cache_misses", "Series that were read from the database"),
     ):
-        yield name, "counter", text, [_sample(name, row[place], source=source) for source, row in by_source.items()]
-    for name, place, text in (
-        ("ml_latency_seconds", 12, "From insert to score; the sum is within 5 %"),
-        ("ml_inference_seconds", 13, "The graph call of the batch a row was in; the sum is within 5 %"),
+        yield name, "counter", text, [_sample(name, getattr(one, column), source=one.source) for one in counts]
+    for name, column, text in (
+        ("ml_latency_seconds", "latency", "From insert to score; the sum is within 5 %"),
+        ("ml_inference_seconds", "inference", "The graph call of the batch a row was in; the sum is within 5 %"),
     ):
-        samples = [line for source, row in by_source.items() for line in _histogram(name, row[place], source)]
+        samples = [line for one in counts for line in _histogram(name, getattr(one, column), one.source)]
         yield name, "histogram", text, samples
 
 

@@ -1,21 +1,26 @@
-"""Connections of the HTTP process: a few, read-only, with a short statement timeout."""
+"""Connections of the HTTP process: a small pool that reads, and one connection for each write."""
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-import psycopg
+from psycopg.rows import RowFactory, scalar_row
+from psycopg_pool import ConnectionPool
 
-from db_functions.database import Connection, connect
-from db_functions.queries import query
+from db_functions.database import CONNECTION_PARAMETERS, AnsweredConnection, connect
+from db_functions.queries import fetch_all, fetch_value
+from db_functions.sessions import begin_reading, prepare_reading
 
-KEPT = 4
-"""Idle connections at most; a request beyond them opens one and closes it again."""
-_SETTINGS = "set transaction read only; set local statement_timeout = '5s'; set local jit = off"
-"""Of each transaction and not of the session, which a pooler lends to others afterwards."""
+Row = TypeVar("Row")
+
+MOST = 8
+"""Connections at most; further requests wait for one."""
+_WAIT_S = 3.0
+"""How long a request waits for a connection before it fails."""
+_IDLE_S = 60.0
+_ANSWER_TIMEOUT_S = 10.0
+_NAME = "pattern-scoring http"
 
 
 class Store:
@@ -23,57 +28,46 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue(KEPT)
+        self._pool = ConnectionPool(
+            url,
+            connection_class=AnsweredConnection,
+            kwargs={**CONNECTION_PARAMETERS, "application_name": _NAME, "autocommit": True},
+            min_size=0,
+            max_size=MOST,
+            timeout=_WAIT_S,
+            max_idle=_IDLE_S,
+            # An idle connection may have been cut meanwhile.
+            check=ConnectionPool.check_connection,
+            configure=_configure,
+            name=_NAME,
+            open=False,
+        )
 
-    def rows(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """The answer of a named query. Raises psycopg.Error or DatabaseUnavailable."""
-        with self._connection() as connection, connection.transaction():
-            connection.execute(_SETTINGS)
-            return connection.execute(query(name), parameters).fetchall()
-
-    def value(self, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        return self.rows(name, parameters)[0][0]
-
-    def write(self, name: str, parameters: Mapping[str, Any]) -> Any:
-        """The one value of a function that writes, over a connection of its own."""
-        with connect(self._url, application_name="pattern-scoring http", autocommit=True) as connection:
-            row = connection.execute(query(name), parameters).fetchone()
-        assert row is not None
-        return row[0]
+    def open(self) -> None:
+        """Start the pool; connections are made when requests need them."""
+        self._pool.open()
 
     def close(self) -> None:
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        """Close every connection."""
+        self._pool.close()
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        # One that sat idle may have been cut meanwhile: those are tried, and then a fresh one.
-        connection = self._lively() or self._fresh()
-        try:
-            yield connection
-        except psycopg.Error:
-            connection.close()
-            raise
-        try:
-            self._idle.put_nowait(connection)
-        except queue.Full:
-            connection.close()
+    def rows(self, name: str, factory: RowFactory[Row], parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """The rows of a named query, in a read-only transaction. Raises psycopg.Error."""
+        with self._pool.connection() as connection, connection.transaction():
+            begin_reading(connection)
+            return fetch_all(connection, name, factory, parameters)
 
-    def _lively(self) -> Connection | None:
-        while True:
-            try:
-                connection = self._idle.get_nowait()
-            except queue.Empty:
-                return None
-            try:
-                connection.execute(query("backend"))
-            except psycopg.Error:
-                connection.close()
-            else:
-                return connection
+    def value(self, name: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """The one value of a named query. Raises psycopg.Error."""
+        (value,) = self.rows(name, scalar_row, parameters)
+        return value
 
-    def _fresh(self) -> Connection:
-        connection = connect(self._url, application_name="pattern-scoring http", autocommit=True, answer_timeout_s=10.0)
-        # Nor may a statement be prepared on a connection that a pooler lends.
-        connection.prepare_threshold = None
-        return connection
+    def write(self, name: str, parameters: Mapping[str, Any]) -> Any:
+        """The one value of a function that writes. Raises psycopg.Error or DatabaseUnavailable."""
+        with connect(self._url, application_name=_NAME, autocommit=True) as connection:
+            return fetch_value(connection, name, parameters)
+
+
+def _configure(connection: AnsweredConnection) -> None:
+    connection.answer_timeout_s = _ANSWER_TIMEOUT_S
+    prepare_reading(connection)

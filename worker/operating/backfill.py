@@ -1,42 +1,42 @@
-"""Scores for rows that were there before: walks ``pattern_events`` by key and lets live rows go first.
+"""Scores rows that were there before: walks ``pattern_events`` by key, and lets live rows go first.
 
-Nothing is lost when it is stopped: scored rows are not touched again (unless rescoring), so the next run goes on.
+Stopping it loses nothing: scored rows are not touched again (unless rescoring), so the next run goes on.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import psycopg
+from psycopg.rows import class_row
 
 from db_functions.database import Connection
-from db_functions.model import first_line
-from db_functions.progress import Progress
-from db_functions.queries import query
-from worker import __version__
+from db_functions.errors import CONTENTION, first_line
+from db_functions.gather import Pattern, pattern_rows
+from db_functions.progress import Bar
+from db_functions.queries import fetch_all
+from db_functions.sessions import make_durable
 from worker.log import event
+from worker.operating.status import read_status
 from worker.serving.engine import Engine
 from worker.serving.listener import Signals
+from worker.serving.startup import start_worker
 
 logger = logging.getLogger(__name__)
 
 PAGE = 512
 _HEARTBEAT_S = 5.0
 _RETRY_S = 0.2
-_CONTENTION = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable, psycopg.errors.SerializationFailure)
 START = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows: those without a score, or all with ``rescore``; ``limit`` 0 means no limit."""
+    """Which rows: those without a score, or every row with ``rescore``; ``limit`` 0 means no limit."""
 
     limit: int = 0
     symbol: str | None = None
@@ -49,6 +49,14 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasonCount:
+    """A row of ``backfill_preview``: how many rows give this reason now."""
+
+    reason: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What a backfill would do."""
 
@@ -56,22 +64,19 @@ class Preview:
     champion: str | None
     enabled: bool
     reasons: dict[str, int]
-    """Rows by the reason their metadata gives now."""
+    """How many rows give each reason now."""
 
 
 def preview(connection: Connection, selection: Selection) -> Preview:
     """Count, and write nothing."""
     with connection.transaction():
-        counts = connection.execute(
-            query("backfill_preview"), {**selection.parameters(), "after": selection.after}
-        ).fetchall()
-        status = connection.execute(query("status")).fetchone()
-    assert status is not None
-    reasons: dict[str, int] = dict(counts)
-    rows = sum(reasons.values())
+        parameters = {**selection.parameters(), "after": selection.after}
+        counts = fetch_all(connection, "backfill_preview", class_row(ReasonCount), parameters)
+        status = read_status(connection)
+    rows = sum(count.rows for count in counts)
     if selection.limit:
         rows = min(rows, selection.limit)
-    return Preview(rows, status[3], status[0], reasons)
+    return Preview(rows, status.champion, status.enabled, {count.reason: count.rows for count in counts})
 
 
 class Backfilled(NamedTuple):
@@ -86,37 +91,25 @@ class Backfilled(NamedTuple):
 def backfill(connection: Connection, selection: Selection, signals: Signals, *, progress: bool = True) -> Backfilled:
     """Score the selected rows."""
     total = preview(connection, selection).rows
-    row = connection.execute(
-        query("start_worker"),
-        {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, "kind": "backfill"},
-    ).fetchone()
-    assert row is not None
-    engine = Engine(connection, row[0])
+    engine = Engine(connection, start_worker(connection, "backfill"))
     engine.refresh_model()
     done, live, after, beat_at = 0, 0, selection.after, time.monotonic()
     engine.heartbeat(stopping=False)
-    with Progress("backfill", total, enabled=progress) as bar:
+    with Bar(shown=progress, desc="backfill", total=total, lasting=True) as bar:
         while not signals.stopping and (not selection.limit or done < selection.limit):
             live += _let_live_rows_go_first(engine, signals)
             limit = min(PAGE, selection.limit - done) if selection.limit else PAGE
-            with connection.transaction():
-                page = connection.execute(
-                    query("backfill_page"), {**selection.parameters(), "after": after, "limit": limit}
-                ).fetchall()
-            if not page:
-                break
-            # Rows of one series side by side: its bars are then fetched once.
-            page_by_series = sorted(page, key=lambda r: (r[3], r[4], r[6]))
-            if not _score_page(engine, page_by_series, signals, rescore=selection.rescore):
+            page = _read_page(connection, {**selection.parameters(), "after": after, "limit": limit})
+            if not page or not _score_page(engine, page, signals, rescore=selection.rescore):
                 break
             done += len(page)
-            after = page[-1][2]
-            bar.update(done)
+            after = page[-1].id
+            bar.update(len(page))
             if time.monotonic() - beat_at >= _HEARTBEAT_S:
                 beat_at = time.monotonic()
                 engine.heartbeat(stopping=False)
-    # No queue holds these rows: this last commit waits for the disk, and with it all before it.
-    connection.execute("set synchronous_commit = on")
+    # No queue holds these rows: wait for the disk once, at the end.
+    make_durable(connection)
     engine.heartbeat(stopping=True)
     return Backfilled(done, after, live)
 
@@ -126,26 +119,35 @@ def _let_live_rows_go_first(engine: Engine, signals: Signals) -> int:
     while not signals.stopping:
         try:
             batch = engine.score_queue()
-        except _CONTENTION as error:
-            logger.warning("live rows left to the others: %(error)s", event("queue_contended", error=first_line(error)))
+        except CONTENTION as error:
+            logger.warning(
+                "live rows left to the other workers: %(error)s", event("queue_contended", error=first_line(error))
+            )
             break
-        if batch == 0:
+        if not batch.done:
             break
-        done += batch
+        done += batch.done
     return done
 
 
-def _score_page(engine: Engine, page: Sequence[Sequence[Any]], signals: Signals, *, rescore: bool) -> bool:
+def _read_page(connection: Connection, parameters: dict[str, Any]) -> list[Pattern]:
+    with connection.transaction():
+        return fetch_all(connection, "backfill_page", pattern_rows, parameters)
+
+
+def _score_page(engine: Engine, page: Sequence[Pattern], signals: Signals, *, rescore: bool) -> bool:
     """Score one page; False when told to stop before it was done."""
+    # Rows of one series side by side: its bars are then read once.
+    patterns = sorted(page, key=lambda pattern: (pattern.symbol, pattern.timeframe, pattern.detected_at_us))
     while not signals.stopping:
         try:
-            if engine.score_rows(page, rescore=rescore):
+            if engine.score_rows(patterns, rescore=rescore):
                 return True
             logger.info("the champion keeps changing; trying the page again", event("page_retried"))
-        except _CONTENTION as error:
-            # A live worker has some of these rows in hand, in an order of its own.
+        except CONTENTION as error:
+            # A live worker is writing some of these rows, in another order.
             logger.warning(
-                "page scored again after contention: %(error)s", event("page_contended", error=first_line(error))
+                "trying a page again after contention: %(error)s", event("page_contended", error=first_line(error))
             )
         signals.pause(_RETRY_S)
     return False

@@ -1,7 +1,7 @@
-"""``python -m worker doctor``: the deployment checklist, each line with its remedy.
+"""``python -m worker doctor``: the deployment checklist, each failure with its remedy.
 
-Nothing stays behind: the smoke row and the rehearsed rollback live in transactions that are rolled back. Only with
-``--live`` a row is committed, for a worker that runs to score.
+Nothing stays behind: the smoke row and the rehearsed rollback are rolled back. Only ``--live`` commits a row, for a
+running worker to score.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import psycopg
+from psycopg.rows import class_row
 
 from db_functions.database import Connection
-from db_functions.errors import HostFault, ScoringError
-from db_functions.model import first_line
-from db_functions.queries import query
+from db_functions.errors import HostFault, PromotionRefused, ScoringError, first_line
+from db_functions.queries import fetch_all, fetch_row, fetch_value, fetch_values, query
+from db_functions.sessions import begin_rehearsal
 from worker.operating import smoke
+from worker.operating.backfill import Selection, preview
+from worker.operating.status import read_status
 from worker.serving import schema
+from worker.serving.batch import BatchSettings
 from worker.serving.champion import fetch
 
 OK, FAIL, SKIP = "ok", "FAIL", "skip"
-LOCK_TIMEOUT = "5s"
+LOCK_TIMEOUT_MS = 5_000
 UPGRADE = "alembic upgrade head"
-HOST = "memory, processes, or room in a temporary directory of this host; the model is not at fault"
+HOST = "free memory, processes, or room in the temporary directory of this host; the model is not at fault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,15 @@ Check = Callable[[Connection], Finding]
 
 
 def examine(connection: Connection, say: Callable[[str, Finding], None], *, live: bool = False) -> bool:
-    """Run every check; returns whether none failed. Without its schema there is nothing else to ask."""
+    """Run every check; returns whether none failed. Without the schema no other check makes sense."""
     well = True
     for name, check in CHECKS:
         try:
             finding = (_live_smoke if live and check is _smoke else check)(connection)
         except psycopg.errors.InsufficientPrivilege as error:
-            finding = Finding(SKIP, f"{first_line(error)}; run doctor with a role that may")
+            finding = Finding(SKIP, f"{first_line(error)}; run doctor with a role that has this right")
         except (psycopg.Error, ScoringError) as error:
-            finding = Finding(FAIL, first_line(error), "the message says what the server misses")
+            finding = Finding(FAIL, first_line(error), "the message says what the server lacks")
         say(name, finding)
         well &= finding.outcome != FAIL
         if name == "schema" and finding.outcome == FAIL:
@@ -56,72 +60,93 @@ def examine(connection: Connection, say: Callable[[str, Finding], None], *, live
 
 def _schema(connection: Connection) -> Finding:
     try:
-        row = connection.execute(query("doctor_revision")).fetchone()
+        found = fetch_value(connection, "doctor_revision")
     except psycopg.errors.UndefinedTable:
-        row = None
-    found = row[0] if row else "no revision"
-    if not row or found < schema.REVISION:
-        return Finding(FAIL, f"at {found}, this release needs {schema.REVISION}", UPGRADE)
+        found = None
+    if found is None or found < schema.REVISION:
+        return Finding(FAIL, f"at {found or 'no revision'}, this release needs {schema.REVISION}", UPGRADE)
     try:
         schema.require(connection)
         known = "; knows every statement of a worker"
     except psycopg.errors.InsufficientPrivilege:
-        known = ""  # Only a worker's role may plan them; `roles` looks at that.
+        known = ""  # only a worker's role may plan them; `roles` looks at that
     except ScoringError as error:
         return Finding(FAIL, f"at {found}, but: {error}", UPGRADE)
-    newer = f", newer than this release ({schema.REVISION}), which goes on working" if found > schema.REVISION else ""
+    newer = f", newer than this release ({schema.REVISION}), which still works" if found > schema.REVISION else ""
     return Finding(OK, f"at {found}{newer}{known}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Roles:
+    """The row of ``doctor_roles``."""
+
+    missing: list[str] | None
+    may_work: bool
+    user_name: str
+    strays: list[str] | None
+    """Objects of schema ml that ml_owner does not own."""
+
+
 def _roles(connection: Connection) -> Finding:
-    row = connection.execute(query("doctor_roles")).fetchone()
-    assert row is not None
-    missing, works, user, strays = row
-    if missing:
-        return Finding(FAIL, f"missing: {', '.join(missing)}", f"create role {missing[0]} nologin, as an administrator")
-    if strays:
-        # Triggers tell the system's writes by ml_owner: of another owner's functions no score would stay.
-        text = f"ml_owner does not own {len(strays)} objects of schema ml, such as {strays[0]}"
+    roles = fetch_row(connection, "doctor_roles", _Roles)
+    if roles.missing:
+        remedy = f"create role {roles.missing[0]} nologin, as an administrator"
+        return Finding(FAIL, f"missing: {', '.join(roles.missing)}", remedy)
+    if roles.strays:
+        # Triggers recognise the system's writes by ml_owner: a score that another owner's function writes is discarded.
+        text = f"ml_owner does not own {len(roles.strays)} objects of schema ml, such as {roles.strays[0]}"
         return Finding(FAIL, text, "restore the dump with its owners, or alter each to owner ml_owner")
-    lacking = connection.execute(query("doctor_grants"), {"functions": schema.functions()}).fetchall()
+    lacking = fetch_values(connection, "doctor_grants", {"functions": schema.functions()})
     if lacking:
-        return Finding(FAIL, f"{len(lacking)} rights are missing", "; ".join(sql for (sql,) in lacking[:3]))
-    if not works:
-        return Finding(FAIL, f"{user} may not work as a worker", f"grant ml_worker to {user}")
-    return Finding(OK, f"all there, with their rights; {user} may work as a worker")
+        return Finding(FAIL, f"{len(lacking)} rights are missing", "; ".join(lacking[:3]))
+    if not roles.may_work:
+        return Finding(FAIL, f"{roles.user_name} may not work as a worker", f"grant ml_worker to {roles.user_name}")
+    return Finding(OK, f"all exist, with their rights; {roles.user_name} may work as a worker")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trigger:
+    """A row of ``doctor_triggers``: a trigger of the system that does not fire."""
+
+    trigger: str
+    on_table: str
 
 
 def _triggers(connection: Connection) -> Finding:
-    silent = connection.execute(query("doctor_triggers")).fetchall()
+    silent = fetch_all(connection, "doctor_triggers", class_row(_Trigger))
     if silent:
-        named = ", ".join(f"{trigger} of {table}" for trigger, table in silent)
-        remedy = "; ".join(f"alter table {table} enable trigger {trigger}" for trigger, table in silent)
+        named = ", ".join(f"{one.trigger} of {one.on_table}" for one in silent)
+        remedy = "; ".join(f"alter table {one.on_table} enable trigger {one.trigger}" for one in silent)
         return Finding(FAIL, f"disabled: {named}", remedy)
-    return Finding(OK, "all of ours fire")
+    return Finding(OK, "every trigger of the system fires")
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """The row of ``doctor_settings``."""
+
+    enabled: bool
+    any_weight: bool
+    benchmark_symbol: str | None
+    benchmark_has_bars: bool
 
 
 def _settings(connection: Connection) -> Finding:
-    row = connection.execute(query("doctor_settings")).fetchone()
-    assert row is not None
-    enabled, weighs, benchmark, has_bars = row
-    if not enabled:
+    settings = fetch_row(connection, "doctor_settings", _Settings)
+    if not settings.enabled:
         return Finding(
             FAIL, "ML is disabled: every row keeps its rule confidence", "python -m worker enable --reason TEXT"
         )
-    if not weighs:
+    if not settings.any_weight:
         return Finding(FAIL, "both weights are 0, so every blend is 0", "select ml.set('ml_weight', 0.6, 'reason')")
-    if not has_bars:
-        return Finding(
-            FAIL, f"the benchmark {benchmark} has no bars", "load them, or ml.set('benchmark_symbol', '', 'reason')"
-        )
+    if not settings.benchmark_has_bars:
+        text = f"the benchmark {settings.benchmark_symbol} has no bars"
+        return Finding(FAIL, text, "load them, or ml.set('benchmark_symbol', '', 'reason')")
     return Finding(OK, "enabled, weights and benchmark make sense")
 
 
 def _champion_id(connection: Connection) -> int | None:
-    row = connection.execute(query("batch_state")).fetchone()
-    assert row is not None
-    found: int | None = row[3]
-    return found
+    return fetch_row(connection, "batch_settings", BatchSettings).champion
 
 
 def _champion(connection: Connection) -> Finding:
@@ -145,20 +170,14 @@ def _model(connection: Connection) -> Finding:
 
 
 def _backfill(connection: Connection) -> Finding:
-    everything = {"rescore": False, "symbol": None, "since": None, "after": "00000000-0000-0000-0000-000000000000"}
-    rows = sum(row[1] for row in connection.execute(query("backfill_preview"), everything))
-    status = connection.execute(query("status")).fetchone()
-    assert status is not None
-    left = rows - status[4]
+    left = preview(connection, Selection()).rows - read_status(connection).depth
     if left > 0:
         return Finding(FAIL, f"{left:,} rows have no score and wait in no queue", "python -m worker backfill")
     return Finding(OK, "every row has a score, or waits for one")
 
 
 def _workers(connection: Connection) -> Finding:
-    status = connection.execute(query("status")).fetchone()
-    assert status is not None
-    alive = [worker for worker in status[7] or [] if worker["kind"] == "worker"]
+    alive = [worker for worker in read_status(connection).workers or [] if worker["kind"] == "worker"]
     if not alive:
         return Finding(FAIL, "none is alive", "python -m worker run")
     return Finding(OK, f"{len(alive)} alive")
@@ -175,9 +194,8 @@ def _live_smoke(connection: Connection) -> Finding:
     if _workers(connection).outcome != OK:
         finding = _smoke(connection)
         return replace(finding, text=f"no worker is alive to score a live one; {finding.text}")
-    row = connection.execute(query("doctor_may_remove")).fetchone()
-    if row != (True,):
-        return Finding(SKIP, "a live row could not be deleted again; run doctor with a role that may")
+    if not fetch_value(connection, "doctor_may_remove"):
+        return Finding(SKIP, "a live row could not be deleted again; run doctor with a role that may delete")
     try:
         return Finding(OK, f"a smoke row {smoke.send(connection)}")
     except smoke.SmokeFailed as error:
@@ -190,21 +208,20 @@ def _views(connection: Connection) -> Finding:
 
 
 def _rollback(connection: Connection) -> Finding:
-    earlier = None
     with connection.transaction(force_rollback=True):
-        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        begin_rehearsal(connection, LOCK_TIMEOUT_MS)
         try:
             with connection.transaction():
                 connection.execute(query("rollback"), {"reason": "rehearsed by doctor"})
         except psycopg.errors.LockNotAvailable:
             return Finding(
                 FAIL,
-                f"a session has held the champion for {LOCK_TIMEOUT}: no promotion or rollback comes past it",
+                f"a session has held the champion for {LOCK_TIMEOUT_MS / 1000:g} s; it blocks promotions and rollbacks",
                 "select pid, state, query from pg_stat_activity where pid in "
                 "(select pid from pg_locks where locktype = 'advisory')",
             )
         except psycopg.DatabaseError as error:
-            if error.sqlstate != "ML002":
+            if error.sqlstate != PromotionRefused.sqlstate:
                 raise
             connection.execute(query("disable"), {"reason": "rehearsed by doctor"})
             return Finding(OK, f"{first_line(error)}; switching ML off was rehearsed and taken back")
@@ -216,7 +233,7 @@ def _rollback(connection: Connection) -> Finding:
     except HostFault as error:
         return Finding(FAIL, str(error), HOST)
     except ScoringError as error:
-        return Finding(FAIL, f"the champion before does not load: {error}", "select ml.retire('VERSION', 'reason')")
+        return Finding(FAIL, f"the previous champion does not load: {error}", "select ml.retire('VERSION', 'reason')")
     return Finding(OK, f"a rollback to {version}, which loads, was rehearsed and taken back")
 
 

@@ -1,31 +1,30 @@
-"""What operators switch from a shell: enable, disable, promote, rollback, reblend.
+"""What operators change from a shell: enable, disable, promote, rollback, reblend.
 
-Each calls the SQL function of its name, which keeps who, when and why. They need the role ``ml_operator``.
+Each calls the SQL function of its name, which records who, when and why. They need the role ``ml_operator``.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
+from db_functions.arguments import moment
 from db_functions.database import Connection, connect
-from db_functions.progress import Progress
-from db_functions.queries import query
+from db_functions.errors import CONTENTION
+from db_functions.progress import Bar
+from db_functions.queries import fetch_row, fetch_value, query
 from worker.serving.listener import Signals
 
 PAGE = 2_000
 _RETRY_S = 0.2
-_CONTENTION = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable, psycopg.errors.SerializationFailure)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Reblended:
-    """What a dry run of ``ml.reblend`` foresees, or a run has done so far."""
+    """What a dry run of ``ml.reblend`` foresees, or a run has done so far: its row."""
 
     run: int | None = None
     seen: int = 0
@@ -36,14 +35,18 @@ class Reblended:
     largest_change: float = 0.0
     finished: bool = False
 
-    def add(self, page: Reblended) -> None:
-        self.run, self.finished = page.run, page.finished
-        self.seen += page.seen
-        self.reblended += page.reblended
-        self.changed += page.changed
-        self.to_blend += page.to_blend
-        self.to_rule += page.to_rule
-        self.largest_change = max(self.largest_change, page.largest_change)
+    def plus(self, page: Reblended) -> Reblended:
+        """Both together; the run is that of ``page``."""
+        return Reblended(
+            page.run,
+            self.seen + page.seen,
+            self.reblended + page.reblended,
+            self.changed + page.changed,
+            self.to_blend + page.to_blend,
+            self.to_rule + page.to_rule,
+            max(self.largest_change, page.largest_change),
+            page.finished,
+        )
 
 
 def reblend(
@@ -55,48 +58,48 @@ def reblend(
     page: int = PAGE,
     progress: bool = True,
 ) -> Reblended:
-    """Decide stored rows anew, a short transaction a page, until done or told to stop."""
+    """Blend stored rows again with the current settings, a short transaction a page, until done or told to stop."""
     sums = Reblended(parameters["run"])
-    with Progress("reblend", total, enabled=progress) as bar:
+    with Bar(shown=progress, desc="reblend", total=total, lasting=True) as bar:
         while not sums.finished and not signals.stopping:
             try:
-                sums.add(_call(connection, {**parameters, "run": sums.run, "max_rows": page, "dry_run": False}))
-            except _CONTENTION:
-                # A worker or a backfill has some of these rows in hand, in an order of its own.
+                found = _call(connection, {**parameters, "run": sums.run, "max_rows": page, "dry_run": False})
+            except CONTENTION:
+                # A worker or a backfill is writing some of these rows, in another order.
                 time.sleep(_RETRY_S)
-            bar.update(sums.seen)
+                continue
+            sums = sums.plus(found)
+            bar.update(found.seen)
     return sums
 
 
 def _call(connection: Connection, parameters: Mapping[str, Any]) -> Reblended:
-    row = connection.execute(query("reblend"), parameters).fetchone()
-    assert row is not None
-    return Reblended(*row)
+    return fetch_row(connection, "reblend", Reblended, parameters)
 
 
-def add_commands(commands: Any, common: argparse.ArgumentParser, moment: Callable[[str], Any]) -> None:
+def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the commands to the worker's command line."""
     reason = argparse.ArgumentParser(add_help=False)
     reason.add_argument("--reason", required=True, metavar="TEXT", help="kept in the history, with who and when")
 
     command = commands.add_parser("enable", parents=[common, reason], help="let ML change the effective confidence")
-    command.set_defaults(command=_switch, query="enable", said="ML is enabled from the next row on")
-    command = commands.add_parser("disable", parents=[common, reason], help="leave every row its rule confidence")
-    command.set_defaults(command=_switch, query="disable", said="ML is disabled from the next row on")
+    command.set_defaults(command=_switch, query="enable", message="ML is enabled from the next row on")
+    command = commands.add_parser("disable", parents=[common, reason], help="leave every row at its rule confidence")
+    command.set_defaults(command=_switch, query="disable", message="ML is disabled from the next row on")
 
     command = commands.add_parser("promote", parents=[common, reason], help="make a registered model the champion")
     command.add_argument("version", metavar="VERSION")
-    command.add_argument("--force", action="store_true", help="although a gate failed; that is recorded")
+    command.add_argument("--force", action="store_true", help="even if a gate fails; this is recorded")
     command.set_defaults(command=_promote)
-    command = commands.add_parser("rollback", parents=[common, reason], help="go back to the champion before")
+    command = commands.add_parser("rollback", parents=[common, reason], help="go back to the previous champion")
     command.set_defaults(command=_rollback)
 
-    command = commands.add_parser("reblend", parents=[common], help="decide stored rows anew with the settings of now")
-    command.add_argument("--dry-run", action="store_true", help="say what would change, and write nothing")
+    command = commands.add_parser("reblend", parents=[common], help="blend stored rows again with the current settings")
+    command.add_argument("--dry-run", action="store_true", help="print what would change, and write nothing")
     command.add_argument("--reason", metavar="TEXT", help="kept in ml.reblends, with who and when; needed to write")
     command.add_argument("--symbol", metavar="S", help="only this symbol")
     command.add_argument("--since", type=moment, metavar="T", help="only rows detected at or after this ISO time")
-    command.add_argument("--run", type=int, metavar="RUN", help="go on with this run, which was stopped")
+    command.add_argument("--run", type=int, metavar="RUN", help="go on with this stopped run")
     command.set_defaults(command=_reblend)
 
 
@@ -107,7 +110,7 @@ def _connected() -> Connection:
 def _switch(options: argparse.Namespace) -> int:
     with _connected() as connection:
         connection.execute(query(options.query), {"reason": options.reason})
-    print(options.said)
+    print(options.message)
     return 0
 
 
@@ -121,9 +124,8 @@ def _promote(options: argparse.Namespace) -> int:
 
 def _rollback(options: argparse.Namespace) -> int:
     with _connected() as connection:
-        row = connection.execute(query("rollback"), {"reason": options.reason}).fetchone()
-    assert row is not None
-    print(f"{row[0]} is the champion again")
+        version = fetch_value(connection, "rollback", {"reason": options.reason})
+    print(f"{version} is the champion again")
     return 0
 
 
@@ -140,12 +142,12 @@ def _reblend(options: argparse.Namespace) -> int:
     with _connected() as connection:
         foreseen = _call(connection, parameters)
         if options.dry_run:
-            print(f"{foreseen.reblended:,} of {foreseen.seen:,} scored rows were decided with other settings")
+            print(f"{foreseen.reblended:,} of {foreseen.seen:,} scored rows were blended with other settings")
             _print_changes(foreseen, "would change")
             return 0
         with signals.installed():
             done = reblend(connection, signals, parameters, total=foreseen.seen)
-    print(f"{done.reblended:,} of {done.seen:,} scored rows decided anew")
+    print(f"{done.reblended:,} of {done.seen:,} scored rows blended again")
     _print_changes(done, "changed")
     if not done.finished:
         print(f"stopped; go on with --run {done.run}")

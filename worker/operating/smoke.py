@@ -1,42 +1,61 @@
-"""The smoke row of ``doctor``: one pattern from insert to score, and away again.
+"""The smoke row of ``doctor``: one pattern from insert to score, then removed.
 
-Rehearsed, it is scored by doctor itself in a transaction that is rolled back: nothing stays. Live, it is committed,
-scored by a worker that runs, and deleted: what stays is what any deleted pattern leaves, its prediction and its counts.
+Rehearsed, doctor scores it itself in a transaction that is rolled back: nothing stays. Live, it is committed, scored by
+a running worker, and deleted: its prediction and its counts stay, as for any deleted pattern.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import dataclass
+from uuid import UUID
 
 from db_functions.database import Connection
 from db_functions.errors import ScoringError, one_line
-from db_functions.queries import query
+from db_functions.queries import fetch_one, fetch_row, fetch_value, query
 from worker.serving.engine import Engine
 
 WAIT_S = 10.0
-"""How long a live worker may take: some polls."""
+"""How long a live worker may take: several poll intervals."""
 _LOOK_S = 0.02
 
 
 class SmokeFailed(ScoringError):
-    """The smoke row did not come through; ``remedy`` says what to do."""
+    """The smoke row was not scored; ``remedy`` says what to do."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
         self.remedy = remedy
 
 
+@dataclass(frozen=True, slots=True)
+class _SmokeRow:
+    """The row of ``doctor_row``: what has become of the pattern."""
+
+    queue_id: int | None
+    scored: bool
+    reason: str
+    prediction_latency_ms: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scorer:
+    """The row of ``doctor_scorer``."""
+
+    id: int
+    host: str
+
+
 def rehearse(connection: Connection) -> str:
-    """Insert, score and take back within one transaction; says how it went. Raises SmokeFailed."""
+    """Insert, score and take back within one transaction; returns how it went. Raises SmokeFailed."""
     with connection.transaction(force_rollback=True):
         pattern_id, queue_id = _insert(connection)
         engine = Engine(connection)
         engine.refresh_model()
         engine.score_queue(1, queue_id - 1)
-        _, scored, reason, latency_ms, error = _row(connection, pattern_id)
-        _require(scored, reason, error)
-    return f"was scored here ({reason}, {latency_ms:.0f} ms) and taken back"
+        row = _require_scored(_read(connection, pattern_id))
+    return f"was scored here ({row.reason}, {row.prediction_latency_ms:.0f} ms) and taken back"
 
 
 def send(connection: Connection, *, wait_s: float | None = None) -> str:
@@ -45,37 +64,39 @@ def send(connection: Connection, *, wait_s: float | None = None) -> str:
         pattern_id, _ = _insert(connection)
     try:
         end = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
-        queue_id, scored, reason, latency_ms, error = _row(connection, pattern_id)
-        while queue_id is not None and time.monotonic() < end:
+        row = _read(connection, pattern_id)
+        while row.queue_id is not None and time.monotonic() < end:
             time.sleep(_LOOK_S)
-            queue_id, scored, reason, latency_ms, error = _row(connection, pattern_id)
-        if queue_id is not None:
+            row = _read(connection, pattern_id)
+        if row.queue_id is not None:
             raise SmokeFailed("no worker took the smoke row off the queue in time", "read the workers' log")
-        _require(scored, reason, error)
-        scorer = connection.execute(query("doctor_scorer"), {"id": pattern_id}).fetchone()
+        _require_scored(row)
+        scorer = fetch_one(connection, "doctor_scorer", _Scorer, {"id": pattern_id})
     finally:
         connection.execute(query("doctor_remove"), {"id": pattern_id})
-    by = f"worker {scorer[0]} on {scorer[1]}" if scorer else "a worker"
-    return f"was scored by {by} ({reason}, {latency_ms:.0f} ms) and deleted; its prediction and its counts stay"
+    by = f"worker {scorer.id} on {scorer.host}" if scorer else "a worker"
+    took = f"{row.reason}, {row.prediction_latency_ms:.0f} ms"
+    return f"was scored by {by} ({took}) and deleted; its prediction and its counts stay"
 
 
-def _insert(connection: Connection) -> tuple[Any, int]:
-    inserted = connection.execute(query("doctor_insert")).fetchone()
-    if inserted is None:
+def _insert(connection: Connection) -> tuple[UUID, int]:
+    pattern_id = fetch_value(connection, "doctor_insert")
+    if pattern_id is None:
         raise SmokeFailed("there are no bars to score a row from", "load price_bars")
-    queue_id = _row(connection, inserted[0])[0]
+    queue_id = _read(connection, pattern_id).queue_id
     if queue_id is None:
         raise SmokeFailed("an inserted row is not queued", "alter table pattern_events enable trigger ml_enqueue")
-    return inserted[0], queue_id
+    return pattern_id, queue_id
 
 
-def _row(connection: Connection, pattern_id: Any) -> tuple[Any, ...]:
-    row = connection.execute(query("doctor_row"), {"id": pattern_id}).fetchone()
-    assert row is not None
+def _read(connection: Connection, pattern_id: UUID) -> _SmokeRow:
+    return fetch_row(connection, "doctor_row", _SmokeRow, {"id": pattern_id})
+
+
+def _require_scored(row: _SmokeRow) -> _SmokeRow:
+    if not row.scored:
+        because = f", {one_line(row.error)}" if row.error else ""
+        raise SmokeFailed(
+            f"a smoke row was not scored: {row.reason}{because}", "see the reason in docs/applications.md"
+        )
     return row
-
-
-def _require(scored: bool, reason: str, error: str | None) -> None:
-    if not scored:
-        because = f", {one_line(error)}" if error else ""
-        raise SmokeFailed(f"a smoke row was not scored: {reason}{because}", "see that reason in docs/applications.md")

@@ -1,87 +1,154 @@
-"""What a batch is: rows to score, the settings and models that it obeys, and what scoring it has gathered."""
+"""What a batch is: the rows that were claimed, the settings that it obeys, and its answers, ready to be written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
+from psycopg import Cursor
+from psycopg.rows import no_result
 
 from db_functions.gather import Gathered, Pattern
+from db_functions.model import Model
+from db_functions.queries import columns_of
 from worker.serving import arrays
-from worker.serving.challengers import Challenge
+from worker.serving.challengers import Challenge, ChallengerAnswers
+from worker.serving.scoring import ModelAnswers
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Rows to score. Rows that no queue holds have no ``queue_ids``, and None in ``enqueued_at_us``."""
-
-    queue_ids: list[int]
-    enqueued_at_us: list[int | None]
-    patterns: list[Pattern]
-    orphans: list[int]
-    """Queue rows whose pattern is gone."""
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[Any]]) -> Work:
-        kept = [row for row in rows if row[2] is not None]
-        return cls(
-            queue_ids=[row[0] for row in kept if row[0] is not None],
-            enqueued_at_us=[row[1] for row in kept],
-            patterns=[Pattern.from_row(row[2:]) for row in kept],
-            orphans=[row[0] for row in rows if row[2] is None],
-        )
-
-    def halves(self) -> tuple[Work, Work]:
-        """Two parts of at least one pattern each; queue rows without a pattern go with the first."""
-        middle = len(self.patterns) // 2
-        first, second = slice(None, middle), slice(middle, None)
-        return (
-            Work(self.queue_ids[first], self.enqueued_at_us[first], self.patterns[first], self.orphans),
-            Work(self.queue_ids[second], self.enqueued_at_us[second], self.patterns[second], []),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The settings that a batch obeys, and the models that are to score it."""
+class BatchSettings:
+    """The settings that a batch obeys, and the models that score it: the row of the named query ``batch_settings``."""
 
     min_quality: float
     benchmark: str | None
     history_lag_us: int
     champion: int | None
-    challenges: list[Challenge]
+    challengers: Sequence[Sequence[float]] | None
+    """(model, share, canary) of each."""
 
-    COLUMNS: ClassVar = 5
-    """How many columns the named query ``batch_state`` has."""
+    @property
+    def challenges(self) -> list[Challenge]:
+        """The challengers, each with its stretch of the rows."""
+        return Challenge.from_shares(self.challengers or ())
 
-    @classmethod
-    def from_row(cls, row: Sequence[Any]) -> State:
-        """From the columns of ``batch_state``, with which ``claim`` begins too."""
-        min_quality, benchmark, lag_us, champion, challenges = row
-        return cls(min_quality, benchmark, lag_us, champion, Challenge.from_rows(challenges))
+
+class ClaimedRow(NamedTuple):
+    """A row of the named query ``claim``. ``queue_id`` is None when nothing waits, ``pattern`` when it is gone."""
+
+    settings: BatchSettings
+    queue_id: int | None
+    enqueued_at_us: int | None
+    pattern: Pattern | None
+
+
+class _Place(NamedTuple):
+    """The columns of ``claim`` that come from the queue."""
+
+    queue_id: int | None
+    enqueued_at_us: int | None
+
+
+def claimed_rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], ClaimedRow]:
+    """The row factory of ``claim``."""
+    if not cursor.description:
+        return no_result
+    settings_of, place_of = columns_of(cursor, BatchSettings), columns_of(cursor, _Place)
+    pattern_of = columns_of(cursor, Pattern)
+
+    def make(values: Sequence[Any]) -> ClaimedRow:
+        pattern = pattern_of(values)
+        return ClaimedRow(settings_of(values), *place_of(values), None if pattern.id is None else pattern)
+
+    return make
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A batch as far as it is the same for every model that has scored it."""
+class ClaimedRows:
+    """The rows of a batch. Those of a backfill are in no queue: no ``queue_ids``, and None in ``enqueued_at_us``."""
 
-    work: Work
+    queue_ids: list[int]
+    enqueued_at_us: list[int | None]
+    patterns: list[Pattern]
+    orphans: list[int] = field(default_factory=list)
+    """Ids of queue rows whose pattern is gone."""
+
+    @classmethod
+    def none(cls) -> ClaimedRows:
+        return cls([], [], [])
+
+    @classmethod
+    def from_queue(cls, rows: Sequence[ClaimedRow]) -> ClaimedRows:
+        """From what ``claim`` gave."""
+        queued = [row for row in rows if row.queue_id is not None]
+        kept = [(row, row.pattern) for row in queued if row.pattern is not None]
+        return cls(
+            queue_ids=[row.queue_id for row, _ in kept if row.queue_id is not None],
+            enqueued_at_us=[row.enqueued_at_us for row, _ in kept],
+            patterns=[pattern for _, pattern in kept],
+            orphans=[row.queue_id for row in queued if row.pattern is None and row.queue_id is not None],
+        )
+
+    @classmethod
+    def from_patterns(cls, patterns: Sequence[Pattern]) -> ClaimedRows:
+        """Rows that were there before, for a backfill."""
+        return cls(queue_ids=[], enqueued_at_us=[None] * len(patterns), patterns=list(patterns))
+
+    def __len__(self) -> int:
+        return len(self.patterns) + len(self.orphans)
+
+    @property
+    def claimed_up_to(self) -> int:
+        """The highest queue id; 0 when there is none."""
+        return max([*self.queue_ids, *self.orphans], default=0)
+
+    def halves(self) -> tuple[ClaimedRows, ClaimedRows]:
+        """Two parts of at least one pattern each; queue rows without a pattern go with the first."""
+        middle = len(self.patterns) // 2
+        first, second = slice(None, middle), slice(middle, None)
+        return (
+            ClaimedRows(self.queue_ids[first], self.enqueued_at_us[first], self.patterns[first], self.orphans),
+            ClaimedRows(self.queue_ids[second], self.enqueued_at_us[second], self.patterns[second]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What came of one claim."""
+
+    claimed_up_to: int = 0
+    """The highest queue id that was claimed; 0 when nothing was."""
+    claimed: int = 0
+    done: int = 0
+    """Rows that are finished, scored or given up. The others stay queued: another session has their patterns locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """A batch that every model has answered, ready to be written."""
+
+    rows: ClaimedRows
     gathered: Gathered | None
     hashes: list[bytes]
     champion: int | None
+    """The model that was champion when the rows were claimed."""
     rescore: bool
-
-    @classmethod
-    def of(cls, work: Work, gathered: Gathered | None, champion: int | None, *, rescore: bool) -> Scored:
-        hashes = gathered.hashes() if gathered else [bytes(16)] * len(work.patterns)
-        return cls(work, gathered, hashes, champion, rescore)
+    model: Model | None
+    """The model that gave ``answers``: the champion, or the one that stands in for it."""
+    answers: ModelAnswers
+    challengers: list[ChallengerAnswers]
 
     @property
     def source(self) -> str:
         """``live`` where the rows came off the queue, else ``backfill``."""
-        return "live" if self.work.queue_ids else "backfill"
+        return "live" if self.rows.queue_ids else "backfill"
+
+    @property
+    def role(self) -> str:
+        """The role in which ``answers`` are logged."""
+        return "standby" if self.model and self.model.id != self.champion else "champion"
 
     def inputs_of(self, rows: list[int]) -> dict[str, Any]:
         """What is kept of the inputs of ``rows``, as parameters."""

@@ -1,4 +1,4 @@
-"""The circuit breaker: a model that keeps failing is set aside, and tried again later."""
+"""The circuit breaker: sets a model aside that keeps failing, and tries it again later."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 600.0
 
 
 class Breaker:
-    """Closed while the model answers. After FAULTS batches in a row without one answer it opens for a while, then lets
-    one batch try; the pause doubles each time that fails."""
+    """Closed while the model answers. After FAULTS batches in a row without an answer it opens for a while, then lets
+    one batch through; the pause doubles each time that batch fails."""
 
     def __init__(self) -> None:
         self._faults = 0
@@ -22,13 +22,13 @@ class Breaker:
         return self._open_until is None or time.monotonic() >= self._open_until
 
     def answered(self) -> bool:
-        """The model answered; True when that closes the breaker."""
+        """Note an answer; returns whether it closes the breaker."""
         was_open = self._open_until is not None
         self._faults, self._pause_s, self._open_until = 0, FIRST_PAUSE_S, None
         return was_open
 
     def failed(self, *, proven: bool) -> bool:
-        """Not one row of a batch was answered; ``proven``: by the model's fault. True when the breaker is open now."""
+        """Note a batch without an answer, ``proven`` the model's fault or not; returns whether the breaker is open."""
         self._faults += 1
         if not proven and self._faults < FAULTS and self._open_until is None:
             return False

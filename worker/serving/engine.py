@@ -1,24 +1,24 @@
-"""The way of a batch: claim, gather, infer, write, all in one transaction, challengers included."""
+"""A batch on its way: claim, gather, score, write, all in one transaction, challengers included."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import psycopg
 
 from db_functions.database import Connection
-from db_functions.errors import ChampionChanged, translated
-from db_functions.gather import Gathered, Gatherer
-from db_functions.model import Model, first_line
-from db_functions.queries import query
+from db_functions.errors import ChampionChanged, first_line, translated
+from db_functions.gather import Gathered, Gatherer, Pattern
+from db_functions.model import Model
+from db_functions.queries import fetch_all, fetch_row, query
+from db_functions.sessions import prepare_scoring
 from worker.log import event
 from worker.serving import arrays, scoring
-from worker.serving.batch import Scored, State, Work
-from worker.serving.challengers import Answer, Challengers
+from worker.serving.batch import BatchResult, BatchSettings, ClaimedRows, ScoredBatch, claimed_rows
+from worker.serving.challengers import ChallengerAnswers, Challengers
 from worker.serving.champion import Champion
 from worker.serving.writer import Writer
 
@@ -26,9 +26,11 @@ logger = logging.getLogger(__name__)
 
 BATCH = 256
 _TRIES = 4
-"""How often a batch is tried: again when the champion changed under it, and once by halves when a row makes it fail."""
+"""How often a batch is tried: again when the champion changed under it, and once in parts when a row makes it fail."""
 _ROW_STATES = ("22", "23", "P0")
 """SQLSTATE classes that a row's own values cause: data, integrity, and what a user's trigger raises."""
+
+Claim = Callable[[], tuple[BatchSettings, ClaimedRows]]
 
 
 @dataclass(slots=True)
@@ -41,15 +43,15 @@ class Counters:
     failed: int = 0
 
 
-def _of_a_row(error: Exception) -> bool:
-    """Whether one row's values may be the cause, so that the others can be scored without it."""
+def is_row_error(error: Exception) -> bool:
+    """Whether the values of one row may be the cause, so that the others can be scored without it."""
     if isinstance(error, psycopg.Error):
         return (error.sqlstate or "")[:2] in _ROW_STATES
     return isinstance(error, ValueError | TypeError | ArithmeticError)
 
 
 class Engine:
-    """Scores batches over one connection, with whatever model is champion when it writes."""
+    """Scores batches over one connection, with the model that is champion when it writes."""
 
     def __init__(self, connection: Connection, worker_id: int | None = None) -> None:
         self.connection = connection
@@ -58,13 +60,12 @@ class Engine:
         self.champion = Champion()
         self.challengers = Challengers()
         self.gatherer = Gatherer()
-        self.last_claimed = 0
         self._writer = Writer(connection, worker_id, self.gatherer.bars)
         prepare(connection)
 
     @property
     def model(self) -> Model | None:
-        """The model that is asked first; None when there is none that loads."""
+        """The model that is asked first; None when no model loads."""
         return self.champion.model
 
     @property
@@ -73,170 +74,40 @@ class Engine:
         return self.champion.error
 
     def reconnected(self, connection: Connection) -> None:
-        """Go on over a new connection; what was kept of the database may be stale."""
+        """Go on over a new connection; forget what was read from the database, which may have changed."""
         self.connection = connection
         self.gatherer.forget()
         self._writer.reconnected(connection)
         prepare(connection)
 
-    def score_queue(self, limit: int = BATCH, after: int = 0) -> int:
-        """Score up to ``limit`` waiting rows with ids above ``after``; returns how many were taken off the queue.
-
-        ``last_claimed`` is then the highest id of those that were claimed, 0 when there were none: rows whose patterns
-        somebody else has locked stay in the queue.
-        """
-
-        def claim() -> tuple[State, Work]:
-            state, rows = self._claim(after, limit)
-            self.last_claimed = rows[-1][0] if rows else 0
-            return state, Work.from_rows(rows)
-
-        return self._score(claim, rescore=False)
-
-    def score_rows(self, rows: Sequence[Sequence[Any]], *, rescore: bool) -> int:
-        """Score rows of the named query ``backfill_page``; returns how many there were."""
-        return self._score(lambda: (self._batch_state(), Work.from_rows(rows)), rescore=rescore)
-
-    def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
-        """Give one waiting row up without scoring it; returns 1, or 0 when somebody else has it or its pattern."""
-        with self.connection.transaction():
-            _, rows = self._claim(queue_id - 1, 1)
-            work = Work.from_rows([row for row in rows if row[0] == queue_id])
-            if not work.patterns:
-                return 0
-            scores = scoring.Scores.empty(1)
-            scores.error[0] = error
-            failed = self._fail(work, scores, attempts)
-        self.counters.fallbacks += failed
-        self.counters.failed += failed
-        return failed
-
     def refresh_model(self) -> None:
         """Load the champion and the challengers if they have changed; commits."""
         with self.connection.transaction():
-            state = self._batch_state()
-        self.champion.follow(self.connection, state.champion)
-        self.challengers.follow(self.connection, state.challenges)
+            settings = self._read_settings()
+        self.champion.follow(self.connection, settings.champion)
+        self.challengers.follow(self.connection, settings.challenges)
 
-    def _score(self, claim: Callable[[], tuple[State, Work]], *, rescore: bool) -> int:
-        score = self._score_batch
-        for _ in range(_TRIES):
-            try:
-                with translated(), self.connection.transaction():
-                    state, work = claim()
-                    if self.champion.follows(state.champion) and self.challengers.follows(state.challenges):
-                        return score(work, state, rescore=rescore)
-            except ChampionChanged:
-                logger.info("champion changed under a batch; scoring it again", event("batch_repeated"))
-            except Exception as error:
-                if not _of_a_row(error) or score == self._score_by_halves:
-                    raise
-                logger.warning(
-                    "a batch failed, looking for the row: %(error)s", event("batch_failed", error=first_line(error))
-                )
-                score = self._score_by_halves
-                continue
-            # Outside the transaction, so that no row stays locked while a model loads.
-            self.refresh_model()
-        return 0
+    def score_queue(self, limit: int = BATCH, after: int = 0) -> BatchResult:
+        """Score up to ``limit`` waiting rows with ids above ``after``."""
+        return self._score(lambda: self._claim(after, limit), rescore=False)
 
-    def _score_by_halves(self, work: Work, state: State, *, rescore: bool) -> int:
-        """As :meth:`_score_batch`, but what fails is halved until the row is found that makes it fail."""
-        try:
-            with self.connection.transaction():
-                return self._score_batch(work, state, rescore=rescore)
-        except Exception as error:
-            if not _of_a_row(error):
-                raise
-            if len(work.patterns) > 1:
-                return sum(self._score_by_halves(half, state, rescore=rescore) for half in work.halves())
-            scores = scoring.Scores.empty(1)
-            scores.error[0] = first_line(error)
-            failed = self._fail(work, scores)
-            self.counters.batches += 1
-            self.counters.fallbacks += failed
-            self.counters.failed += failed
-            return failed
+    def score_rows(self, patterns: Sequence[Pattern], *, rescore: bool) -> int:
+        """Score rows that are in no queue; returns how many are done: 0 when the champion kept changing."""
+        rows = ClaimedRows.from_patterns(patterns)
+        return self._score(lambda: (self._read_settings(), rows), rescore=rescore).done
 
-    def _fail(self, work: Work, scores: scoring.Scores, attempts: int = 1) -> int:
-        """Make a dead letter of the only row of ``work``; 0 when somebody else has it locked."""
-        self._writer.left.clear()
-        self._writer.failures(work, self.model, scores, [0], attempts)
-        return 1 - len(self._writer.left)
-
-    def _batch_state(self) -> State:
-        row = self.connection.execute(query("batch_state")).fetchone()
-        assert row is not None
-        return State.from_row(row)
-
-    def _claim(self, after: int, limit: int) -> tuple[State, list[Sequence[Any]]]:
-        """What a batch obeys, and its rows, in one trip to the server."""
-        rows = self.connection.execute(query("claim"), {"after": after, "limit": limit}).fetchall()
-        width = State.COLUMNS
-        return State.from_row(rows[0][:width]), [row[width:] for row in rows if row[width] is not None]
-
-    def _score_batch(self, work: Work, state: State, *, rescore: bool) -> int:
-        count = len(work.patterns) + len(work.orphans)
-        if count == 0:
-            return 0
-        gathered: Gathered | None = None
-        shadows: list[Answer] = []
-        model, scores = self.model, scoring.without_model(len(work.patterns))
-        if model and work.patterns:
-            gathered = self.gatherer.gather(
-                self.connection, work.patterns, benchmark=state.benchmark, history_lag_us=state.history_lag_us
-            )
-            model, scores = self.champion.ask(self.connection, gathered, state.min_quality)
-            if model is not None and model.id == state.champion:
-                ids = [pattern.id for pattern in work.patterns]
-                shadows = self.challengers.ask(state.challenges, gathered, ids, state.min_quality)
-        self._write(Scored.of(work, gathered, state.champion, rescore=rescore), model, scores, shadows)
-        return count - len(self._writer.left)
-
-    def _write(self, batch: Scored, model: Model | None, scores: scoring.Scores, shadows: Sequence[Answer]) -> None:
-        """The champion's scores, but for rows that a canary serves; then what the challengers made of the same rows."""
-        work, failed = batch.work, set(scores.failed)
-        self._writer.left.clear()
-        offered = {i for i in range(len(work.patterns)) if np.isfinite(scores.confidence[i]) and not scores.reason[i]}
-        written: set[int] = set()
-        served: set[int] = set()
-        for shadow in shadows:
-            rows = [i for i in shadow.canary if i in offered]
-            if rows:
-                written |= self._writer.rows("canary", batch, shadow.model, shadow.scores, rows)[1]
-                served.update(rows)
-        rest = [i for i in range(len(work.patterns)) if i not in failed and i not in served]
-        role = "standby" if model and model.id != batch.champion else "champion"
-        written_at, by_champion = self._writer.rows(role, batch, model, scores, rest, orphans=work.orphans)
-        written |= by_champion
-        for shadow in shadows:
-            rows = [i for i in shadow.rows if i in offered and i in written]
-            if rows:
-                self._writer.shadow(batch, shadow, scores, rows, written_at)
-        if failed:
-            self._writer.failures(work, model, scores, sorted(failed))
-        done = [i for i in range(len(work.patterns)) if not self._writer.leaves(work, i)]
-        good = [i for i in done if i not in failed]
-        failed &= set(done)
-        scored = int(np.isfinite(scores.confidence[good]).sum())
-        self.counters.batches += 1
-        self.counters.scored += scored
-        self.counters.fallbacks += sum(scores.reason[i] is not None for i in good) + len(failed)
-        self.counters.failed += len(failed)
-        logger.debug(
-            "a batch of %(rows)d: %(scored)d scored by %(model)s in %(inference_ms).2f ms, %(failed)d failed",
-            event(
-                "batch_scored",
-                rows=len(done),
-                scored=scored,
-                failed=len(failed),
-                model=model.version if model else None,
-                inference_ms=scores.inference_ms,
-            ),
-        )
+    def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
+        """Give up one waiting row without scoring it; returns 1, or 0 when another session has it or its pattern."""
+        with self.connection.transaction():
+            _, rows = self._claim(queue_id - 1, 1)
+            if not rows.patterns or rows.queue_ids != [queue_id]:
+                return 0
+            failed = self._give_up(rows, error, attempts)
+        self._count_failure(failed)
+        return failed
 
     def heartbeat(self, *, stopping: bool) -> None:
-        """Say that this process lives, what it serves and what it has done."""
+        """Record that this process lives, what it serves and what it has done."""
         counters, bars = self.counters, self.gatherer.bars
         self.connection.execute(
             query("heartbeat"),
@@ -254,29 +125,150 @@ class Engine:
             },
         )
 
+    # Tries
 
-def pooled(connection: Connection) -> bool:
-    """Whether a pooler stands between: the backend that answers is not the one that was promised at connecting."""
-    row = connection.execute(query("backend")).fetchone()
-    assert row is not None
-    return bool(row[0] != connection.info.backend_pid)
+    def _score(self, claim: Claim, *, rescore: bool) -> BatchResult:
+        """Claim and score a batch, until nothing comes between: a new champion, or a row that makes it fail."""
+        rows, in_parts = ClaimedRows.none(), False
+        for _ in range(_TRIES):
+            try:
+                with translated(), self.connection.transaction():
+                    settings, rows = claim()
+                    if self.champion.follows(settings.champion) and self.challengers.follows(settings.challenges):
+                        score = self._score_in_parts if in_parts else self._score_batch
+                        return BatchResult(rows.claimed_up_to, len(rows), score(rows, settings, rescore=rescore))
+            except ChampionChanged:
+                logger.info("the champion changed during a batch; scoring it again", event("batch_repeated"))
+            except Exception as error:
+                if in_parts or not is_row_error(error):
+                    raise
+                logger.warning(
+                    "a batch failed; looking for the row: %(error)s", event("batch_failed", error=first_line(error))
+                )
+                in_parts = True
+                continue
+            # Outside the transaction, so that no row stays locked while a model loads.
+            self.refresh_model()
+        return BatchResult(rows.claimed_up_to, len(rows))
+
+    def _score_in_parts(self, rows: ClaimedRows, settings: BatchSettings, *, rescore: bool) -> int:
+        """As :meth:`_score_batch`, but a part that fails is halved until the row at fault is alone, and given up."""
+        parts, done = [rows], 0
+        while parts:
+            part = parts.pop()
+            try:
+                with self.connection.transaction():
+                    done += self._score_batch(part, settings, rescore=rescore)
+            except Exception as error:
+                if not is_row_error(error) or not part.patterns:
+                    raise
+                if len(part.patterns) > 1:
+                    parts += reversed(part.halves())
+                    continue
+                failed = self._give_up(part, first_line(error))
+                self.counters.batches += 1
+                self._count_failure(failed)
+                done += failed
+        return done
+
+    # The way of a batch
+
+    def _score_batch(self, rows: ClaimedRows, settings: BatchSettings, *, rescore: bool) -> int:
+        """Score claimed rows; returns how many are done."""
+        if not len(rows):
+            return 0
+        gathered = self._gather(rows, settings)
+        return self._write(self._ask(rows, settings, gathered, rescore=rescore))
+
+    def _claim(self, after: int, limit: int) -> tuple[BatchSettings, ClaimedRows]:
+        """The settings of a batch and its rows, in one trip to the server."""
+        found = fetch_all(self.connection, "claim", claimed_rows, {"after": after, "limit": limit})
+        return found[0].settings, ClaimedRows.from_queue(found)
+
+    def _read_settings(self) -> BatchSettings:
+        return fetch_row(self.connection, "batch_settings", BatchSettings)
+
+    def _gather(self, rows: ClaimedRows, settings: BatchSettings) -> Gathered | None:
+        """The inputs of the rows; None when there is no model to ask, or nothing to ask it."""
+        if self.model is None or not rows.patterns:
+            return None
+        return self.gatherer.gather(
+            self.connection, rows.patterns, benchmark=settings.benchmark, history_lag_us=settings.history_lag_us
+        )
+
+    def _ask(
+        self, rows: ClaimedRows, settings: BatchSettings, gathered: Gathered | None, *, rescore: bool
+    ) -> ScoredBatch:
+        """What the champion and then its challengers answer."""
+        model, answers = self.model, scoring.without_model(len(rows.patterns))
+        challengers: list[ChallengerAnswers] = []
+        if gathered is not None:
+            model, answers = self.champion.ask(self.connection, gathered, settings.min_quality)
+            if model is not None and model.id == settings.champion:
+                ids = [pattern.id for pattern in rows.patterns]
+                challengers = self.challengers.ask(settings.challenges, gathered, ids, settings.min_quality)
+        hashes = gathered.hashes() if gathered else [bytes(16)] * len(rows.patterns)
+        return ScoredBatch(rows, gathered, hashes, settings.champion, rescore, model, answers, challengers)
+
+    def _write(self, batch: ScoredBatch) -> int:
+        """Write the canaries' rows, the champion's, the challengers' pairs and the dead letters; returns rows done."""
+        writer, answers, model = self._writer, batch.answers, batch.model
+        writer.left.clear()
+        offered, failed = set(answers.offered), sorted(answers.failed)
+        served, written = set[int](), set[int]()
+        for challenger in batch.challengers:
+            if rows := [i for i in challenger.canary if i in offered]:
+                _, taken = writer.rows("canary", batch, challenger.model, challenger.answers, rows)
+                written |= taken
+                served.update(rows)
+        rest = [i for i in range(len(batch.rows.patterns)) if i not in served and answers.error[i] is None]
+        written_at, taken = writer.rows(batch.role, batch, model, answers, rest, orphans=batch.rows.orphans)
+        written |= taken
+        for challenger in batch.challengers:
+            if rows := [i for i in challenger.rows if i in offered and i in written]:
+                writer.shadow(batch, challenger, answers, rows, written_at)
+        if failed:
+            writer.failures(batch.rows, model, answers, failed)
+        self._count(batch, [i for i in range(len(batch.rows.patterns)) if not writer.leaves(batch.rows, i)])
+        return len(batch.rows) - len(writer.left)
+
+    # Failures and counts
+
+    def _give_up(self, rows: ClaimedRows, error: str, attempts: int = 1) -> int:
+        """Make a dead letter of the only row; returns 0 when another session has its pattern locked."""
+        answers = scoring.ModelAnswers.empty(1)
+        answers.error[0] = error
+        self._writer.left.clear()
+        self._writer.failures(rows, self.model, answers, [0], attempts)
+        return 1 - len(self._writer.left)
+
+    def _count(self, batch: ScoredBatch, done: Sequence[int]) -> None:
+        answers = batch.answers
+        good = [i for i in done if answers.error[i] is None]
+        scored, failed = int(np.isfinite(answers.confidence[good]).sum()), len(done) - len(good)
+        self.counters.batches += 1
+        self.counters.scored += scored
+        self.counters.fallbacks += sum(answers.reason[i] is not None for i in good)
+        self._count_failure(failed)
+        logger.debug(
+            "a batch of %(rows)d: %(scored)d scored by %(model)s in %(inference_ms).2f ms, %(failed)d failed",
+            event(
+                "batch_scored",
+                rows=len(done),
+                scored=scored,
+                failed=failed,
+                model=batch.model.version if batch.model else None,
+                inference_ms=answers.inference_ms,
+            ),
+        )
+
+    def _count_failure(self, failed: int) -> None:
+        """A row that fails falls back, too."""
+        self.counters.fallbacks += failed
+        self.counters.failed += failed
 
 
 def prepare(connection: Connection) -> None:
-    """Give a scoring connection its session settings and array types; it must be in autocommit mode."""
+    """Give a scoring connection its array types and its session profile; it must be in autocommit mode."""
     arrays.register(connection)
-    if pooled(connection):
-        # A pooler lends its server connections to others between transactions: leave nothing behind on them.
-        connection.prepare_threshold = None
-        return
-    # A plan cached while a table was small must not turn into a scan when it grows; jit costs more than any statement.
-    # All of them are by key, so one plan serves every batch; left to itself the server plans each write anew, 0.6 ms.
-    connection.execute(
-        "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; "
-        "set plan_cache_mode = force_generic_plan"
-    )
-    # What a crash of the server takes back goes as a whole: the score, and the row is in the queue again.
-    connection.execute("set synchronous_commit = off")
-    connection.execute(
-        "set lock_timeout = '5s'; set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '60s'"
-    )
+    prepare_scoring(connection)

@@ -1,4 +1,4 @@
-"""Waiting: for the doorbell, for a signal, or for the poll interval to pass, whichever comes first."""
+"""Waiting for the doorbell, for a signal, or for the end of the poll interval, whichever comes first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANNELS = ("ml_queue", "ml_model", "ml_settings")
 
 
 class Listener:
-    """Listens on a connection of its own. Notifications only wake; they carry no work."""
+    """Listens on its own connection. Notifications only wake the worker; they carry no work."""
 
     def __init__(self, connection: Connection, signals: Signals) -> None:
         self.connection = connection
@@ -28,12 +28,12 @@ class Listener:
         self.renew()
 
     def renew(self) -> None:
-        """Listen, again if need be: finds a connection dead that only looks alive, and mends a LISTEN that was lost."""
+        """Listen, or listen again: this notices a dead connection, and restores a LISTEN that was lost."""
         self.connection.execute("; ".join(f"listen {channel}" for channel in CHANNELS))
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until woken; True when the doorbell rang. Raises OperationalError when the connection is lost."""
-        # What arrived while other work was done is already read off the socket: look before sleeping.
+        # A notification that arrived during other work was read off the socket already: look before sleeping.
         if self._drain(0):
             return True
         ready, _, _ = select.select([self.connection.fileno(), self._signals.fileno()], [], [], timeout_s)
@@ -42,7 +42,7 @@ class Listener:
         return False
 
     def hears(self, other: Connection, timeout_s: float = 2.0) -> bool:
-        """Whether a ring over another connection arrives here; behind a pooler that shares sessions it does not."""
+        """Whether a ring over another connection arrives here; it does not behind a pooler that shares sessions."""
         token = uuid4().hex
         other.execute(query("ring"), {"channel": CHANNELS[0], "payload": token})
         return any(ring.payload == token for ring in self.connection.notifies(timeout=timeout_s))
@@ -57,7 +57,7 @@ class Listener:
 
 
 class Signals:
-    """SIGTERM and SIGINT as something to select on; the second one ends the process at once."""
+    """SIGTERM and SIGINT as a file descriptor to select on; the second signal ends the process at once."""
 
     def __init__(self) -> None:
         self.stopping = False
@@ -70,18 +70,18 @@ class Signals:
         return self._reader.fileno()
 
     def stop(self) -> None:
-        """As a first signal would."""
+        """Stop as after a first signal."""
         self.stopping = True
         self._writer.send(b"\0")
 
     def pause(self, timeout_s: float) -> None:
-        """Sleep, but not through a signal."""
+        """Sleep until the time is up or a signal arrives."""
         if not self.stopping:
             select.select([self._reader], [], [], timeout_s)
 
     @contextmanager
     def installed(self) -> Iterator[Signals]:
-        """Handle the signals in the main thread while inside."""
+        """Handle the signals in the main thread inside the block."""
 
         def handle(number: int, _frame: object) -> None:
             if self.stopping:

@@ -1,11 +1,9 @@
-"""The worker's life: listen first, drain until empty, wait for a ring or the poll interval, drain."""
+"""The life of a worker: listen first, drain until empty, wait for a ring or the poll interval, drain again."""
 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -13,23 +11,22 @@ from dataclasses import asdict, dataclass, field
 
 import psycopg
 
-from db_functions.cage import resident_bytes
 from db_functions.database import Connection, connect
-from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, translated
-from db_functions.model import first_line
-from db_functions.queries import query
+from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, first_line, translated
+from db_functions.sandbox import resident_bytes
+from db_functions.sessions import is_pooled
 from worker import __version__
 from worker.log import event
 from worker.serving import probation, schema
 from worker.serving.doorbell import PACE_S, SETTLE_S, Doorbell
-from worker.serving.engine import BATCH, Engine, pooled
+from worker.serving.engine import BATCH, Engine
 from worker.serving.listener import Listener, Signals
 from worker.serving.marks import Marks
+from worker.serving.startup import apply_environment, start_worker
 from worker.serving.upkeep import EVERY_S, Upkeep
 
 logger = logging.getLogger(__name__)
 
-ENVIRONMENT = ("ENABLE_PHASE5_ML", "ML_CONFIDENCE_THRESHOLD", "ML_CONFIDENCE_WEIGHT", "RULE_CONFIDENCE_WEIGHT")
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 10.0
 LOST = (
     psycopg.OperationalError,
@@ -37,68 +34,84 @@ LOST = (
     psycopg.errors.ReadOnlySqlTransaction,  # a standby, while a failover is under way
     DatabaseUnavailable,
 )
-"""What new connections may mend."""
+"""Errors worth reconnecting for."""
 _REPORT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker runs. ``poll_interval_s`` bounds the wait for a row whose ring was never heard."""
+    """How a worker runs. ``poll_interval_s`` bounds the wait for a row whose ring was not heard."""
 
     poll_interval_s: float = 1.0
     heartbeat_s: float = 5.0
     batch: int = BATCH
     max_resident_bytes: int = 2 * 2**30
-    """A worker that has grown beyond this stops after its batch, for its caller to start afresh."""
+    """A worker that has grown beyond this stops after its batch; the caller starts a fresh one."""
     answer_timeout_s: float = 75.0
-    """A connection on which the server does not answer for this long is lost; the server itself gives up after 60 s."""
+    """A connection counts as lost when the server does not answer for this long; the server gives up after 60 s."""
     upkeep_s: Mapping[str, float] = field(default_factory=lambda: EVERY_S)
     """How often each task of upkeep is due."""
     give_up_after_s: float | None = None
-    """End with the error after this long without a database; None: try for ever."""
+    """How long to try without a database before ending with the error; None: for ever."""
 
 
 def run(options: Options, signals: Signals, *, url: str | None = None, ready: Callable[[], None] | None = None) -> bool:
-    """Score until ``signals`` says stop. Every lost connection is made again, with jittered backoff.
+    """Score until ``signals`` says stop, reconnecting after every lost connection.
 
-    Returns whether it stopped only because it had grown too large, and should be started afresh.
+    Calls ``ready`` whenever it is connected. Returns whether it stopped because it had grown too large.
     """
     worker: _Worker | None = None
-    delay, lost_at = _BACKOFF_FIRST_S, time.monotonic()
+    retries = _Retries(options.give_up_after_s)
     while not signals.stopping:
         try:
             if worker is None:
                 worker = _Worker(options, signals, url)
             else:
                 worker.reconnect()
-            delay = _BACKOFF_FIRST_S
+            retries.succeeded()
             if ready is not None:
                 ready()
             worker.work()
         except InvalidUrl:
-            raise  # though it is a DatabaseUnavailable: no retry mends it
+            raise  # a kind of DatabaseUnavailable, but no retry helps
         except (*LOST, SchemaOutdated) as error:
-            if delay == _BACKOFF_FIRST_S:
-                lost_at = time.monotonic()
-            if options.give_up_after_s is not None and time.monotonic() - lost_at > options.give_up_after_s:
-                raise
-            wait_s = delay * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
-            said = " ".join(str(error).split())
-            if isinstance(error, SchemaOutdated):
-                logger.warning(
-                    "waiting, with nothing claimed: %(error)s", event("schema_outdated", retry_in_s=wait_s, error=said)
-                )
-            else:
-                logger.warning(
-                    "database lost, trying again in %(retry_in_s).1f s: %(error)s",
-                    event("database_lost", retry_in_s=wait_s, error=said),
-                )
-            delay = min(delay * 2, _BACKOFF_MOST_S)
-            signals.pause(wait_s)
+            signals.pause(retries.failed(error))
     if worker is None:
         return False
     worker.close()
     return worker.too_heavy
+
+
+class _Retries:
+    """How long to wait before the next attempt: twice as long each time, with jitter."""
+
+    def __init__(self, give_up_after_s: float | None) -> None:
+        self._give_up_after_s = give_up_after_s
+        self._lost_at = time.monotonic()
+        self._delay_s = _BACKOFF_FIRST_S
+
+    def succeeded(self) -> None:
+        self._delay_s = _BACKOFF_FIRST_S
+
+    def failed(self, error: Exception) -> float:
+        """Seconds to wait now. Raises ``error`` when it is time to give up."""
+        if self._delay_s == _BACKOFF_FIRST_S:
+            self._lost_at = time.monotonic()
+        if self._give_up_after_s is not None and time.monotonic() - self._lost_at > self._give_up_after_s:
+            raise error
+        wait_s = self._delay_s * random.uniform(0.5, 1.5)  # noqa: S311  # jitter, not a secret
+        self._delay_s = min(self._delay_s * 2, _BACKOFF_MOST_S)
+        said = " ".join(str(error).split())
+        if isinstance(error, SchemaOutdated):
+            logger.warning(
+                "waiting, with nothing claimed: %(error)s", event("schema_outdated", retry_in_s=wait_s, error=said)
+            )
+        else:
+            logger.warning(
+                "database lost, trying again in %(retry_in_s).1f s: %(error)s",
+                event("database_lost", retry_in_s=wait_s, error=said),
+            )
+        return wait_s
 
 
 class _Worker:
@@ -110,12 +123,8 @@ class _Worker:
         try:
             with translated():
                 apply_environment(work)
-                row = work.execute(
-                    query("start_worker"),
-                    {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, "kind": "worker"},
-                ).fetchone()
-            assert row is not None
-            self._engine = Engine(work, row[0])
+                worker_id = start_worker(work, "worker")
+            self._engine = Engine(work, worker_id)
         except BaseException:
             for connection in (work, self._listener.connection):
                 connection.close()
@@ -127,14 +136,14 @@ class _Worker:
         self._upkeep = Upkeep(url, options.upkeep_s)
         self._upkeep.start()
         self._reported_at, self._reported = time.monotonic(), asdict(self._engine.counters)
-        logger.info("worker %(worker)d started", event("worker_started", worker=row[0], version=__version__))
+        logger.info("worker %(worker)d started", event("worker_started", worker=worker_id, version=__version__))
 
     def reconnect(self) -> None:
-        """Whatever went wrong, two fresh connections are in a known state."""
+        """Begin again with two fresh connections, whose state is known."""
         self._close_connections()
         self._listener, work = self._connections()
         self._engine.reconnected(work)
-        # It may be another server, whose queue counts from somewhere else.
+        # This may be another server, whose queue ids begin elsewhere.
         self._marks, self._doorbell = Marks(), Doorbell()
         logger.info("database found again", event("database_found"))
 
@@ -142,12 +151,12 @@ class _Worker:
         self._engine.refresh_model()
         if self._engine.worker_id is not None and probation.unclean(self._engine.connection, self._engine.worker_id):
             logger.warning(
-                "a worker of this host ended without goodbye: scoring the oldest rows one at a time first",
+                "a worker of this host ended without a goodbye: scoring the oldest rows one at a time first",
                 event("probation"),
             )
             probation.serve(self._engine, self._listener.connection, self._signals)
-        # Whoever was here before, a killed process or a lost connection, may have left the bell muted.
-        self._settle(anew=True)
+        # A process that was killed, or a connection that was lost, may have left the bell muted.
+        self._settle(at_start=True)
         while not self._signals.stopping:
             self._beat()
             self._drain()
@@ -156,7 +165,7 @@ class _Worker:
                 self._listener.wait(min(self._options.poll_interval_s, self._options.heartbeat_s))
 
     def close(self) -> None:
-        """Say goodbye, if the database still listens."""
+        """Say goodbye, if the database still answers."""
         self._upkeep.stop()
         try:
             self._engine.heartbeat(stopping=True)
@@ -166,22 +175,22 @@ class _Worker:
         logger.info("worker stopped after %(scored)d scores", event("worker_stopped", **asdict(self._engine.counters)))
 
     def _drain(self) -> None:
-        """Score until a full look, from the proven mark on, finds nothing that somebody else has not claimed."""
+        """Score until a full look, from the proven mark on, finds no row that another worker has not claimed."""
         engine, marks = self._engine, self._marks
-        # The last look before sleeping left the hot mark at the proven one: a ring finds its row with the first claim.
+        # The last look before sleeping left the hot mark at the proven one: after a ring the first claim finds the row.
         full_look = marks.hot == marks.proven
         while not self._signals.stopping:
             self._signals.pause(self._doorbell.pace_s())
-            done = engine.score_queue(self._options.batch, marks.hot)
-            marks.claimed(engine.last_claimed)
-            if done > 0:
-                self._doorbell.claimed(engine.connection, done)
+            result = engine.score_queue(self._options.batch, marks.hot)
+            marks.claimed(result.claimed_up_to)
+            if result.done:
+                self._doorbell.claimed(engine.connection, result.done)
                 # After the claim, so that the first row after a pause does not wait for a look.
                 if full_look := marks.due():
                     marks.look_again(engine.connection)
                 self._beat()
-            elif engine.last_claimed:
-                # An application has all of them locked: on to what lies behind, and to them with the next full look.
+            elif result.claimed_up_to:
+                # An application has locked all of them: go on with the rows behind them; the next full look comes back.
                 continue
             elif full_look and self._doorbell.lingers():
                 self._signals.pause(PACE_S)
@@ -191,18 +200,19 @@ class _Worker:
                 marks.look_again(engine.connection)
                 full_look = True
 
-    def _settle(self, *, anew: bool = False) -> None:
-        """Before sleeping: ring free again, and wait for whoever may have found the bell muted."""
-        while (anew or self._doorbell.muted) and not self._signals.stopping:
-            anew = False
+    def _settle(self, *, at_start: bool = False) -> None:
+        """Before sleeping: let writers ring again, and wait for those that may have found the bell muted."""
+        muted = at_start or self._doorbell.muted
+        while muted and not self._signals.stopping:
             self._doorbell.release(self._engine.connection)
             settled = False
             while not settled and not self._signals.stopping:
                 self._signals.pause(SETTLE_S)
-                self._beat()  # a long transaction of somebody's can make this last
+                self._beat()  # an application's long transaction can make this last
                 settled = self._doorbell.settled(self._engine.connection)
-                # Also after the last of them has ended: that is the look that finds its rows.
+                # Also after the last of them has ended: that look finds its rows.
                 self._drain()
+            muted = self._doorbell.muted
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -234,14 +244,14 @@ class _Worker:
         resident = resident_bytes()
         if resident is not None and resident > self._options.max_resident_bytes:
             logger.warning(
-                "%(resident_mb)d MB resident, more than allowed: starting afresh",
+                "%(resident_mb)d MB resident, more than allowed: starting a fresh process",
                 event("worker_too_heavy", resident_mb=resident // 2**20),
             )
             self.too_heavy = True
             self._signals.stop()
 
     def _connections(self) -> tuple[Listener, Connection]:
-        # Listen before the first drain: a row that comes in between rings, and is drained twice at worst.
+        # Listen before the first drain: a row that arrives in between rings, and costs one needless look at worst.
         with ExitStack() as undo:
             listening = self._connect("pattern-scoring listener")
             undo.callback(listening.close)
@@ -249,7 +259,7 @@ class _Worker:
             work = self._connect("pattern-scoring worker")
             undo.callback(work.close)
             schema.require(work)
-            if pooled(work) and not listener.hears(work):
+            if is_pooled(work) and not listener.hears(work):
                 logger.warning(
                     "the database is reached through a pooler that shares sessions, so the doorbell is not heard: "
                     "looking for rows every %(poll_interval_s)g s only; give the worker a direct connection",
@@ -269,17 +279,3 @@ class _Worker:
     def _close_connections(self) -> None:
         for connection in (self._engine.connection, self._listener.connection):
             connection.close()
-
-
-def apply_environment(connection: Connection) -> None:
-    """Take the four variables that operators of the earlier system set; one that has not changed is left alone."""
-    for name in ENVIRONMENT:
-        value = os.environ.get(name, "").strip()
-        if not value:
-            continue
-        row = connection.execute(query("apply_environment"), {"name": name, "value": value}).fetchone()
-        if row is not None and row[0]:
-            logger.warning(
-                "setting taken from the environment: %(variable)s=%(value)s",
-                event("setting_from_environment", variable=name, value=value),
-            )

@@ -1,9 +1,9 @@
-"""After an unclean start: a row that kills the process would do so for ever, since a row lock leaves no trace.
+"""After an unclean end: a row that kills its process would do so again and again, since a row lock leaves no trace.
 
-A worker that finds that another of its host ended without goodbye scores the oldest rows one at a time. It locks a row,
-marks it in a commit of its own, over another connection, and takes the mark away in the commit that scores the row. So
-a mark on a row that nobody has locked means: a process died with this row alone in hand. Rows with such marks come
-last, when others have shown that this process can score at all; one with several is dead-lettered.
+When a worker of this host ended without a goodbye, the next one scores the oldest rows one at a time. It locks a row,
+marks it over another connection in a commit of its own, and removes the mark in the commit that scores the row. So a
+mark on a row that is not locked means that a process died while it scored this row alone. Rows with such marks come
+last, when others have shown that this process can score at all; one with several marks becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from db_functions.database import Connection
-from db_functions.queries import query
+from db_functions.queries import fetch_value, fetch_values, query
 from worker.serving.engine import BATCH, Engine
 from worker.serving.listener import Signals
 
 logger = logging.getLogger(__name__)
 
 DEATHS = 3
-"""How often a process may die with the row alone in hand; kills from outside hit good rows too, though rarely twice."""
+"""How often a process may die over a row; a kill from outside hits good rows too, though rarely twice."""
 _ANY = 2**63 - 1
 
 
 def unclean(connection: Connection, worker_id: int) -> bool:
-    """Whether a process of this host has ended without goodbye since the last one looked; closes its record."""
+    """Whether a process of this host has ended without a goodbye since this was last asked; closes its record."""
     host = socket.gethostname()
-    pids = connection.execute(query("unfinished_workers"), {"host": host, "worker": worker_id}).fetchall()
-    gone = [pid for (pid,) in pids if not _alive(pid)]
+    pids = fetch_values(connection, "unfinished_workers", {"host": host, "worker": worker_id})
+    gone = [pid for pid in pids if not _is_alive(pid)]
     if not gone:
         return False
     connection.execute(query("bury_workers"), {"host": host, "pids": gone, "worker": worker_id})
@@ -36,51 +38,58 @@ def unclean(connection: Connection, worker_id: int) -> bool:
 
 
 def serve(engine: Engine, marking: Connection, signals: Signals, rows: int = BATCH) -> int:
-    """Score up to ``rows`` of the oldest rows one by one, then those that are marked; returns how many were given up.
+    """Score up to ``rows`` of the oldest rows one by one, then the marked ones; returns how many were given up.
 
     ``marking`` is another connection than the engine's, in autocommit mode.
     """
-    row = engine.connection.execute(query("review_suspects")).fetchone()
-    assert row is not None
-    marked: list[int] = row[0]
-    after, killers = 0, 0
+    marked: list[int] = fetch_value(engine.connection, "review_suspects")
+    after, given_up = 0, 0
     for _ in range(rows):
-        found, killed = _alone(engine, marking, {"after": after, "until": _ANY, "but": marked})
-        if found is None or signals.stopping:
+        row = _score_alone(engine, marking, after=after, until=_ANY, skip=marked)
+        if row is None or signals.stopping:
             break
-        after, killers = found, killers + killed
+        after, given_up = row.queue_id, given_up + row.given_up
     for queue_id in marked:
         if not signals.stopping:
-            killers += _alone(engine, marking, {"after": queue_id - 1, "until": queue_id, "but": []})[1]
-    return killers
+            row = _score_alone(engine, marking, after=queue_id - 1, until=queue_id, skip=[])
+            given_up += row.given_up if row else 0
+    return given_up
 
 
-def _alone(engine: Engine, marking: Connection, which: dict[str, object]) -> tuple[int | None, int]:
-    """Score one row, or give it up; its id, None when there is none to be had, and 1 if it was given up."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row that was scored alone, or given up."""
+
+    queue_id: int
+    given_up: int = 0
+
+
+def _score_alone(engine: Engine, marking: Connection, *, after: int, until: int, skip: Sequence[int]) -> _Row | None:
+    """Score the oldest row between two ids, or give it up; None when there is none that this process can lock."""
     with engine.connection.transaction():
-        row = engine.connection.execute(query("lock_queued"), which).fetchone()
-        if row is None:
-            return None, 0
-        queue_id: int = row[0]
-        # While it is locked, so that nobody else can have marked it and live.
-        mark = marking.execute(query("mark_suspect"), {"queue_id": queue_id}).fetchone()
-        assert mark is not None
-        killed = 0
-        if mark[0] > DEATHS:
-            killed = engine.dead_letter(
+        queue_id: int | None = fetch_value(
+            engine.connection, "lock_queued", {"after": after, "until": until, "but": skip}
+        )
+        if queue_id is None:
+            return None
+        # While the row is locked, so that no other process that lives can have marked it.
+        deaths = fetch_value(marking, "mark_suspect", {"queue_id": queue_id})
+        given_up = 0
+        if deaths > DEATHS:
+            given_up = engine.dead_letter(
                 queue_id, f"the process died {DEATHS} times while scoring this row alone", DEATHS
             )
-            if not killed:
-                return queue_id, 0  # an application has its pattern locked: the mark stays
+            if not given_up:
+                return _Row(queue_id)  # an application has locked its pattern: the mark stays
         else:
             engine.score_queue(1, queue_id - 1)
         engine.connection.execute(query("clear_suspect"), {"queue_id": queue_id})
-        return queue_id, killed
+        return _Row(queue_id, given_up)
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     if pid == os.getpid():
-        return False  # the number was used before, by a process that is gone: in a container it is always the same
+        return False  # a process that is gone had the same number, as it always does in a container
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

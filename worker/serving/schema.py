@@ -1,7 +1,7 @@
-"""Whether the database knows every statement that a worker runs, asked before the first row is claimed.
+"""Whether the database knows every statement that a worker runs: asked before the first claim.
 
-A worker of the next release may be started before the database is upgraded. It then claims nothing and waits; rows
-keep their rule confidence and stay in the queue, or an older worker that still runs scores them.
+A worker of the next release may start before the database is upgraded. It then claims nothing and waits; rows keep
+their rule confidence and stay in the queue, or an older worker that still runs scores them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STATEMENTS = (
     "backend",
     "bar_changes",
     "bars",
-    "batch_state",
+    "batch_settings",
     "bury_workers",
     "claim",
     "clear_suspect",
@@ -52,11 +52,11 @@ STATEMENTS = (
 """The named queries of ``python -m worker run``."""
 
 REVISION = (resources.files("db_functions") / "sql" / "revision.txt").read_text(encoding="utf-8").strip()
-"""The newest migration of this release; numbers sort as text."""
+"""The newest migration of this release; revisions sort as text."""
 
 
 def require(connection: Connection) -> None:
-    """Have the server plan every statement. Raises SchemaOutdated, or SchemaMissing when nothing of ours is there."""
+    """Let the server plan every statement. Raises SchemaOutdated, or SchemaMissing when there is no schema ml."""
     for name in STATEMENTS:
         try:
             connection.execute(_planned(name))
@@ -76,7 +76,7 @@ def functions() -> list[str]:
 
 
 def _planned(name: str) -> bytes:
-    """EXPLAIN runs nothing; null stands for any parameter. It takes the query that a COPY wraps, not the COPY."""
+    """An EXPLAIN, which runs nothing, with null for every parameter, of the query inside a COPY where there is one."""
     text = re.sub(r"%\(\w+\)s", "null", query(name)).replace("%%", "%")
     text = re.sub(r"\A(?:--[^\n]*\n)*copy \((.*)\) to stdout.*\Z", r"\1", text, flags=re.DOTALL)
     return f"explain {text}".encode()

@@ -1,4 +1,4 @@
-"""The pure core: patterns and their inputs in, scores or reasons out. No database, no clock but for timing."""
+"""The pure core: gathered inputs in, answers or reasons out. No database; a clock for timing only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import check_outputs, quality
+from db_functions.contract import Arrays, check_outputs, quality
+from db_functions.errors import first_line
 from db_functions.gather import Gathered
-from db_functions.model import Model, first_line
+from db_functions.model import Model
 
 NO_MODEL = "no_model"
 INSUFFICIENT_BARS = "insufficient_bars"
@@ -21,11 +22,11 @@ FAILED = "failed"
 
 
 @dataclass(slots=True)
-class Scores:
-    """What became of N rows, in their order.
+class ModelAnswers:
+    """What a model made of N rows, in their order.
 
-    ``reason`` None: offered to the blend. ``confidence`` NaN: no score. ``error``: why the row failed, None if it did
-    not; failed rows are to be dead-lettered, not written as scores.
+    ``reason`` is why a row falls back, None where its score is offered to the blend. ``confidence`` is NaN without a
+    score. ``error`` is why a row failed, None where it did not; failed rows become dead letters.
     """
 
     reason: list[str | None]
@@ -39,11 +40,17 @@ class Scores:
 
     @property
     def unanswered(self) -> bool:
-        """Whether the model was asked and not one row got an answer."""
+        """Whether the model was asked and answered no row."""
         return bool(self.failed) and not np.isfinite(self.confidence).any()
 
+    @property
+    def offered(self) -> list[int]:
+        """The rows whose scores are offered to the blend."""
+        good = np.isfinite(self.confidence)
+        return [i for i, reason in enumerate(self.reason) if reason is None and good[i]]
+
     @classmethod
-    def empty(cls, count: int, feature_count: int = 0) -> Scores:
+    def empty(cls, count: int, feature_count: int = 0) -> ModelAnswers:
         return cls(
             reason=[None] * count,
             confidence=np.full(count, np.nan, dtype=np.float32),
@@ -54,11 +61,11 @@ class Scores:
         )
 
 
-def without_model(count: int, reason: str = NO_MODEL) -> Scores:
-    """Every row falls back: there is no model to ask, or none that answers (``FAILED``)."""
-    scores = Scores.empty(count)
-    scores.reason = [reason] * count
-    return scores
+def without_model(count: int, reason: str = NO_MODEL) -> ModelAnswers:
+    """Every row falls back: there is no model to ask, or none answers (``FAILED``)."""
+    answers = ModelAnswers.empty(count)
+    answers.reason = [reason] * count
+    return answers
 
 
 def score(
@@ -67,56 +74,66 @@ def score(
     min_quality: float,
     rows: NDArray[np.intp] | None = None,
     deadline: float | None = None,
-) -> Scores:
-    """Score ``rows``, or all, in one graph call; a row that makes the call fail is found by halving and marked.
+) -> ModelAnswers:
+    """Score ``rows``, or all, in one graph call. When the call fails, halving finds the row that is at fault.
 
-    After ``deadline``, of ``time.monotonic()``, the call is ended and nothing is halved any more.
+    ``deadline``, of ``time.monotonic()``, ends the call; after it nothing is halved.
     """
     count = len(gathered)
-    scores = Scores.empty(count, model.feature_count)
+    answers = ModelAnswers.empty(count, model.feature_count)
     enough = gathered.bars_seen >= model.min_bars
     for i in np.flatnonzero(~enough):
-        scores.reason[i] = INSUFFICIENT_BARS
+        answers.reason[i] = INSUFFICIENT_BARS
     started = time.perf_counter()
     asked = np.flatnonzero(enough) if rows is None else rows[enough[rows]]
-    _score_some(model, gathered, asked, scores, deadline)
-    scores.inference_ms = (time.perf_counter() - started) * 1000
-    for i in np.flatnonzero(np.isfinite(scores.confidence) & (scores.quality < min_quality)):
-        scores.reason[i] = LOW_QUALITY
-    scores.failed = [i for i, error in enumerate(scores.error) if error is not None]
-    return scores
+    _ask(model, gathered, asked, answers, deadline)
+    answers.inference_ms = (time.perf_counter() - started) * 1000
+    for i in np.flatnonzero(np.isfinite(answers.confidence) & (answers.quality < min_quality)):
+        answers.reason[i] = LOW_QUALITY
+    answers.failed = [i for i, error in enumerate(answers.error) if error is not None]
+    return answers
 
 
-def _score_some(
-    model: Model, gathered: Gathered, rows: NDArray[np.intp], scores: Scores, deadline: float | None
+def _ask(
+    model: Model, gathered: Gathered, asked: NDArray[np.intp], answers: ModelAnswers, deadline: float | None
 ) -> None:
-    if len(rows) == 0:
-        return
-    inputs = gathered.feed(model.input_names, rows)
-    try:
-        outputs = model.run(inputs, deadline)
-        good = check_outputs(outputs, len(rows))
-    except Exception as error:  # noqa: BLE001  # whatever a model raises is that row's, or the model's, fault
-        if len(rows) == 1 or (deadline is not None and time.monotonic() > deadline):
-            for i in rows:
-                scores.error[i] = f"{type(error).__name__}: {first_line(error)}"
-            return
-        middle = len(rows) // 2
-        _score_some(model, gathered, rows[:middle], scores, deadline)
-        _score_some(model, gathered, rows[middle:], scores, deadline)
-        return
+    parts = [asked] if len(asked) else []
+    while parts:
+        rows = parts.pop()
+        inputs = gathered.feed(model.input_names, rows)
+        try:
+            outputs = model.run(inputs, deadline)
+            good = check_outputs(outputs, len(rows))
+        except Exception as error:  # noqa: BLE001  # whatever a model raises is the fault of that row, or of the model
+            if len(rows) == 1 or (deadline is not None and time.monotonic() > deadline):
+                for i in rows:
+                    answers.error[i] = f"{type(error).__name__}: {first_line(error)}"
+            else:
+                middle = len(rows) // 2
+                parts += [rows[middle:], rows[:middle]]
+            continue
+        _take(answers, rows, good, outputs, quality(outputs, inputs))
+
+
+def _take(
+    answers: ModelAnswers,
+    rows: NDArray[np.intp],
+    good: NDArray[np.bool_],
+    outputs: Arrays,
+    quality_of: NDArray[np.float32],
+) -> None:
     for i in np.flatnonzero(~good):
-        scores.error[rows[i]] = (
+        answers.error[rows[i]] = (
             f"the model answered {_plain(outputs['probabilities'][i])} with confidence "
             f"{float(outputs['ml_confidence'][i]):g}; they must lie in 0..1, add to 1, and end in the confidence"
         )
     kept = rows[good]
-    scores.probabilities[kept] = np.clip(outputs["probabilities"][good], 0, 1)
+    answers.probabilities[kept] = np.clip(outputs["probabilities"][good], 0, 1)
     # The contract says that they are equal; taking one from the other makes it exact.
-    scores.confidence[kept] = scores.probabilities[kept, 2]
-    scores.quality[kept] = quality(outputs, inputs)[good]
-    if scores.features is not None:
-        scores.features[kept] = outputs["features"][good]
+    answers.confidence[kept] = answers.probabilities[kept, 2]
+    answers.quality[kept] = quality_of[good]
+    if answers.features is not None:
+        answers.features[kept] = outputs["features"][good]
 
 
 def _plain(values: Sequence[Any] | NDArray[Any]) -> str:

@@ -1,4 +1,4 @@
-"""``--processes N``: one worker a process, started anew when it dies, stopped together."""
+"""``--processes N``: one worker a process, restarted when it dies, stopped together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STOP_TIMEOUT_S = 30.0
 _RESTART_S = 1.0
 _LOOK_S = 0.5
 _GIVE_UP = 4
-"""Children in a row that ended with the exit code of what no retry mends; one that is killed is always replaced."""
+"""How many children in a row may end with an error that no retry helps; one that is killed is always replaced."""
 
 
 def supervise(processes: int, arguments: list[str], signals: Signals, environment: dict[str, str]) -> int:
@@ -42,8 +42,8 @@ def supervise(processes: int, arguments: list[str], signals: Signals, environmen
                 )
                 children[place], not_before[place] = None, time.monotonic() + _RESTART_S
             if children[place] is None and time.monotonic() >= not_before[place]:
-                # A group of its own: Ctrl-C reaches this process alone, which passes it on once. A second signal would
-                # end a child in the middle of a batch.
+                # In its own group: Ctrl-C reaches this process only, which passes it on once. A second signal would end
+                # a child in the middle of a batch.
                 children[place] = subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603  # our own
         signals.pause(_LOOK_S)
     running = [child for child in children if child is not None and child.poll() is None]
@@ -55,7 +55,7 @@ def supervise(processes: int, arguments: list[str], signals: Signals, environmen
 def _wait(child: subprocess.Popen[bytes]) -> int:
     try:
         code = child.wait(_STOP_TIMEOUT_S)
-        # Stopped before it could handle signals: it had done nothing yet.
+        # It was stopped before it could handle signals, so it had done nothing yet.
         return 0 if code == -signal.SIGTERM else abs(code)
     except subprocess.TimeoutExpired:
         logger.warning(

@@ -1,7 +1,7 @@
-"""What is done now and then, beside scoring: counts added up, alerts raised, outcomes labelled, old data dropped.
+"""Regular work beside scoring: adding up counts, raising alerts, labelling outcomes, dropping old data.
 
-A thread with a connection of its own, so that no row waits for it. Every worker has one; the functions take an advisory
-lock each, and whoever comes second finds nothing to do. What fails is tried again at its next turn: scoring goes on.
+It runs in a thread with its own connection, so that no row waits for it. Every worker has one: each function takes an
+advisory lock, and the second to come finds nothing to do. A task that fails is tried again at its next turn.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Final
 import psycopg
 
 from db_functions.database import Connection, connect
-from db_functions.errors import DatabaseUnavailable
-from db_functions.model import first_line
-from db_functions.queries import query
+from db_functions.errors import DatabaseUnavailable, first_line
+from db_functions.queries import fetch_value
+from db_functions.sessions import prepare_upkeep
 from worker.log import event
-from worker.serving.engine import pooled
 
 logger = logging.getLogger(__name__)
 
@@ -32,23 +31,22 @@ EVERY_S: Final[Mapping[str, float]] = {
     "make_partitions": 3600.0,
     "drop_partitions": 3600.0,
 }
-"""The tasks, each a named query that returns how much it did, and how often they are due."""
+"""How often each task is due; a task is a named query that returns how much it did."""
 _DID: Final[Mapping[str, str]] = {
     "check_alerts": "alerts raised, changed or cleared",
     "label_due": "outcomes labelled",
-    "prune": "log entries and counts that nobody reads any more dropped",
+    "prune": "log entries and counts dropped that are no longer read",
     "drop_partitions": "months of ml.predictions dropped",
 }
-"""What is worth a line; a fold is not, nor are partitions of months to come."""
+"""What is worth a line in the log."""
 _LABELS_AT_ONCE: Final = 20_000
-_TIMEOUT: Final = "10min"
 _RETRY_S: Final = 5.0
 _STOP_S: Final = 5.0
 
 
 @dataclass
 class Upkeep:
-    """Runs the tasks until stopped. ``every_s`` is :data:`EVERY_S` but for tests."""
+    """Runs the tasks until stopped. ``every_s`` differs from :data:`EVERY_S` in tests only."""
 
     url: str | None
     every_s: Mapping[str, float] = field(default_factory=lambda: EVERY_S)
@@ -62,7 +60,7 @@ class Upkeep:
         self._thread.start()
 
     def stop(self) -> None:
-        """End soon: what is being done is cancelled, and left to the next worker."""
+        """End soon: cancel the task that runs, and leave it to the next worker."""
         self._stop.set()
         connection = self._connection
         if connection is not None and not connection.closed:
@@ -73,7 +71,7 @@ class Upkeep:
         self._thread.join(_STOP_S)
 
     def _run(self) -> None:
-        # Nothing is labelled by a worker that has hardly started: it may be somebody's who wants to look first.
+        # A worker that has only just started labels nothing: its operator may want to look first.
         due = {
             task: time.monotonic() + (every_s if task == "label_due" else 0) for task, every_s in self.every_s.items()
         }
@@ -81,7 +79,7 @@ class Upkeep:
             try:
                 with connect(self.url, application_name="pattern-scoring upkeep", autocommit=True) as connection:
                     self._connection = connection
-                    _prepare(connection)
+                    prepare_upkeep(connection)
                     self._work(connection, due)
             except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable) as error:
                 if not self._stop.is_set():
@@ -98,9 +96,9 @@ class Upkeep:
 
     def _do(self, connection: Connection, task: str) -> None:
         try:
-            row = connection.execute(query(task), {"max_rows": _LABELS_AT_ONCE}).fetchone()
+            done = fetch_value(connection, task, {"max_rows": _LABELS_AT_ONCE})
         except psycopg.Error as error:
-            # A lost connection is made again by whoever called; anything else must not keep the other tasks waiting.
+            # The caller reconnects after a lost connection; any other error must not keep the other tasks waiting.
             if connection.closed or self._stop.is_set():
                 raise
             logger.warning(
@@ -108,14 +106,5 @@ class Upkeep:
                 event("upkeep_failed", task=task, error=first_line(error)),
             )
             return
-        done = row[0] if row else 0
         if done and task in _DID:
             logger.info("upkeep: %(done)d %(what)s", event("upkeep_done", task=task, done=done, what=_DID[task]))
-
-
-def _prepare(connection: Connection) -> None:
-    if pooled(connection):
-        # As for scoring: others get this server connection next.
-        connection.prepare_threshold = None
-        return
-    connection.execute(f"set jit = off; set lock_timeout = '5s'; set statement_timeout = '{_TIMEOUT}'")

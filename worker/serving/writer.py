@@ -18,8 +18,8 @@ from db_functions.model import Model
 from db_functions.queries import query
 from worker.log import event
 from worker.serving import arrays, scoring
-from worker.serving.batch import Scored, Work
-from worker.serving.challengers import Answer
+from worker.serving.batch import ClaimedRows, ScoredBatch
+from worker.serving.challengers import ChallengerAnswers
 from worker.serving.tally import BinStore
 
 logger = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ class Writer:
     def rows(
         self,
         role: str,
-        batch: Scored,
+        batch: ScoredBatch,
         model: Model | None,
-        scores: scoring.Scores,
+        scores: scoring.ModelAnswers,
         rows: list[int],
         orphans: Sequence[int] = (),
     ) -> tuple[Any, set[int]]:
         """Offer the scores of ``rows`` to them; returns when, and which took theirs."""
-        work, bars = batch.work, self._bars
+        work, bars = batch.rows, self._bars
         scored = np.isfinite(scores.confidence)
         whole = role != "canary"
         queue_ids = [work.queue_ids[i] for i in rows] if work.queue_ids else []
@@ -97,9 +97,9 @@ class Writer:
 
     def shadow(
         self,
-        batch: Scored,
-        shadow: Answer,
-        champion: scoring.Scores,
+        batch: ScoredBatch,
+        shadow: ChallengerAnswers,
+        champion: scoring.ModelAnswers,
         rows: list[int],
         written_at: Any,
     ) -> None:
@@ -112,23 +112,29 @@ class Writer:
                 "champion": batch.champion,
                 "written_at": written_at,
                 "source": batch.source,
-                "pattern_ids": arrays.uuids([batch.work.patterns[i].id for i in rows]),
+                "pattern_ids": arrays.uuids([batch.rows.patterns[i].id for i in rows]),
                 "canary": canary,
-                "confidence": arrays.Reals(shadow.scores.confidence[rows]),
+                "confidence": arrays.Reals(shadow.answers.confidence[rows]),
                 "champion_confidence": arrays.Reals(champion.confidence[rows]),
-                "probabilities": arrays.Reals(shadow.scores.probabilities[rows]),
-                "quality": arrays.Reals(shadow.scores.quality[rows]),
-                "features": None if shadow.scores.features is None else arrays.Reals(shadow.scores.features[rows]),
-                "inference_ms": shadow.scores.inference_ms,
+                "probabilities": arrays.Reals(shadow.answers.probabilities[rows]),
+                "quality": arrays.Reals(shadow.answers.quality[rows]),
+                "features": None if shadow.answers.features is None else arrays.Reals(shadow.answers.features[rows]),
+                "inference_ms": shadow.answers.inference_ms,
                 "worker": self.worker_id,
                 **batch.inputs_of(rows),
             },
         )
         own = [i for i, serves in zip(rows, canary, strict=True) if not serves]
-        self._write_tally("challenger", shadow.model, shadow.scores, batch, own, written_at)
+        self._write_tally("challenger", shadow.model, shadow.answers, batch, own, written_at)
 
     def _write_tally(
-        self, role: str, model: Model, scores: scoring.Scores, batch: Scored, rows: list[int], written_at: Any
+        self,
+        role: str,
+        model: Model,
+        scores: scoring.ModelAnswers,
+        batch: ScoredBatch,
+        rows: list[int],
+        written_at: Any,
     ) -> None:
         assert batch.gathered is not None
         if tally := self._tally(model, scores, batch.gathered, rows):
@@ -136,7 +142,7 @@ class Writer:
             self.connection.execute(query("write_tally"), given)
 
     def _tally(
-        self, model: Model, scores: scoring.Scores, gathered: Gathered, rows: list[int]
+        self, model: Model, scores: scoring.ModelAnswers, gathered: Gathered, rows: list[int]
     ) -> dict[str, Any] | None:
         """How scored ``rows`` of a batch fall into the frozen bins of the model, as parameters; None without bins."""
         bins = self._bins.of(self.connection, model.id, model.feature_count) if rows else None
@@ -157,7 +163,7 @@ class Writer:
         }
 
     def failures(
-        self, work: Work, model: Model | None, scores: scoring.Scores, rows: list[int], attempts: int = 1
+        self, work: ClaimedRows, model: Model | None, scores: scoring.ModelAnswers, rows: list[int], attempts: int = 1
     ) -> None:
         """Make dead letters of ``rows``, but for those that somebody else has locked."""
         self.connection.execute(
@@ -180,11 +186,11 @@ class Writer:
                     event("pattern_failed", pattern=str(work.patterns[i].id), error=scores.error[i]),
                 )
 
-    def leaves(self, work: Work, i: int) -> bool:
+    def leaves(self, work: ClaimedRows, i: int) -> bool:
         """Whether row ``i``, written last, stays in the queue."""
         return bool(work.queue_ids) and work.queue_ids[i] in self.left
 
-    def _find_left(self, work: Work, rows: Sequence[int]) -> None:
+    def _find_left(self, work: ClaimedRows, rows: Sequence[int]) -> None:
         """Note which of ``rows``, just written, stay in the queue, and announce the others."""
         queue_ids = [work.queue_ids[i] for i in rows]
         self.left.update(row[0] for row in self.connection.execute(query("still_queued"), {"queue_ids": queue_ids}))

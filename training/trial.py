@@ -1,4 +1,4 @@
-"""Try a model in this process: ``python -m training.canary MEMORY_BYTES SECONDS < model``, a JSON list of faults out.
+"""Try a model in this process: ``python -m training.trial MEMORY_BYTES SECONDS < model``, a JSON list of faults out.
 
 Run by ``check`` only, as a child that may be killed. It limits itself first, then lets ONNX and ONNX Runtime look at
 the model, and gives it plausible rows, incomplete ones among them.
@@ -7,7 +7,6 @@ the model, and gives it plausible rows, incomplete ones among them.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -22,16 +21,17 @@ from db_functions.contract import (
     WINDOW,
     Arrays,
     check_outputs,
-    check_signature,
 )
+from db_functions.errors import first_line
 from db_functions.golden import largest_difference
+from db_functions.sandbox import limit_child
 
 _ROWS = 5
 
 
 def main(arguments: list[str]) -> int:
     memory_bytes, seconds = (int(argument) for argument in arguments)
-    limit(memory_bytes, seconds)
+    limit_child(memory_bytes, seconds)
     try:
         found = list(faults(sys.stdin.buffer.read()))
     except UnicodeDecodeError:
@@ -40,54 +40,37 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def limit(memory_bytes: int, seconds: int) -> None:
-    """Bound this process: address space, processor time, no files written, no core dumps."""
-    for kind, amount in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(kind)[1]
-        value = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-        resource.setrlimit(kind, (value, value))
-
-
 def faults(data: bytes) -> Iterator[str]:
     """What ONNX, ONNX Runtime and a few rows find wrong with the model; stops at the first kind of fault."""
     # Imported under the limits, on purpose.
     import onnx
     import onnxruntime as ort
 
+    from db_functions.model import open_session, signature_faults
+
     model = onnx.load_model_from_string(data)
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # noqa: BLE001 - whatever it raises, the model is at fault
-        yield f"ONNX finds the model invalid: {_first_line(error)}"
+        yield f"ONNX finds the model invalid: {first_line(error)}"
         return
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = open_session(data)
     except Exception as error:  # noqa: BLE001
-        yield f"ONNX Runtime {ort.__version__} cannot load the model: {_first_line(error)}"
+        yield f"ONNX Runtime {ort.__version__} cannot load the model: {first_line(error)}"
         return
-    signature = check_signature(
-        [(item.name, item.type, item.shape) for item in session.get_inputs()],
-        [(item.name, item.type, item.shape) for item in session.get_outputs()],
-    )
+    signature = signature_faults(session)
     if signature:
         yield from signature
         return
     min_bars = int(session.get_modelmeta().custom_metadata_map[META_MIN_BARS])
     try:
-        yield from _answer_faults(session, canary_inputs(min_bars))
+        yield from _answer_faults(session, plausible_rows(min_bars))
     except Exception as error:  # noqa: BLE001
-        yield f"the model fails on plausible rows: {_first_line(error)}"
+        yield f"the model fails on plausible rows: {first_line(error)}"
 
 
-def canary_inputs(min_bars: int) -> dict[str, NDArray[Any]]:
+def plausible_rows(min_bars: int) -> dict[str, NDArray[Any]]:
     """Rows such as the worker meets: whole ones, a short history, every optional value missing, a still market."""
     rng = np.random.default_rng(7)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, (_ROWS, WINDOW)), axis=1))
@@ -148,11 +131,6 @@ def _answer_faults(session: Any, inputs: Arrays) -> Iterator[str]:
                 "from run to run; each row must be answered by itself"
             )
             return
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
 
 
 if __name__ == "__main__":
