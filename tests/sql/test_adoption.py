@@ -22,6 +22,8 @@ from tests.support import at, insert_bars, make_champion, row_of, wait_until
 from worker.backfill import Selection, backfill
 from worker.listener import Signals
 
+pytestmark = pytest.mark.compat
+
 BAR_COLUMNS = (
     "symbol text, timeframe text, ts timestamptz, open float8, high float8, low float8, close float8, volume float8"
 )

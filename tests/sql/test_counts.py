@@ -16,7 +16,7 @@ from training.baseline import drift_baseline
 from worker.engine import Engine
 from worker.tally import Bins, classes
 
-pytestmark = pytest.mark.usefixtures("within_an_hour")
+pytestmark = [pytest.mark.compat, pytest.mark.usefixtures("within_an_hour")]
 
 NAMES = ["history_positive_rate", "history_count"]
 

@@ -15,10 +15,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from db_functions.database import Connection
 from tests.real_rows import real_rows
-from tests.servers import available
 from tests.support import make_champion, register
 from training.pipeline import train
 from training.verify import open_session
+
+pytestmark = pytest.mark.compat
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400
@@ -263,7 +264,7 @@ def test_challengers_are_four_and_their_canaries_one_at_most(registry: Connectio
     registry.execute("select ml.challenge('more-2', 1, 0, 't')")
 
 
-@pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
+@pytest.mark.slow
 def test_no_difference_is_promoted_as_rarely_as_stated(registry: Connection) -> None:
     """Two models equally far from the truth, whose errors and outcomes are alike within a week: 400 comparisons."""
     trials, weeks, each = 400, 60, 10
@@ -292,7 +293,7 @@ def test_no_difference_is_promoted_as_rarely_as_stated(registry: Connection) -> 
     assert naive > 2 * promoted, "the blocks are what keeps it there"
 
 
-@pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
+@pytest.mark.slow
 def test_on_real_rows_a_better_model_passes_and_a_worse_one_is_refused(registry: Connection) -> None:
     """A trained model and the application's own rule, on patterns later than all that were trained on."""
     dataset = real_rows()

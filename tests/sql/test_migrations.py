@@ -26,6 +26,8 @@ from tests.support import insert_bars, insert_pattern, make_champion, row_of, wa
 from tests.worker_support import count
 from worker.engine import Engine
 
+pytestmark = pytest.mark.compat
+
 MakeDatabase = Callable[[str | None], str]
 ROLES = ("ml_owner", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")
 
@@ -323,7 +325,7 @@ def test_an_unreachable_database_is_one_line() -> None:
 @pytest.fixture
 def bare_server(server: Server) -> Iterator[Server]:
     """A server without the system's roles."""
-    with running(server.name) as started:
+    with running(server.source) as started:
         yield started
 
 

@@ -18,6 +18,8 @@ from db_functions.queries import query
 from tests.support import insert_bars, make_champion
 from worker.engine import Engine, prepare
 
+pytestmark = pytest.mark.compat
+
 LARGE = int(os.environ.get("QUEUE_PLAN_ROWS", "100000"))
 _ROWS = """
 insert into pattern_events (symbol, timeframe, pattern_type, detected_at, confidence)

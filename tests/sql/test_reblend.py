@@ -19,6 +19,8 @@ from worker import operate
 from worker.cli import main
 from worker.listener import Signals
 
+pytestmark = pytest.mark.compat
+
 COLUMNS = ("run", "seen", "reblended", "changed", "to_blend", "to_rule", "largest_change", "finished")
 
 

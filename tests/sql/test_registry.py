@@ -15,6 +15,8 @@ from db_functions.database import Connection
 from tests.sql_support import blocked, read_value, refusal, refused_with
 from tests.support import make_champion, register, small_model, wait_until
 
+pytestmark = pytest.mark.compat
+
 
 def promote(connection: Connection, version: str, *, force: bool | None = False) -> None:
     connection.execute("select ml.promote(%s, 'test', %s)", [version, force])

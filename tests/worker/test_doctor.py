@@ -15,8 +15,6 @@ from tests.worker_support import count, process, working
 from worker import doctor, smoke
 from worker.cli import main
 
-pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)
-
 
 @pytest.fixture
 def healthy(connection: Connection) -> Connection:

@@ -32,6 +32,8 @@ from worker.batch import State
 from worker.engine import Engine
 from worker.model import load
 
+pytestmark = pytest.mark.compat
+
 DAY_US = 86_400_000_000
 
 

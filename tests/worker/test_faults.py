@@ -18,7 +18,6 @@ from onnx import TensorProto, helper
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden
-from tests.servers import available
 from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model
 from training.check import check_model
 from worker import breaker, cage
@@ -260,7 +259,6 @@ def nan_model() -> bytes:
     return data
 
 
-@pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
 @pytest.mark.parametrize(
     ("faulty", "said"),
     [

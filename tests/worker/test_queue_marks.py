@@ -17,6 +17,8 @@ from worker.doorbell import Doorbell
 from worker.engine import Engine
 from worker.marks import Marks
 
+pytestmark = pytest.mark.compat
+
 
 class NaiveMarks(Marks):
     """The shortcut: trust the highest id seen."""
