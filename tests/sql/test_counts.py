@@ -191,7 +191,7 @@ def test_what_is_written_while_a_fold_runs_is_counted_by_the_next(database: str)
 
 def test_a_fold_inside_a_writing_transaction_is_refused(transaction: Connection) -> None:
     insert_pattern(transaction)
-    with pytest.raises(psycopg.errors.ActiveSqlTransaction, match=r"ml\.fold\(\) wants a transaction of its own"):
+    with pytest.raises(psycopg.errors.ActiveSqlTransaction):
         transaction.execute("select ml.fold()")
 
 

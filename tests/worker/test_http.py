@@ -260,7 +260,7 @@ def test_answers_of_mistakes(site: str) -> None:
     assert ask(f"{site}/../etc/passwd").status == 404
     allowed = {"Authorization": f"Bearer {TOKEN}"}
     refused = ask(f"{site}/api/ml/baseline", "POST", "{}", **allowed)
-    assert (refused.status, refused.json["error"]) == (400, "setting a baseline needs a reason")
+    assert (refused.status, "reason" in refused.json["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(
