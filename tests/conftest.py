@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -18,10 +19,21 @@ from alembic.config import Config
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from db_functions.database import Connection
-from tests.servers import Server, available, running
+from tests.servers import Server, available, label, running
 
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count()
+_NEEDS = {
+    "e2e/test_bench_queue.py": ("pgqueuer", "procrastinate"),
+    "unit/test_bench_report.py": ("matplotlib",),
+    "worker/test_http_page.py": ("axe_core_python", "selenium"),
+}
+"""Files of slow tests, by what they import of requirements-slow.lock."""
+collect_ignore = [file for file, names in _NEEDS.items() if not all(map(find_spec, names))]
+
+
+def pytest_report_header() -> list[str]:
+    return [f"left out, requirements-slow.lock is not installed: {', '.join(collect_ignore)}"] if collect_ignore else []
 
 
 def alembic_config(url: str) -> Config:
@@ -38,14 +50,23 @@ def downgrade(url: str, revision: str = "base") -> None:
     command.downgrade(alembic_config(url), revision)
 
 
-@pytest.fixture(scope="session", params=available())
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One server, the first available, for most tests; each of them for those marked ``compat``."""
+    if "server" in metafunc.fixturenames:
+        names = available()
+        if metafunc.definition.get_closest_marker("compat") is None:
+            names = names[:1]
+        metafunc.parametrize("server", names, indirect=True, ids=map(label, names), scope="session")
+
+
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     try:
         with running(request.param) as started:
             yield started
             return
     except Exception as error:  # noqa: BLE001  # one clear line instead of hundreds of failures
-        said = f"the {request.param} server cannot be used: {error}"
+        said = f"the server {request.param} cannot be used: {error}"
     # Not pytest.exit: a process of xdist that exits within a test is taken for one that crashed.
     request.session.shouldstop = said
     pytest.fail(said, pytrace=False)

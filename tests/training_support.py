@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import pytest
+from _pytest.mark import ParameterSet
 from numpy.typing import NDArray
 
 from training.calibrate import fit_calibration
@@ -15,6 +17,8 @@ from training.learners import DEFAULT, Combine, fit_ensemble
 from training.pipeline import Artifact, train
 
 DAY_S = 86_400
+OPTIONAL = frozenset({"xgboost", "lightgbm"})
+"""Learners whose libraries requirements.lock leaves to requirements-slow.lock."""
 SMALL = 0.03
 """Nine trees and four rounds."""
 
@@ -65,6 +69,11 @@ def _bars(rng: np.random.Generator, rows: int) -> NDArray[np.float64]:
     opened = close * np.exp(rng.normal(0, 0.002, close.shape))
     high, low = np.maximum(opened, close) * 1.003, np.minimum(opened, close) * 0.997
     return np.stack([opened, high, low, close, rng.lognormal(10, 1, close.shape)], axis=2)
+
+
+def learner_case(models: tuple[str, ...], *others: object) -> ParameterSet:
+    """Arguments of a parametrized test, marked ``slow`` when they need a library that only slow tests have."""
+    return pytest.param(models, *others, marks=[pytest.mark.slow] if OPTIONAL & set(models) else [])
 
 
 @cache

@@ -7,13 +7,12 @@ import pytest
 
 from bench.peers import Peer, peers
 from bench.queue import Ours, database, measure
-from tests.servers import Server, available
+from tests.servers import Server
 from tests.worker_support import count
 
-embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
+pytestmark = pytest.mark.slow
 
 
-@embedded
 @pytest.mark.parametrize("peer", peers(), ids=lambda peer: peer.name)
 def test_a_peer_does_every_job_once(server: Server, peer: Peer) -> None:
     done: list[str] = []
@@ -24,7 +23,6 @@ def test_a_peer_does_every_job_once(server: Server, peer: Peer) -> None:
     assert sorted(done, key=int) == [str(number) for number in range(30)]
 
 
-@embedded
 def test_ours_is_drained(server: Server) -> None:
     with database(server) as url:
         Ours().install(url)

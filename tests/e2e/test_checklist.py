@@ -27,7 +27,6 @@ from tests.servers import Server
 from tests.support import wait_until
 from tests.worker_support import count
 
-pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)
 OPERATORS = ROOT / "docs" / "operators.md"
 HEADING = "## From nothing to production"
 LOGINS = ("scoring_host", "status_page", "on_call")

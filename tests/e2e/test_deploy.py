@@ -114,7 +114,6 @@ def test_the_image_copies_what_there_is() -> None:
             assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("server", ["embedded"], indirect=True)
 def test_every_panel_of_the_dashboard_asks_what_the_schema_answers(transaction: Connection) -> None:
     transaction.execute("set local role ml_analyst")
     panels = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]

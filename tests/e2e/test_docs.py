@@ -37,7 +37,6 @@ from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS
 from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.drift_support import featured_baseline, insert_rows, register_featured
-from tests.servers import available
 from tests.support import (
     at,
     insert_bars,
@@ -62,7 +61,6 @@ PLACEHOLDERS = {
     "OTHER": "forest-2",
 }  # fmt: skip
 
-embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
 every_document = pytest.mark.parametrize("document", EVERYTHING, ids=lambda path: path.name)
 
 
@@ -242,7 +240,6 @@ def complain(step: Step, given: str) -> None:
         assert same(step.shown, given), f"line {step.line} shows\n{step.shown}\nbut this is printed:\n{given}"
 
 
-@embedded
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_blocks_run_and_print_what_is_shown(
     document: Path, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -394,7 +391,6 @@ def one_column(connection: Connection, statement: str, *parameters: object) -> l
     return [row[0] for row in connection.execute(statement.encode(), parameters)]
 
 
-@embedded
 @every_document
 def test_names_in_schema_ml_are_true(document: Path, transaction: Connection) -> None:
     there = set(
@@ -409,7 +405,6 @@ def test_names_in_schema_ml_are_true(document: Path, transaction: Connection) ->
     assert not inside & there, f"{document.name} calls absent what is there: {inside & there}"
 
 
-@embedded
 def test_every_setting_is_documented(transaction: Connection) -> None:
     rows = transaction.execute(
         "select column_name, coalesce(column_default, ''), col_description('ml.settings'::regclass, ordinal_position) "
@@ -435,7 +430,6 @@ def test_environment_is_documented() -> None:
     assert [name for name in (*ENVIRONMENT, "DATABASE_URL") if f"`{name}`" not in text] == []
 
 
-@embedded
 def test_every_alert_has_its_entry_in_the_runbook(transaction: Connection) -> None:
     """With a query to run first, which the runbook's own blocks run."""
     views = [f"ml.alert_{name}" for name in ("states", "rates", "drift", "performance")]
@@ -453,7 +447,6 @@ def test_every_alert_has_its_entry_in_the_runbook(transaction: Connection) -> No
     assert with_query == types | {", ".join(name for name in rules if name != "PatternScoringAlert")}
 
 
-@embedded
 def test_every_function_that_somebody_may_call_is_documented(transaction: Connection) -> None:
     callable_ = one_column(
         transaction,
@@ -465,7 +458,6 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
     assert [name for name in callable_ if not re.search(rf"\bml\.{name}\b", documents())] == []
 
 
-@embedded
 @pytest.mark.parametrize(
     "relation",
     ["public.pattern_events", "public.price_bars", "ml.predictions", "ml.model_timeline", "ml.queue_status",
@@ -493,14 +485,12 @@ def table(heading: str, document: str = "applications.md") -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line)] for line in lines[2:]]
 
 
-@embedded
 def test_channels_are_all_there(transaction: Connection) -> None:
     sources = one_column(transaction, "select prosrc from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)")
     sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
     assert {row[0] for row in table("## Channels", "operators.md")} == sent
 
 
-@embedded
 def test_reasons_are_all_there(transaction: Connection) -> None:
     (source,) = one_column(transaction, "select prosrc from pg_proc where proname = 'blend_pattern'")
     used = set(re.findall(r"reason := '(\w+)'", source))
@@ -524,7 +514,6 @@ def insert(relation: str, changes: str) -> str:
     return f"insert into {relation} ({', '.join(row)}) values ({', '.join(row.values())}) returning *"
 
 
-@embedded
 def test_what_is_rejected(connection: Connection) -> None:
     prepare(connection)
     connection.execute("set timezone = 'UTC'")
@@ -536,7 +525,6 @@ def test_what_is_rejected(connection: Connection) -> None:
             assert said == f"ERROR:  {message}", f"{relation} with {changes} says {said}"
 
 
-@embedded
 def test_what_is_accepted(connection: Connection, database: str) -> None:
     prepare(connection)
     rows = table("### Accepted")

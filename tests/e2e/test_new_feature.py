@@ -13,7 +13,6 @@ import pytest
 from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.e2e.test_releases import previous_worker
-from tests.servers import available
 from tests.support import at, insert_labelled, insert_pattern, row_of, wait_until
 
 FEATURE = """
@@ -24,7 +23,6 @@ def noon(w: Window) -> Array:
 """
 
 
-@pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
 def test_a_new_feature_needs_no_worker_release(connection: Connection, database: str, tmp_path: Path) -> None:
     insert_labelled(connection)
     for package in ("training", "db_functions"):

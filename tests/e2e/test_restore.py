@@ -22,14 +22,16 @@ from tests.support import insert_bars, insert_pattern, make_champion, row_of, wa
 from tests.worker_support import count, process, working
 from worker.operating import doctor
 
-pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)
+pytestmark = pytest.mark.compat
 KEPT = ("pattern_events", "price_bars", "ml.predictions", "ml.models", "ml.aliases", "ml.settings_history", "ml.queue")
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Server]:
-    """A second cluster, which has never heard of us: no roles, no schema."""
-    with running("embedded") as started:
+def elsewhere(server: Server) -> Iterator[Server]:
+    """A second cluster of the same version, which has never heard of us: no roles, no schema."""
+    if not (programs(server) / "pg_dump").exists():
+        pytest.skip(f"{server.name} comes without pg_dump")
+    with running(server.source) as started:
         yield started
 
 
@@ -125,7 +127,7 @@ def standby_of(primary: Server, folder: Path) -> Iterator[Server]:
     options = f"-c unix_socket_directories={folder} -c listen_addresses= -c port=5432 -c hot_standby=on"
     subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, cwd="/")
     try:
-        yield Server("standby", str(folder), 5432, primary.user, primary.version, tuple(control))
+        yield Server("standby", primary.source, str(folder), 5432, primary.user, primary.version, tuple(control))
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd="/")
         primary.restart()  # which the test has stopped

@@ -24,8 +24,6 @@ RunScenario = Callable[[Plan], Report]
 @pytest.fixture
 def run_scenario(server: Server, make_database: Callable[[str | None], str], template: str) -> RunScenario:
     """On a database of the test's own; on one server, to save time."""
-    if server.name != "embedded":
-        pytest.skip("the harness runs on the embedded server here")
 
     def run_on_a_clone(plan: Plan) -> Report:
         return run(plan, server, urlsplit(make_database(template)).path.lstrip("/"))
@@ -109,8 +107,6 @@ def test_a_silent_server_is_given_up(connection: Connection, database: str) -> N
 
 def test_soak_for_a_moment(server: Server, make_database: Callable[[str | None], str], template: str) -> None:
     """The long one is ``python -m tests.faults.soak``; this shows that it measures and that its books balance."""
-    if server.name != "embedded":
-        pytest.skip("the harness runs on the embedded server here")
     step = Soak(look_s=2.0, kill_s=3.0)
     plan = Plan("soak", seed=5, rows=400, seconds=8.0, workers=2, writers=2)
     report = run(plan, server, urlsplit(make_database(template)).path.lstrip("/"), step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -21,6 +22,8 @@ from tests.servers import Server
 from tests.support import at, insert_bars, make_champion, row_of, wait_until
 from worker.operating.backfill import Selection, backfill
 from worker.serving.listener import Signals
+
+pytestmark = pytest.mark.compat
 
 BAR_COLUMNS = (
     "symbol text, timeframe text, ts timestamptz, open float8, high float8, low float8, close float8, volume float8"
@@ -175,10 +178,10 @@ def test_dry_run_counts_and_writes_nothing(plain: str) -> None:
         everything = shape(connection, "public", "ml")
         before = contents(connection, everything)
         printed = _worker(plain, "backfill", "--dry-run")
-        assert "1,000 rows would be scored with small-1" in printed
-        assert "1,000  pending" in printed
+        assert re.search(r"1,000 .* small-1", printed)
+        assert re.search(r"1,000 +pending", printed)
         assert contents(connection, everything) == before
-        assert "10 rows done" in _worker(plain, "backfill", "--limit", "10")
+        assert "10 rows" in _worker(plain, "backfill", "--limit", "10")
         assert contents(connection, everything) != before
 
 
@@ -338,21 +341,21 @@ def test_bars_stay_on_downgrade_and_are_adopted_again(plain: str) -> None:
     [
         (
             "alter table pattern_events add column ml_confidence text",
-            "public.pattern_events.ml_confidence has type text",
+            r"public\.pattern_events\.ml_confidence .* text",
         ),
-        ("alter table pattern_events add column scored_at date", "public.pattern_events.scored_at has type date"),
+        ("alter table pattern_events add column scored_at date", r"public\.pattern_events\.scored_at .* date"),
         (
             "create table price_bars (symbol text, price numeric)",
-            "public.price_bars exists, but columns of it are missing",
+            r"public\.price_bars .* columns",
         ),
         (
             f"create table price_bars ({BAR_COLUMNS})",
-            "public.price_bars exists, but has no unique key",
+            r"public\.price_bars .* unique key",
         ),
-        ("create view price_bars as select 1 as symbol", "public.price_bars exists, but"),
+        ("create view price_bars as select 1 as symbol", r"public\.price_bars "),
         (
             "alter table pattern_events drop column verdict",
-            r"public.pattern_events exists, but .* pattern_events.verdict",
+            r"public\.pattern_events .* pattern_events\.verdict",
         ),
     ],
 )

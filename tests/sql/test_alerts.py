@@ -16,7 +16,7 @@ from tests.worker_support import working
 from worker.serving.engine import Engine
 from worker.serving.loop import Options
 
-pytestmark = pytest.mark.usefixtures("within_an_hour")
+pytestmark = [pytest.mark.compat, pytest.mark.usefixtures("within_an_hour")]
 
 WATCHFUL = Options(poll_interval_s=0.02, heartbeat_s=0.1, upkeep_s={"fold": 0.05, "check_alerts": 0.05})
 

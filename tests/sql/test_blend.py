@@ -15,6 +15,8 @@ from db_functions.database import Connection
 from tests.sql_support import refused_with, write_scores
 from tests.support import insert_pattern, make_champion, row_of
 
+pytestmark = pytest.mark.compat
+
 FALLBACKS = ("no_model", "insufficient_bars", "low_quality", "failed")
 unit = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 0.55, 1.0]), st.floats(0, 1, allow_subnormal=False))
 unit_float32 = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1, width=32, allow_subnormal=False))

@@ -16,7 +16,7 @@ from training.baseline import drift_baseline
 from worker.serving.engine import Engine
 from worker.serving.tally import Bins, classes
 
-pytestmark = pytest.mark.usefixtures("within_an_hour")
+pytestmark = [pytest.mark.compat, pytest.mark.usefixtures("within_an_hour")]
 
 NAMES = ["history_positive_rate", "history_count"]
 
@@ -191,7 +191,7 @@ def test_what_is_written_while_a_fold_runs_is_counted_by_the_next(database: str)
 
 def test_a_fold_inside_a_writing_transaction_is_refused(transaction: Connection) -> None:
     insert_pattern(transaction)
-    with pytest.raises(psycopg.errors.ActiveSqlTransaction, match=r"ml_internal\.fold\(\) wants a transaction of its own"):
+    with pytest.raises(psycopg.errors.ActiveSqlTransaction):
         transaction.execute("select ml_internal.fold()")
 
 

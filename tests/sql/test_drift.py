@@ -19,17 +19,15 @@ from scipy.stats import chi2, false_discovery_control, hypergeom, ks_2samp
 from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.drift_support import FEATURED, IMPORTANCES, featured_baseline, insert_rows, register_featured, training_rows
-from tests.servers import available
 from tests.sql_support import refused_with
 from tests.support import insert_bars, small_model, wait_until
 from tests.worker_support import count as rows_of
 from tests.worker_support import working
 from training.baseline import count, frequencies, histogram
 
-pytestmark = pytest.mark.usefixtures("within_an_hour")
+pytestmark = [pytest.mark.compat, pytest.mark.usefixtures("within_an_hour")]
 
 Counts = NDArray[np.float64]
-one_server = pytest.mark.parametrize("server", available()[:1], indirect=True)
 
 
 def register(
@@ -442,7 +440,6 @@ def cells_of_all(values: NDArray[np.float32], frozen: dict[str, Any]) -> Counts:
     return np.concatenate([cells_of(values[:, i], frozen[name]["edges"]) for i, name in enumerate(FEATURES)])
 
 
-@one_server
 @pytest.mark.parametrize("rows", [200, 1000, 5000])
 def test_without_drift_alarms_are_as_rare_as_stated(
     rows: int, transaction: Connection, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,8 @@ import pytest
 from db_functions.database import Connection
 from tests.support import at, insert_pattern, row_of
 
+pytestmark = pytest.mark.compat
+
 PENDING = {"source": "rule", "reason": "pending"}
 SYSTEM_VALUES: dict[str, Any] = {
     "blended_confidence": 0.9,

@@ -21,6 +21,8 @@ from tests.conftest import ROOT
 from tests.sql_support import refused_with
 from tests.support import at, insert_bars, insert_pattern, random_bars, row_of
 
+pytestmark = pytest.mark.compat
+
 
 @dataclass(frozen=True)
 class Bar:

@@ -21,7 +21,7 @@ from tests.sql.test_counts import register_with_baseline
 from tests.support import at, insert_bars, insert_pattern, random_bars, wait_until
 from worker.serving.engine import Engine
 
-pytestmark = pytest.mark.usefixtures("within_an_hour")
+pytestmark = [pytest.mark.compat, pytest.mark.usefixtures("within_an_hour")]
 
 SCORES = ("ml", "rule", "blended")
 TENTHS = np.arange(1, 10) / 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.worker_support import count
 from worker.cli import main
 from worker.operating import operate
 from worker.serving.listener import Signals
+
+pytestmark = pytest.mark.compat
 
 COLUMNS = ("run", "seen", "reblended", "changed", "to_blend", "to_rule", "largest_change", "finished")
 
@@ -135,16 +138,16 @@ def test_selection_and_batches(served: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        ("dry_run => false", "reblending needs a reason"),
-        ("'  ', false", "reblending needs a reason"),
-        ("'test', false, max_rows => 0", "max_rows is 0; allowed: 1 or more, or null for all"),
-        ("run => 7", "there is no run 7 of ml.reblend"),
+        ("dry_run => false", "reason"),
+        ("'  ', false", "reason"),
+        ("'test', false, max_rows => 0", "max_rows is 0"),
+        ("run => 7", "run 7"),
     ],
 )
-def test_refusals(served: Connection, arguments: str, said: str) -> None:
-    assert refused_with(served, "ML004", f"select ml.reblend({arguments})") == said
+def test_refusals(served: Connection, arguments: str, named: str) -> None:
+    assert named in refused_with(served, "ML004", f"select ml.reblend({arguments})")
 
 
 def test_a_run_does_not_go_on_with_other_settings(served: Connection) -> None:
@@ -198,15 +201,15 @@ def test_reblend_from_a_shell(
     before = everything(as_operator)
     assert main(["reblend", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "7 of 7 scored rows were decided with other settings" in said
-    assert "2 would change their confidence, by 0.060 at most" in said
+    assert "7 of 7" in said
+    assert re.search(r"\b2 .* 0\.060", said)
     assert everything(as_operator) == before
     assert main(["reblend"]) == 1
-    assert "reblending needs a reason" in capsys.readouterr().err
+    assert "reason" in capsys.readouterr().err
     assert main(["reblend", "--reason", "threshold raised"]) == 0
     caught = capsys.readouterr()
-    assert "7 of 7 scored rows" in caught.out
-    assert "         2  from blend to rule" in caught.out
+    assert "7 of 7" in caught.out
+    assert re.search(r"\b2 .*blend .*rule", caught.out)
     assert "7/7" in caught.err
     assert as_operator.execute("select reason, seen, finished_at is not null from ml.reblends").fetchall() == [
         ("threshold raised", 7, True)
@@ -219,7 +222,7 @@ def test_a_stopped_run_is_gone_on_with(as_operator: Connection, capsys: pytest.C
     as_operator.execute("select ml.disable('test')")
     begun = reblend(as_operator, "'in parts', false, max_rows => 2")
     assert main(["reblend", "--run", str(begun["run"])]) == 0
-    assert "3 of 3 scored rows" in capsys.readouterr().out
+    assert "3 of 3" in capsys.readouterr().out
 
 
 def test_contention_is_tried_again(as_operator: Connection, database: str) -> None:

@@ -13,6 +13,8 @@ from db_functions.database import Connection
 from tests.sql_support import champion_id, refusal, write_scores
 from tests.support import at, insert_bars, insert_pattern, make_champion, register, row_of
 
+pytestmark = pytest.mark.compat
+
 ROLES = ("ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")
 REGISTER = "select ml_internal.register_model('new', 'test', 'file', 1, '{}', '{}', '{}', 0, '{}', '', '{}', '{}', null)"
 PARITY = "select ml_internal.record_parity('a', 0, 1e-5, 8, 'test')"

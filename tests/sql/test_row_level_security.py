@@ -9,6 +9,8 @@ from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, row_of
 from worker.serving.engine import Engine
 
+pytestmark = pytest.mark.compat
+
 
 @pytest.fixture
 def tenants(connection: Connection) -> Connection:

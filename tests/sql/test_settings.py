@@ -13,6 +13,8 @@ from db_functions.database import Connection
 from tests.sql_support import blocked, read_value, refused_with, write_scores
 from tests.support import insert_pattern, make_champion, row_of, wait_until
 
+pytestmark = pytest.mark.compat
+
 
 def setting(connection: Connection, name: str) -> Any:
     found = connection.execute(f"select {name} from ml.settings").fetchone()

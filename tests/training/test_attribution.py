@@ -86,6 +86,7 @@ def shaps_own(shap: Any, estimator: Any, rows: Rows, behind: Rows) -> Floats:
     return np.asarray(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classes"),
     [(name, 3) for name in LEARNERS if name != "exact_boosting"] + [(name, 2) for name in LEARNERS],

@@ -14,7 +14,6 @@ from psycopg.rows import dict_row
 
 from db_functions.database import Connection
 from db_functions.errors import UnknownModel
-from tests.servers import available
 from tests.sql_support import refused_with
 from tests.support import START, at, insert_bars, insert_pattern, make_champion
 from tests.support import small_model as without_background
@@ -28,7 +27,6 @@ from training.report import fetch
 from worker.serving.engine import Engine
 
 ROWS = 24
-embedded = pytest.mark.parametrize("server", [name for name in available() if name == "embedded"], indirect=True)
 """Where the server's version cannot matter."""
 NOBODY = UUID(int=1)
 
@@ -91,7 +89,6 @@ def test_a_fresh_score_is_explained_on_demand_and_read_by_pattern(scored: Connec
     assert largest["value"] == pytest.approx(float(largest["recorded"]))
 
 
-@embedded
 def test_again_it_gives_the_same_and_no_more(scored: Connection) -> None:
     kept = "select pattern_id, member, base, contributions, standard_errors from ml_internal.attributed_scores order by 1, 2"
     explain_patterns(scored, [pattern(1), pattern(2)])
@@ -101,7 +98,6 @@ def test_again_it_gives_the_same_and_no_more(scored: Connection) -> None:
     assert len(before) == 8
 
 
-@embedded
 def test_a_share_goes_on_where_it_ended(scored: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain, "_CHUNK", 3)
     (expected,) = rows(scored, "select count(*) as n from ml.predictions where ml_internal.fraction_of(pattern_id) < 0.3")
@@ -153,7 +149,6 @@ def test_averages_are_over_what_was_sampled(scored: Connection) -> None:
     assert list(reported.contributions.values()) == pytest.approx(first)
 
 
-@embedded
 def test_asked_for_and_sampled_it_stays_sampled(scored: Connection) -> None:
     asked = [pattern(n) for n in range(ROWS)]
     explain_patterns(scored, asked[:1])
@@ -162,7 +157,6 @@ def test_asked_for_and_sampled_it_stays_sampled(scored: Connection) -> None:
     assert count(scored, "ml_internal.attributed_scores where sampled") == 4 * ROWS
 
 
-@embedded
 def test_another_models_scores_are_asked_for_by_its_name(scored: Connection) -> None:
     make_champion(scored, "plain", without_background("plain"))
     insert_pattern(scored, id=NOBODY, detected_at=at(150))
@@ -181,7 +175,6 @@ def test_another_models_scores_are_asked_for_by_its_name(scored: Connection) -> 
     assert reason.startswith("model plain: the model's file holds no background rows")
 
 
-@embedded
 def test_features_that_do_not_give_the_score_are_not_taken(scored: Connection) -> None:
     scored.execute(
         "update ml.predictions set features[3] = features[3] + 5, features[1] = 9 where pattern_id = %s", [pattern(3)]
@@ -191,7 +184,6 @@ def test_features_that_do_not_give_the_score_are_not_taken(scored: Connection) -
     assert explain_share(scored, 1.0, START).skipped.total() == 1
 
 
-@embedded
 def test_the_command_says_what_mattered(
     scored: Connection, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,7 +213,6 @@ def test_the_command_says_what_mattered(
             cli.main(command.split())
 
 
-@embedded
 def test_a_member_that_is_left_out_is_named(
     connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

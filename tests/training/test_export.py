@@ -21,7 +21,15 @@ from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
 from tests.conftest import ROOT
 from db_functions.model import open_session
-from tests.training_support import SMALL, fit_small, small_dataset, small_export, small_features, small_model
+from tests.training_support import (
+    SMALL,
+    fit_small,
+    learner_case,
+    small_dataset,
+    small_export,
+    small_features,
+    small_model,
+)
 from training import learners
 from training.attribution.background import decode
 from training.convert import convert
@@ -40,9 +48,10 @@ def _golden(model: FittedModel, rows: int = 400) -> Golden:
 @pytest.mark.parametrize(
     ("models", "combine"),
     [
-        *(((name,), "vote") for name in LEARNERS),
+        *(learner_case((name,), "vote") for name in LEARNERS),
         (DEFAULT, "vote"),
-        (tuple(LEARNERS), "stack"),
+        (DEFAULT, "stack"),
+        learner_case(tuple(LEARNERS), "stack"),
     ],
 )
 def test_the_file_answers_as_the_fitted_model(models: tuple[str, ...], combine: Combine) -> None:
@@ -52,7 +61,7 @@ def test_the_file_answers_as_the_fitted_model(models: tuple[str, ...], combine: 
     assert (report.rows, report.batch_sizes) == (400, (1, 7, 400))
 
 
-@pytest.mark.parametrize("models", [(name,) for name in LEARNERS])
+@pytest.mark.parametrize("models", [learner_case((name,)) for name in LEARNERS])
 def test_a_row_is_scored_alike_to_the_bit_at_every_batch_size(models: tuple[str, ...]) -> None:
     session = open_session(small_export(models).onnx)
     inputs = {item.name: small_dataset().inputs[item.name][:300] for item in session.get_inputs()}
@@ -147,7 +156,7 @@ def test_the_gate_names_the_worst_row_and_output() -> None:
         check_parity(small_export().onnx, golden, batch_sizes=(20,))
 
 
-@pytest.mark.parametrize("models", [(name,) for name in LEARNERS])
+@pytest.mark.parametrize("models", [learner_case((name,)) for name in LEARNERS])
 def test_equal_fits_give_equal_bytes(models: tuple[str, ...]) -> None:
     first, second = export(fit_small(models=models)), export(fit_small(models=models))
     assert first.sha256 == second.sha256

@@ -11,6 +11,7 @@ from bench import harness, report
 from bench.__main__ import SECTIONS
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
 KEPT = ROOT / "bench" / "results"
 MEASURED = [section for section in SECTIONS if (KEPT / f"{section}.csv").exists()]
 

@@ -15,6 +15,8 @@ from tests.support import insert_bars, insert_pattern, make_champion, row_of
 from tests.worker_support import FAST, count, patterns, poison_model, working
 from worker.serving.engine import Engine
 
+pytestmark = pytest.mark.compat
+
 
 @pytest.fixture
 def listening(database: str) -> Iterator[Connection]:

@@ -32,6 +32,8 @@ from tests.worker_support import count, patterns, poison_model
 from worker.serving.batch import claimed_rows
 from worker.serving.engine import Engine
 
+pytestmark = pytest.mark.compat
+
 DAY_US = 86_400_000_000
 
 

@@ -23,6 +23,8 @@ from db_functions.gather import Gathered, Gatherer, align
 from tests.support import at, insert_bars, insert_pattern, random_bars
 from tests.worker_support import patterns
 
+pytestmark = pytest.mark.compat
+
 DAY = timedelta(days=1)
 US = timedelta(microseconds=1)
 DAY_US = 86_400_000_000

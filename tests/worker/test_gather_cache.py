@@ -17,6 +17,8 @@ from db_functions.database import Connection
 from db_functions.gather import Gatherer, Pattern
 from tests.support import START, at, insert_bars, random_bars
 
+pytestmark = pytest.mark.compat
+
 LAG_US = 86_400_000_000
 SYMBOLS = ("ACME", "BOLT", "CORE", "NONE")
 

@@ -19,7 +19,6 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
-from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from db_functions.database import Connection
@@ -260,7 +259,7 @@ def test_answers_of_mistakes(site: str) -> None:
     assert ask(f"{site}/../etc/passwd").status == 404
     allowed = {"Authorization": f"Bearer {TOKEN}"}
     refused = ask(f"{site}/api/ml/baseline", "POST", "{}", **allowed)
-    assert (refused.status, refused.json["error"]) == (400, "setting a baseline needs a reason")
+    assert (refused.status, "reason" in refused.json["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -330,10 +329,16 @@ def test_an_answer_does_not_wait_for_the_one_before_to_be_acknowledged(host: str
         assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_the_description_is_sound_and_whole(site: str) -> None:
+@pytest.mark.slow
+def test_the_description_is_sound() -> None:
+    from openapi_spec_validator import validate  # of requirements-slow.lock
+
+    validate(description())
+
+
+def test_the_description_is_whole(site: str) -> None:
     described = ask(f"{site}/openapi.json").json
     assert described == description()
-    validate(described)
     for path, operations in described["paths"].items():
         for method in operations:
             answer = ask(f"{site}{path}", method.upper(), "{}" if method == "post" else None)

@@ -30,9 +30,9 @@ from worker.serving.engine import Engine
 __all__ = ["reader", "site"]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("within_an_hour"),
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and chromedriver are not installed"),
-    pytest.mark.parametrize("server", ["embedded"], indirect=True),
 ]
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 UNWATCHED = replace(FAST, upkeep_s={"prune": 3600.0})

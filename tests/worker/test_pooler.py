@@ -97,8 +97,7 @@ def test_a_worker_behind_a_pooler(
     warnings = [record.getMessage() for record in caplog.records if record.name == "worker.serving.loop"]
     if mode == "transaction":
         assert len(warnings) == 1
-        assert "doorbell is not heard" in warnings[0]
-        assert "give the worker a direct connection" in warnings[0]
+        assert "doorbell" in warnings[0]
     else:
         assert warnings == []
     assert settings == {("on", "on", "0", "0")}

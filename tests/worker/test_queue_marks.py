@@ -17,6 +17,8 @@ from worker.serving.doorbell import Doorbell
 from worker.serving.engine import Engine
 from worker.serving.marks import Marks, Proof
 
+pytestmark = pytest.mark.compat
+
 
 class NaiveMarks(Marks):
     """The shortcut: trust the highest id seen."""
