@@ -6,6 +6,7 @@ null and texts are equally long, so that all its elements have one layout; an ar
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-from psycopg.types.json import Jsonb
+from psycopg.rows import class_row
 
 from db_functions.queries import fetch_all
 
@@ -66,9 +67,9 @@ def text(value: str, count: int) -> Column:
     return Column(25, _repeated(value.encode(), count))
 
 
-def json(value: Any, count: int) -> Column:
+def jsonb(value: Any, count: int) -> Column:
     """One JSON value, in every row."""
-    return Column(3802, _repeated(b"\1" + Jsonb(value).dumps().encode(), count))
+    return Column(3802, _repeated(b"\1" + json.dumps(value).encode(), count))
 
 
 def real_arrays(values: Any) -> Column:
@@ -180,7 +181,7 @@ class _TypeOids(NamedTuple):
 
 def register(connection: psycopg.Connection[Any]) -> None:
     """Let ``connection`` take these arrays as parameters; reads the OIDs that the types have in its database."""
-    oids = {row.name: row for row in fetch_all(connection, "composite_types", _TypeOids)}
+    oids = {row.name: row for row in fetch_all(connection, "composite_types", class_row(_TypeOids))}
     for kind in CompositeArray.__subclasses__():
         if kind.type_name in oids:
             connection.adapters.register_dumper(kind, _dumper(oids[kind.type_name]))
@@ -195,3 +196,48 @@ def _dumper(oids: _TypeOids) -> type[Dumper]:
             return obj.binary(oids.element)
 
     return CompositeArrayDumper
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRows:
+    """What one model made of N patterns, as ``ml_internal.score`` keeps it; ``reason`` None: offered to the blend,
+    ``confidence`` NaN: no score, ``enqueued_at_us`` None: no latency is recorded, ``features`` [N, F] or None."""
+
+    pattern_ids: Sequence[str]
+    reason: Sequence[str | None]
+    enqueued_at_us: Sequence[int | None]
+    confidence: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    bars: NDArray[np.integer[Any]]
+    history: NDArray[np.float64]
+    input_hashes: Sequence[bytes]
+    features: NDArray[np.float32] | None
+
+    def blocks(self, run: int, rows: Sequence[int]) -> tuple[list[tuple[int, list[Column]]], list[int]]:
+        """``rows`` as blocks of the run with that place (from 1), and the order in which they stand there."""
+        alike = dict[tuple[str | None, bool, bool], list[int]]()
+        scored = np.isfinite(self.confidence)
+        for i in rows:
+            alike.setdefault((self.reason[i], bool(scored[i]), self.enqueued_at_us[i] is None), []).append(i)
+        blocks = [
+            (len(part), self._columns(run, part, reason, has_score, untimed))
+            for (reason, has_score, untimed), part in alike.items()
+        ]
+        return blocks, [i for part in alike.values() for i in part]
+
+    def _columns(self, run: int, rows: list[int], reason: str | None, has_score: bool, untimed: bool) -> list[Column]:
+        count = len(rows)
+        return [
+            smallints(np.full(count, run)),
+            uuids([self.pattern_ids[i] for i in rows]),
+            null(1184) if untimed else timestamps([self.enqueued_at_us[i] for i in rows]),
+            null(25) if reason is None else text(reason, count),
+            reals(self.confidence[rows]) if has_score else null(700),
+            real_arrays(self.probabilities[rows]) if has_score else null(1021),
+            reals(self.quality[rows]),
+            smallints(self.bars[rows]),
+            double_arrays(self.history[rows]),
+            digests([self.input_hashes[i] for i in rows]),
+            null(1021) if self.features is None else real_arrays(self.features[rows]),
+        ]

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
+from db_functions import composites
+from db_functions.composites import Failures, Pairs, Runs, ScoreRows, Scores
 from db_functions.database import Connection
+from db_functions.queries import query
 
 
 def champion_id(connection: Connection) -> int | None:
-    found = connection.execute(
-        "select model_id from ml.aliases where alias = 'champion' and valid_to is null"
-    ).fetchone()
+    found = connection.execute("select model_id from ml_internal.champion").fetchone()
     return found[0] if found else None
 
 
@@ -30,32 +32,52 @@ def write_scores(
     champion: int | None = None,
 ) -> None:
     """Write scores, or fallbacks where a confidence is None, through the worker's own function."""
+    connection.execute(*write_batch(connection, ids, confidences, reasons, enqueued_at, quality, champion))
+
+
+def write_batch(
+    connection: Connection,
+    ids: Sequence[str] = (),
+    confidences: Sequence[float | None] = (),
+    reasons: Sequence[str | None] | None = None,
+    enqueued_at: datetime | None = None,
+    quality: float = 0.75,
+    champion: int | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """The statement of :func:`write_scores`, and its parameters."""
+    composites.register(connection)
     champion = champion or champion_id(connection)
-    probabilities: list[float] = []
-    for value in confidences:
-        rest = 0.0 if value is None else (1 - value) / 2
-        probabilities += [rest, rest, value or 0.0]
-    connection.execute(
-        "select ml_internal.write_scores(champion => %(champion)s, model => %(champion)s, queue_ids => '{}', "
-        "enqueued_at => %(enqueued_at)s::timestamptz[], pattern_ids => %(ids)s::uuid[], "
-        "reasons => %(reasons)s::text[], "
-        "ml_confidence => %(confidences)s::real[], probabilities => %(probabilities)s::real[], "
-        "quality => %(quality)s::real[], bars => %(bars)s::smallint[], features => null, "
-        "history => %(history)s::float8[], input_hashes => %(hashes)s::bytea[], inference_ms => 0.3::real, "
-        "rescore => true, worker => null)",
-        {
-            "champion": champion,
-            "enqueued_at": [enqueued_at] * len(ids),
-            "ids": list(ids),
-            "reasons": list(reasons or [None] * len(ids)),
-            "confidences": list(confidences),
-            "probabilities": probabilities,
-            "quality": [quality] * len(ids),
-            "bars": [128] * len(ids),
-            "history": [0.5, 10.0] * len(ids),
-            "hashes": [b"hash"] * len(ids),
-        },
+    count = len(ids)
+    confidence = np.array([np.nan if value is None else value for value in confidences], np.float32)
+    rows = ScoreRows(
+        pattern_ids=[str(pattern) for pattern in ids],
+        reason=reasons or [None] * count,
+        enqueued_at_us=[None if enqueued_at is None else round(enqueued_at.timestamp() * 1e6)] * count,
+        confidence=confidence,
+        probabilities=np.column_stack([(1 - confidence) / 2, (1 - confidence) / 2, confidence]),
+        quality=np.full(count, quality, np.float32),
+        bars=np.full(count, 128),
+        history=np.tile([0.5, 10.0], (count, 1)),
+        input_hashes=[b"0123456789abcdef"] * count,
+        features=None,
     )
+    model = composites.null(23) if champion is None else composites.integers([champion])
+    empty = [composites.integers([0]), *(composites.null(oid) for oid in (1007, 1007, 1022, 1022))]
+    run = [model, composites.text("champion", 1), composites.reals([0.3]), *empty]
+    return query("write_batch"), {
+        "champion": champion,
+        "source": "backfill",
+        "runs": Runs.of([(1, run)]),
+        "scores": Scores.of(rows.blocks(1, range(count))[0]),
+        "pairs": Pairs.of([]),
+        "failures": Failures.of([]),
+        "failed_model": None,
+        "queue_ids": [],
+        "cache_hits": 0,
+        "cache_misses": 0,
+        "rescore": True,
+        "worker": None,
+    }
 
 
 def refusal(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> psycopg.Error:

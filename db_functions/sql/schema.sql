@@ -2898,7 +2898,7 @@ begin
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
     select * into strict s from ml.settings;
-    select c.model_id as id, c.version into champion from ml_internal.champion c;
+    select h.model_id as id, h.version into champion from ml_internal.champion h;
 
     select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
     if parity.id is null then

@@ -486,7 +486,10 @@ def table(heading: str, document: str = "applications.md") -> list[list[str]]:
 
 
 def test_channels_are_all_there(transaction: Connection) -> None:
-    sources = one_column(transaction, "select prosrc from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)")
+    sources = one_column(
+        transaction,
+        "select prosrc from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)",
+    )
     sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
     assert {row[0] for row in table("## Channels", "operators.md")} == sent
 

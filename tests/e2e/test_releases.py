@@ -160,7 +160,10 @@ def test_this_worker_on_the_previous_schema_works_or_waits_for_the_upgrade(older
     [
         ("alter function ml_internal.heartbeat rename to heartbeat_of_old", "function ml_internal.heartbeat("),
         ("alter table ml.settings rename column min_quality to quality", "column s.min_quality does not exist"),
-        ("alter table ml_internal.bar_changes rename to changes_of_bars", 'relation "ml_internal.bar_changes" does not exist'),
+        (
+            "alter table ml_internal.bar_changes rename to changes_of_bars",
+            'relation "ml_internal.bar_changes" does not exist',
+        ),
     ],
 )
 def test_whatever_is_missing_is_named_before_a_row_is_claimed(

@@ -39,7 +39,9 @@ def health(connection: Connection) -> dict[str, Any]:
 def age_counts(connection: Connection) -> None:
     """As if everything counted so far had happened before the window of alerts."""
     connection.execute("select ml_internal.fold()")
-    connection.execute("update ml_internal.metric_rollups set bucket = bucket - interval '20 minutes' where grain = 'minute'")
+    connection.execute(
+        "update ml_internal.metric_rollups set bucket = bucket - interval '20 minutes' where grain = 'minute'"
+    )
 
 
 def score(connection: Connection, engine: Engine, count: int, **columns: Any) -> None:
@@ -315,13 +317,17 @@ def test_minutes_and_folded_logs_are_pruned(connection: Connection, engine: Engi
     score(connection, engine, 3)
     connection.execute("select ml_internal.fold()")
     connection.execute("update ml_internal.batches set at = at - interval '1 hour'")
-    connection.execute("update ml_internal.metric_rollups set bucket = bucket - interval '40 days' where grain = 'minute'")
+    connection.execute(
+        "update ml_internal.metric_rollups set bucket = bucket - interval '40 days' where grain = 'minute'"
+    )
     score(connection, engine, 1)
     connection.execute("update ml_internal.batches set at = at - interval '1 hour'")
     connection.execute("select ml_internal.prune()")
     left = connection.execute("select count(*) from ml_internal.batches").fetchone()
     assert left == (1,), "what no fold has seen stays"
-    rows = connection.execute("select grain, sum(rows)::int from ml_internal.metric_counts group by 1 order by 1").fetchall()
+    rows = connection.execute(
+        "select grain, sum(rows)::int from ml_internal.metric_counts group by 1 order by 1"
+    ).fetchall()
     assert rows == [("day", 4), ("hour", 4), ("minute", 1)]
 
 

@@ -22,7 +22,9 @@ NAMES = ["history_positive_rate", "history_count"]
 
 
 def bins_of(connection: Connection) -> dict[str, tuple[list[float] | None, list[str] | None, int]]:
-    rows = connection.execute("select name, edges, categories, first_cell from ml_internal.bins order by position").fetchall()
+    rows = connection.execute(
+        "select name, edges, categories, first_cell from ml_internal.bins order by position"
+    ).fetchall()
     return {name: (edges, categories, first) for name, edges, categories, first in rows}
 
 
@@ -116,7 +118,9 @@ def test_a_fold_changes_no_figure(scored: Connection) -> None:
                 "from ml_internal.cohort_counts"
             ).fetchone()
         )
-        found.append(scored.execute("select sum(rows), sum(cells[1]), sum(sums[2]) from ml_internal.feature_counts").fetchone())
+        found.append(
+            scored.execute("select sum(rows), sum(cells[1]), sum(sums[2]) from ml_internal.feature_counts").fetchone()
+        )
         return found
 
     before = figures()
@@ -220,7 +224,7 @@ def test_logs_from_another_cluster_are_folded_once(scored: Connection) -> None:
     engine.score_queue()
     # As a restore brings them: transaction numbers far above what this cluster has handed out.
     for log in ("batches", "tallies", "outcome_changes"):
-        scored.execute(f"update ml.{log} set xid = (xid::text::bigint + 1000000000)::text::xid8")
+        scored.execute(f"update ml_internal.{log} set xid = (xid::text::bigint + 1000000000)::text::xid8")
     scored.execute(
         "update ml_internal.folds set snapshot = format('%s:%s:', pg_snapshot_xmin(snapshot)::text::bigint + 1000000000, "
         "pg_snapshot_xmax(snapshot)::text::bigint + 1000000000)::pg_snapshot"

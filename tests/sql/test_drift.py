@@ -536,7 +536,9 @@ def test_a_small_sample_elsewhere_altogether_is_found_however_many_there_are_of_
     model = register(transaction, "moved", ["a"], {"features": {"a": counted([*baseline, 0, 0])}})
     since = midnight(transaction) - timedelta(days=1)
     add_window(transaction, model, since, [*live, 0, 0], rows=sum(live))
-    (found,) = measured(transaction, "select * from ml_internal.measure_drift('moved', %s, %s)", since, midnight(transaction))
+    (found,) = measured(
+        transaction, "select * from ml_internal.measure_drift('moved', %s, %s)", since, midnight(transaction)
+    )
     assert found["psi"] == pytest.approx(psi(np.array(baseline, float), np.array(live, float)), abs=1e-9)
     assert found["p_value"] < 1e-12
     assert found["p_value"] == pytest.approx(pearson(np.array(baseline, float), np.array(live, float)), abs=1e-12)

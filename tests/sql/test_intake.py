@@ -374,7 +374,9 @@ def test_bars_at_the_edge_are_taken(transaction: Connection, columns: dict[str, 
 
 
 def changes(connection: Connection) -> list[tuple[Any, ...]]:
-    found = connection.execute("select symbol, timeframe, since_ts from ml_internal.bar_changes order by symbol, timeframe")
+    found = connection.execute(
+        "select symbol, timeframe, since_ts from ml_internal.bar_changes order by symbol, timeframe"
+    )
     rows = found.fetchall()
     connection.execute("delete from ml_internal.bar_changes")
     return rows

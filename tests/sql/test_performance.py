@@ -18,6 +18,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_
 from db_functions.database import Connection
 from tests.servers import Server
 from tests.sql.test_counts import register_with_baseline
+from tests.sql_support import write_batch
 from tests.support import at, insert_bars, insert_pattern, random_bars, wait_until
 from worker.serving.engine import Engine
 
@@ -362,12 +363,9 @@ def test_a_backfill_is_kept_apart_and_finds_the_labels_that_are_there(connection
 
 def write(connection: Connection, pattern: str, queue: list[int]) -> None:
     """One score through the worker's function, in the transaction of the connection; a backfill has no queue row."""
-    connection.execute(
-        "select ml_internal.write_batch('champion', m.id, m.id, %(queue)s::bigint[], %(since)s::timestamptz[], "
-        "%(pattern)s::uuid[], array[null]::text[], '{0.6}', '{0.2,0.2,0.6}', '{1}', '{128}', '{0.5,1}', '{0.5,1}', "
-        "array[''::bytea], 1::real, 0, 1, false, null) from ml.models m",
-        {"queue": queue, "since": [at(0) if queue else None], "pattern": [pattern]},
-    )
+    statement, parameters = write_batch(connection, [pattern], [0.6], enqueued_at=at(0) if queue else None, quality=1)
+    source = "live" if queue else "backfill"
+    connection.execute(statement, parameters | {"queue_ids": queue, "source": source, "rescore": False})
 
 
 def queued(connection: Connection) -> list[int]:

@@ -16,12 +16,12 @@ from tests.support import at, insert_bars, insert_pattern, make_champion, regist
 pytestmark = pytest.mark.compat
 
 ROLES = ("ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")
-REGISTER = "select ml_internal.register_model('new', 'test', 'file', 1, '{}', '{}', '{}', 0, '{}', '', '{}', '{}', null)"
-PARITY = "select ml_internal.record_parity('a', 0, 1e-5, 8, 'test')"
-SCORE = (
-    "select ml_internal.write_scores(null, null, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', null, '{}', '{}', 0, false, "
-    "null)"
+REGISTER = (
+    "select ml_internal.register_model('new', 'test', 'file', 1, '{}', '{}', '{}', 0, '{}', '', '{}', '{}', null)"
 )
+PARITY = "select ml_internal.record_parity('a', 0, 1e-5, 8, 'test')"
+SCORE = "select ml_internal.write_batch(null, 'backfill', '{}', '{}', '{}', '{}', null, '{}', 0, 0, false, null)"
+REPLAY = "select ml_internal.write_replay('a', 0, '{}')"
 ATTRIBUTE = (
     "select ml_internal.write_attributions(pattern_id, 'c', scored_at, false, '{}', '{}', '{}', '{}', '{}', '{}') "
     "from ml.predictions"
@@ -123,9 +123,9 @@ def may(connection: Connection, role: str, statement: str) -> bool:
 
 
 def test_each_role_may_do_what_it_needs_and_no_more(furnished: Connection) -> None:
-    # write_scores wants to be told the champion.
+    # write_batch wants to be told the champion.
     tried = {
-        statement: statement.replace("write_scores(null", f"write_scores({champion_id(furnished)}")
+        statement: statement.replace("write_batch(null", f"write_batch({champion_id(furnished)}")
         for statement in RIGHTS
     }
     found = {s: {role for role in ROLES if may(furnished, role, tried[s])} for s in RIGHTS}
@@ -265,10 +265,9 @@ def test_public_has_nothing_in_schema_ml(transaction: Connection) -> None:
 WRITING = {
     "ml_app": set[str](),
     "ml_worker": {
-        "announce_scores", "apply_environment", "bury_workers", "check_alerts", "clear_suspect", "drop_partitions",
+        "apply_environment", "bury_workers", "check_alerts", "clear_suspect", "drop_partitions",
         "fold", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect", "mute_doorbell", "prune",
-        "record_parity", "review_suspects", "start_worker", "write_batch", "write_failures", "write_scores",
-        "write_shadow", "write_tally",
+        "record_parity", "review_suspects", "start_worker", "write_batch",
     },
     "ml_analyst": {"label"},
     "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay", "write_attributions"},
@@ -479,7 +478,9 @@ def test_partitions_are_months_of_utc_whatever_the_session_says(transaction: Con
             transaction.execute(f"drop table {name}")
     transaction.execute("set local role ml_worker")
     transaction.execute("select set_config('timezone', %s, true), set_config('datestyle', %s, true)", [zone, style])
-    assert transaction.execute("select ml_internal.make_partitions(14), ml_internal.make_partitions(14)").fetchone() == (15, 0)
+    assert transaction.execute(
+        "select ml_internal.make_partitions(14), ml_internal.make_partitions(14)"
+    ).fetchone() == (15, 0)
     transaction.execute("reset role")
     transaction.execute("set local timezone = 'UTC'")
     transaction.execute("set local datestyle = 'ISO'")

@@ -100,7 +100,9 @@ def test_again_it_gives_the_same_and_no_more(scored: Connection) -> None:
 
 def test_a_share_goes_on_where_it_ended(scored: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain, "_CHUNK", 3)
-    (expected,) = rows(scored, "select count(*) as n from ml.predictions where ml_internal.fraction_of(pattern_id) < 0.3")
+    (expected,) = rows(
+        scored, "select count(*) as n from ml.predictions where ml_internal.fraction_of(pattern_id) < 0.3"
+    )
     assert 5 < expected["n"] < 20
     written: list[int] = []
     write = explain._write
@@ -119,7 +121,10 @@ def test_a_share_goes_on_where_it_ended(scored: Connection, monkeypatch: pytest.
     assert explain_share(scored, 0.3, START).explained == expected["n"] - 3
     assert explain_share(scored, 0.3, START).explained == 0
     assert (
-        count(scored, "ml_internal.attributed_scores where member is null and ml_internal.fraction_of(pattern_id) < 0.3") == expected["n"]
+        count(
+            scored, "ml_internal.attributed_scores where member is null and ml_internal.fraction_of(pattern_id) < 0.3"
+        )
+        == expected["n"]
     )
     assert count(scored, "ml_internal.attributed_scores") == 4 * expected["n"]
 
@@ -264,7 +269,8 @@ def test_what_does_not_fit_is_not_kept(scored: Connection) -> None:
 def test_they_go_with_the_predictions_that_they_explain(scored: Connection) -> None:
     explain_patterns(scored, [pattern(1), pattern(2)])
     scored.execute(
-        "update ml_internal.attributed_scores set scored_at = now() - interval '200 days' where pattern_id = %s", [pattern(1)]
+        "update ml_internal.attributed_scores set scored_at = now() - interval '200 days' where pattern_id = %s",
+        [pattern(1)],
     )
     assert scored.execute("select ml_internal.prune() >= 4").fetchone() == (True,)
     assert count(scored, "ml_internal.attributed_scores") == 4

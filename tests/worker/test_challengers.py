@@ -108,7 +108,9 @@ def test_a_canary_serves_its_share_and_is_marked(champion: Connection) -> None:
     assert count(champion, "ml.predictions where role = 'champion'") == ROWS - served
     assert count(champion, "ml_internal.shadow_pairs where canary") == served
     # The champion has been asked all the same: without its answer the canary would show nothing.
-    assert count(champion, "ml_internal.shadow_pairs where champion < challenger") == count(champion, "ml_internal.shadow_pairs")
+    assert count(champion, "ml_internal.shadow_pairs where champion < challenger") == count(
+        champion, "ml_internal.shadow_pairs"
+    )
     assert count(champion, "ml.queue") == 0
 
 

@@ -248,7 +248,9 @@ def test_a_baseline_with_the_token(site: str, connection: Connection, database: 
         Authorization=f"Bearer {TOKEN}",
     )  # fmt: skip
     assert (made.status, made.json["status"], made.json["version"]) == (200, "success", "small-1"), made.text
-    stored = connection.execute("select rows, set_by, reason from ml_internal.baselines order by id desc limit 1").fetchone()
+    stored = connection.execute(
+        "select rows, set_by, reason from ml_internal.baselines order by id desc limit 1"
+    ).fetchone()
     assert stored == (made.json["rows"], "page_reader", "the new regime") == (30, "page_reader", "the new regime")
     assert ask(f"{site}/api/ml/health").json["baseline_set"] is True
 

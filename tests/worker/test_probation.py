@@ -103,7 +103,12 @@ def test_a_process_at_fault_itself_blames_no_single_row(
                     probation.serve(Engine(mine), connection, Signals())
         assert connection.execute("select attempts from ml_internal.suspects").fetchall() == [(1,)] * 4
         assert probation.serve(Engine(mine), connection, Signals()) == 0
-    assert count(connection, "ml_internal.suspects") == count(connection, "ml.failures") == count(connection, "ml.queue") == 0
+    assert (
+        count(connection, "ml_internal.suspects")
+        == count(connection, "ml.failures")
+        == count(connection, "ml.queue")
+        == 0
+    )
 
 
 def test_a_row_that_killed_comes_last(connection: Connection, database: str) -> None:
@@ -143,7 +148,9 @@ def test_the_row_in_hand_is_the_one_that_is_marked(
 
 
 def test_a_clean_stop_means_no_probation(connection: Connection) -> None:
-    first = connection.execute("select ml_internal.start_worker(%s, 999999, 'test', 'worker')", ["elsewhere"]).fetchone()
+    first = connection.execute(
+        "select ml_internal.start_worker(%s, 999999, 'test', 'worker')", ["elsewhere"]
+    ).fetchone()
     mine = connection.execute("select ml_internal.start_worker('x', 1, 'test', 'worker')").fetchone()
     assert first is not None
     assert mine is not None

@@ -10,10 +10,10 @@ import numpy as np
 from psycopg import Cursor
 from psycopg.rows import no_result
 
+from db_functions.composites import ScoreRows
 from db_functions.gather import Gathered, Pattern
 from db_functions.model import Model
 from db_functions.queries import columns_of
-from worker.serving import arrays
 from worker.serving.challengers import Challenge, ChallengerAnswers
 from worker.serving.scoring import ModelAnswers
 
@@ -150,11 +150,18 @@ class ScoredBatch:
         """The role in which ``answers`` are logged."""
         return "standby" if self.model and self.model.id != self.champion else "champion"
 
-    def inputs_of(self, rows: list[int]) -> dict[str, Any]:
-        """What is kept of the inputs of ``rows``, as parameters."""
-        gathered, count = self.gathered, len(rows)
-        return {
-            "bars": arrays.Smallints(gathered.bars_seen[rows] if gathered else np.zeros(count, dtype=np.int64)),
-            "history": arrays.Doubles(gathered.inputs["history"][rows] if gathered else np.full((count, 2), np.nan)),
-            "input_hashes": arrays.Digests(np.frombuffer(b"".join(self.hashes[i] for i in rows), dtype="V16")),
-        }
+    def score_rows(self, answers: ModelAnswers) -> ScoreRows:
+        """What is written of ``answers`` to these rows, with what is kept of their inputs."""
+        gathered, count = self.gathered, len(self.rows.patterns)
+        return ScoreRows(
+            pattern_ids=[pattern.id for pattern in self.rows.patterns],
+            reason=answers.reason,
+            enqueued_at_us=self.rows.enqueued_at_us,
+            confidence=answers.confidence,
+            probabilities=answers.probabilities,
+            quality=answers.quality,
+            bars=gathered.bars_seen if gathered else np.zeros(count, dtype=np.int64),
+            history=gathered.inputs["history"] if gathered else np.full((count, 2), np.nan),
+            input_hashes=self.hashes,
+            features=answers.features,
+        )

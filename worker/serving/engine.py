@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 
+from db_functions import composites
 from db_functions.database import Connection
 from db_functions.errors import ChampionChanged, first_line, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
@@ -16,7 +17,7 @@ from db_functions.model import Model
 from db_functions.queries import fetch_all, fetch_row, query
 from db_functions.sessions import prepare_scoring
 from worker.log import event
-from worker.serving import arrays, scoring
+from worker.serving import scoring
 from worker.serving.batch import BatchResult, BatchSettings, ClaimedRows, ScoredBatch, claimed_rows
 from worker.serving.challengers import ChallengerAnswers, Challengers
 from worker.serving.champion import Champion
@@ -99,10 +100,10 @@ class Engine:
     def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
         """Give up one waiting row without scoring it; returns 1, or 0 when another session has it or its pattern."""
         with self.connection.transaction():
-            _, rows = self._claim(queue_id - 1, 1)
+            settings, rows = self._claim(queue_id - 1, 1)
             if not rows.patterns or rows.queue_ids != [queue_id]:
                 return 0
-            failed = self._give_up(rows, error, attempts)
+            failed = self._writer.give_up(rows, settings.champion, self.model, error, attempts)
         self._count_failure(failed)
         return failed
 
@@ -165,7 +166,7 @@ class Engine:
                 if len(part.patterns) > 1:
                     parts += reversed(part.halves())
                     continue
-                failed = self._give_up(part, first_line(error))
+                failed = self._writer.give_up(part, settings.champion, self.model, first_line(error))
                 self.counters.batches += 1
                 self._count_failure(failed)
                 done += failed
@@ -211,36 +212,12 @@ class Engine:
         return ScoredBatch(rows, gathered, hashes, settings.champion, rescore, model, answers, challengers)
 
     def _write(self, batch: ScoredBatch) -> int:
-        """Write the canaries' rows, the champion's, the challengers' pairs and the dead letters; returns rows done."""
-        writer, answers, model = self._writer, batch.answers, batch.model
-        writer.left.clear()
-        offered, failed = set(answers.offered), sorted(answers.failed)
-        served, written = set[int](), set[int]()
-        for challenger in batch.challengers:
-            if rows := [i for i in challenger.canary if i in offered]:
-                _, taken = writer.rows("canary", batch, challenger.model, challenger.answers, rows)
-                written |= taken
-                served.update(rows)
-        rest = [i for i in range(len(batch.rows.patterns)) if i not in served and answers.error[i] is None]
-        written_at, taken = writer.rows(batch.role, batch, model, answers, rest, orphans=batch.rows.orphans)
-        written |= taken
-        for challenger in batch.challengers:
-            if rows := [i for i in challenger.rows if i in offered and i in written]:
-                writer.shadow(batch, challenger, answers, rows, written_at)
-        if failed:
-            writer.failures(batch.rows, model, answers, failed)
-        self._count(batch, [i for i in range(len(batch.rows.patterns)) if not writer.leaves(batch.rows, i)])
-        return len(batch.rows) - len(writer.left)
+        """Write everything in one call; returns how many rows are done."""
+        done = self._writer.batch(batch)
+        self._count(batch, sorted(done))
+        return len(done) + len(batch.rows.orphans)
 
     # Failures and counts
-
-    def _give_up(self, rows: ClaimedRows, error: str, attempts: int = 1) -> int:
-        """Make a dead letter of the only row; returns 0 when another session has its pattern locked."""
-        answers = scoring.ModelAnswers.empty(1)
-        answers.error[0] = error
-        self._writer.left.clear()
-        self._writer.failures(rows, self.model, answers, [0], attempts)
-        return 1 - len(self._writer.left)
 
     def _count(self, batch: ScoredBatch, done: Sequence[int]) -> None:
         answers = batch.answers
@@ -270,5 +247,5 @@ class Engine:
 
 def prepare(connection: Connection) -> None:
     """Give a scoring connection its array types and its session profile; it must be in autocommit mode."""
-    arrays.register(connection)
+    composites.register(connection)
     prepare_scoring(connection)

@@ -16,7 +16,6 @@ from db_functions.errors import SchemaMissing, SchemaOutdated
 from db_functions.queries import query
 
 STATEMENTS = (
-    "announce_scores",
     "apply_environment",
     "backend",
     "bar_changes",
@@ -42,12 +41,8 @@ STATEMENTS = (
     "review_suspects",
     "ring",
     "start_worker",
-    "still_queued",
     "unfinished_workers",
     "write_batch",
-    "write_failures",
-    "write_shadow",
-    "write_tally",
 )
 """The named queries of ``python -m worker run``."""
 
@@ -72,7 +67,9 @@ def require(connection: Connection) -> None:
 
 def functions() -> list[str]:
     """Names of the functions in schema ml that the statements call."""
-    return sorted({name for statement in STATEMENTS for name in re.findall(r"\bml(?:_internal)?\.(\w+)\(", query(statement))})
+    return sorted(
+        {name for statement in STATEMENTS for name in re.findall(r"\bml(?:_internal)?\.(\w+)\(", query(statement))}
+    )
 
 
 def _planned(name: str) -> bytes:

@@ -1,34 +1,47 @@
-"""How scores get into the database: rows, log, counts, pairs and dead letters, each by the function that may."""
+"""How a batch gets into the database: scores, log, counts, pairs, dead letters and queue, in one call."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-from psycopg.types.json import Jsonb
 
+from db_functions import composites
 from db_functions.bars import BarStore
+from db_functions.composites import Column, Failures, Pairs, Runs, Scores
 from db_functions.contract import CONTEXT_COLUMNS, LEVEL_COLUMNS
 from db_functions.database import Connection
-from db_functions.gather import Gathered, Pattern
+from db_functions.gather import Pattern
 from db_functions.model import Model
-from db_functions.queries import query
+from db_functions.queries import fetch_row
 from worker.log import event
-from worker.serving import arrays, scoring
 from worker.serving.batch import ClaimedRows, ScoredBatch
-from worker.serving.challengers import ChallengerAnswers
-from worker.serving.tally import BinStore
+from worker.serving.scoring import ModelAnswers
+from worker.serving.tally import BinStore, Tally
 
 logger = logging.getLogger(__name__)
 
-_NO_TALLY = dict.fromkeys(("source", "rows", "cells", "counts", "sums", "squares"))
+Block = tuple[int, Sequence[Column]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a call wrote: the row of the named query ``write_batch``."""
+
+    written_at: datetime
+    written: list[int] | None
+    """Places, from 1, of the scores that rows took or that were logged."""
+    kept: list[str]
+    """Patterns whose rows stay in the queue: another session has them locked."""
 
 
 class Writer:
-    """Writes over one connection, in the transaction of whoever calls."""
+    """Writes over one connection, in the transaction of its caller."""
 
     def __init__(self, connection: Connection, worker_id: int | None, bars: BarStore) -> None:
         self.connection = connection
@@ -36,166 +49,188 @@ class Writer:
         self._bars = bars
         self._bins = BinStore()
         self._cache_told = (0, 0)
-        self.left = set[int]()
-        """Queue rows written last that stay in the queue, since somebody else has their patterns locked."""
 
     def reconnected(self, connection: Connection) -> None:
         """Go on over a new connection."""
         self.connection = connection
         self._bins.forget()
 
-    def rows(
-        self,
-        role: str,
-        batch: ScoredBatch,
-        model: Model | None,
-        scores: scoring.ModelAnswers,
-        rows: list[int],
-        orphans: Sequence[int] = (),
-    ) -> tuple[Any, set[int]]:
-        """Offer the scores of ``rows`` to them; returns when, and which took theirs."""
-        work, bars = batch.rows, self._bars
-        scored = np.isfinite(scores.confidence)
-        whole = role != "canary"
-        queue_ids = [work.queue_ids[i] for i in rows] if work.queue_ids else []
-        parameters = {
-            "role": role,
-            "champion": batch.champion,
-            "model": model.id if model else None,
-            "queue_ids": arrays.Bigints(np.array([*queue_ids, *orphans], dtype=np.int64)),
-            "enqueued_at": arrays.timestamps([work.enqueued_at_us[i] for i in rows]),
-            "pattern_ids": arrays.uuids([work.patterns[i].id for i in rows]),
-            "reasons": [scores.reason[i] for i in rows],
-            "confidence": arrays.Reals(scores.confidence[rows], missing=~scored[rows]),
-            "probabilities": arrays.Reals(scores.probabilities[rows]),
-            "features": None if scores.features is None else arrays.Reals(scores.features[rows]),
-            "inference_ms": scores.inference_ms,
-            # Of the whole batch, so told once.
-            "cache_hits": bars.hits - self._cache_told[0] if whole else 0,
-            "cache_misses": bars.misses - self._cache_told[1] if whole else 0,
-            "rescore": batch.rescore,
-            "worker": self.worker_id,
-            **batch.inputs_of(rows),
-            "quality": arrays.Reals(scores.quality[rows]),
-            **_NO_TALLY,
-        }
-        counted = [i for i in rows if scored[i]]
-        tally = self._tally(model, scores, batch.gathered, counted) if model and batch.gathered else None
-        if tally:
-            parameters |= {"source": batch.source, **tally}
-        row = self.connection.execute(query("write_batch"), parameters).fetchone()
-        assert row is not None
-        written_at, skipped = row[0], set(row[1] or ())
-        if skipped and work.queue_ids:
-            self._find_left(work, rows)
-        if whole:
-            self._cache_told = (bars.hits, bars.misses)
-        written = [i for place, i in enumerate(rows) if place not in skipped]
-        if skipped and model and batch.gathered:
-            self._write_tally(role, model, scores, batch, [i for i in written if scored[i]], written_at)
-        return written_at, set(written)
-
-    def shadow(
-        self,
-        batch: ScoredBatch,
-        shadow: ChallengerAnswers,
-        champion: scoring.ModelAnswers,
-        rows: list[int],
-        written_at: Any,
-    ) -> None:
-        """Log what a challenger made of ``rows``, which have been written, beside the champion's scores."""
-        canary = [i in shadow.canary for i in rows]
-        self.connection.execute(
-            query("write_shadow"),
-            {
-                "challenger": shadow.model.id,
-                "champion": batch.champion,
-                "written_at": written_at,
-                "source": batch.source,
-                "pattern_ids": arrays.uuids([batch.rows.patterns[i].id for i in rows]),
-                "canary": canary,
-                "confidence": arrays.Reals(shadow.answers.confidence[rows]),
-                "champion_confidence": arrays.Reals(champion.confidence[rows]),
-                "probabilities": arrays.Reals(shadow.answers.probabilities[rows]),
-                "quality": arrays.Reals(shadow.answers.quality[rows]),
-                "features": None if shadow.answers.features is None else arrays.Reals(shadow.answers.features[rows]),
-                "inference_ms": shadow.answers.inference_ms,
-                "worker": self.worker_id,
-                **batch.inputs_of(rows),
-            },
+    def batch(self, batch: ScoredBatch) -> set[int]:
+        """Write what the models answered; returns the places of the rows that are done."""
+        answers, rows = batch.answers, batch.rows
+        scores = _Collected()
+        offered, failed = set(answers.offered), sorted(answers.failed)
+        served = set[int]()
+        for challenger in batch.challengers:
+            serves = [i for i in challenger.canary if i in offered]
+            self._add(scores, batch, "canary", challenger.model, challenger.answers, serves)
+            served.update(serves)
+        rest = [i for i in range(len(rows.patterns)) if i not in served and answers.error[i] is None]
+        self._add(scores, batch, batch.role, batch.model, answers, rest)
+        for challenger in batch.challengers:
+            beside, canary = [i for i in challenger.rows if i in offered], set(challenger.canary)
+            own = [i for i in beside if i not in canary]
+            run = self._add(scores, batch, "challenger", challenger.model, challenger.answers, own, always=True)
+            scores.pairs.append(_pairs(run, batch, challenger.answers, beside, canary))
+        told = (self._bars.hits, self._bars.misses)
+        hits, misses = (now - before for now, before in zip(told, self._cache_told, strict=True))
+        written = self._call(
+            batch.champion,
+            batch.source,
+            scores,
+            failures=[_failure(rows.patterns[i], answers.error[i]) for i in failed],
+            failed_model=batch.model,
+            queue_ids=[*rows.queue_ids, *rows.orphans],
+            cache=(hits, misses),
+            rescore=batch.rescore,
         )
-        own = [i for i, serves in zip(rows, canary, strict=True) if not serves]
-        self._write_tally("challenger", shadow.model, shadow.answers, batch, own, written_at)
+        self._cache_told = told
+        done = _done(rows, written)
+        for i in failed:
+            if i in done:
+                _log_failure(rows.patterns[i], answers.error[i])
+        return done
 
-    def _write_tally(
+    def give_up(
+        self, rows: ClaimedRows, champion: int | None, model: Model | None, error: str, attempts: int = 1
+    ) -> int:
+        """Make a dead letter of the only row; returns 0 when another session has its pattern locked, else 1."""
+        (pattern,) = rows.patterns
+        written = self._call(
+            champion,
+            "live" if rows.queue_ids else "backfill",
+            _Collected(),
+            failures=[_failure(pattern, error, attempts)],
+            failed_model=model,
+            queue_ids=[*rows.queue_ids, *rows.orphans],
+        )
+        done = _done(rows, written)
+        if done:
+            _log_failure(pattern, error)
+        return len(done)
+
+    def _call(
         self,
-        role: str,
-        model: Model,
-        scores: scoring.ModelAnswers,
-        batch: ScoredBatch,
-        rows: list[int],
-        written_at: Any,
-    ) -> None:
-        assert batch.gathered is not None
-        if tally := self._tally(model, scores, batch.gathered, rows):
-            given = {"role": role, "model": model.id, "source": batch.source, "written_at": written_at, **tally}
-            self.connection.execute(query("write_tally"), given)
+        champion: int | None,
+        source: str,
+        scores: _Collected,
+        *,
+        failures: Sequence[Block],
+        failed_model: Model | None,
+        queue_ids: list[int],
+        cache: tuple[int, int] = (0, 0),
+        rescore: bool = False,
+    ) -> Written:
+        parameters = {
+            "champion": champion,
+            "source": source,
+            "runs": Runs.of(scores.runs),
+            "scores": Scores.of(scores.scores),
+            "pairs": Pairs.of(scores.pairs),
+            "failures": Failures.of(failures),
+            "failed_model": failed_model.id if failed_model else None,
+            "queue_ids": queue_ids,
+            "cache_hits": cache[0],
+            "cache_misses": cache[1],
+            "rescore": rescore,
+            "worker": self.worker_id,
+        }
+        return fetch_row(self.connection, "write_batch", Written, parameters)
 
-    def _tally(
-        self, model: Model, scores: scoring.ModelAnswers, gathered: Gathered, rows: list[int]
-    ) -> dict[str, Any] | None:
-        """How scored ``rows`` of a batch fall into the frozen bins of the model, as parameters; None without bins."""
-        bins = self._bins.of(self.connection, model.id, model.feature_count) if rows else None
+    def _add(
+        self,
+        scores: _Collected,
+        batch: ScoredBatch,
+        role: str,
+        model: Model | None,
+        answers: ModelAnswers,
+        rows: list[int],
+        *,
+        always: bool = False,
+    ) -> int:
+        """Collect what a model made of ``rows`` as one run; returns its place, from 1."""
+        if not rows and not always:
+            return 0
+        counted = [i for i in rows if math.isfinite(answers.confidence[i])]
+        tally = self._tally(model, answers, batch, counted) if model and batch.gathered and counted else None
+        scores.runs.append(_run(model, role, answers.inference_ms, tally))
+        blocks, _ = batch.score_rows(answers).blocks(len(scores.runs), rows)
+        scores.scores += blocks
+        return len(scores.runs)
+
+    def _tally(self, model: Model, answers: ModelAnswers, batch: ScoredBatch, rows: list[int]) -> Tally | None:
+        """How scored ``rows`` fall into the frozen bins of the model; None without bins."""
+        bins = self._bins.of(self.connection, model.id, model.feature_count)
         if bins is None:
             return None
-        tally = bins.tally(
-            None if scores.features is None else scores.features[rows],
-            scores.confidence[rows],
-            scores.probabilities[rows],
-            {name: [str(text) for text in gathered.inputs[name][rows]] for name in ("pattern_type", "timeframe")},
+        assert batch.gathered is not None
+        inputs = batch.gathered.inputs
+        return bins.tally(
+            None if answers.features is None else answers.features[rows],
+            answers.confidence[rows],
+            answers.probabilities[rows],
+            {name: [str(text) for text in inputs[name][rows]] for name in ("pattern_type", "timeframe")},
         )
-        return {
-            "rows": tally.rows,
-            "cells": arrays.Integers(tally.cells),
-            "counts": arrays.Integers(tally.counts),
-            "sums": arrays.Doubles(tally.sums),
-            "squares": arrays.Doubles(tally.squares),
-        }
 
-    def failures(
-        self, work: ClaimedRows, model: Model | None, scores: scoring.ModelAnswers, rows: list[int], attempts: int = 1
-    ) -> None:
-        """Make dead letters of ``rows``, but for those that somebody else has locked."""
-        self.connection.execute(
-            query("write_failures"),
-            {
-                "model": model.id if model else None,
-                "queue_ids": [work.queue_ids[i] for i in rows] if work.queue_ids else [],
-                "pattern_ids": [work.patterns[i].id for i in rows],
-                "errors": [scores.error[i] for i in rows],
-                "attempts": [attempts] * len(rows),
-                "snapshots": [Jsonb(snapshot(work.patterns[i])) for i in rows],
-            },
-        )
-        if work.queue_ids:
-            self._find_left(work, rows)
-        for i in rows:
-            if not self.leaves(work, i):
-                logger.error(
-                    "pattern %(pattern)s cannot be scored: %(error)s",
-                    event("pattern_failed", pattern=str(work.patterns[i].id), error=scores.error[i]),
-                )
 
-    def leaves(self, work: ClaimedRows, i: int) -> bool:
-        """Whether row ``i``, written last, stays in the queue."""
-        return bool(work.queue_ids) and work.queue_ids[i] in self.left
+class _Collected:
+    """The blocks of a call."""
 
-    def _find_left(self, work: ClaimedRows, rows: Sequence[int]) -> None:
-        """Note which of ``rows``, just written, stay in the queue, and announce the others."""
-        queue_ids = [work.queue_ids[i] for i in rows]
-        self.left.update(row[0] for row in self.connection.execute(query("still_queued"), {"queue_ids": queue_ids}))
-        done = [work.patterns[i].id for i in rows if not self.leaves(work, i)]
-        self.connection.execute(query("announce_scores"), {"pattern_ids": arrays.uuids(done)})
+    def __init__(self) -> None:
+        self.runs: list[Block] = []
+        self.scores: list[Block] = []
+        self.pairs: list[Block] = []
+
+
+def _run(model: Model | None, role: str, inference_ms: float, tally: Tally | None) -> Block:
+    head = [
+        composites.integers([model.id]) if model else composites.null(23),
+        composites.text(role, 1),
+        composites.reals([inference_ms]),
+    ]
+    if tally is None:
+        return 1, [*head, composites.integers([0]), *(composites.null(oid) for oid in (1007, 1007, 1022, 1022))]
+    return 1, [
+        *head,
+        composites.integers([tally.rows]),
+        composites.integer_arrays(tally.cells[None, :]),
+        composites.integer_arrays(tally.counts[None, :]),
+        composites.double_arrays(tally.sums[None, :]),
+        composites.double_arrays(tally.squares[None, :]),
+    ]
+
+
+def _pairs(run: int, batch: ScoredBatch, challenger: ModelAnswers, rows: list[int], canary: set[int]) -> Block:
+    count = len(rows)
+    if count == 0:
+        return 0, []
+    return count, [
+        composites.smallints(np.full(count, run)),
+        composites.uuids([batch.rows.patterns[i].id for i in rows]),
+        composites.booleans([i in canary for i in rows]),
+        composites.reals(challenger.confidence[rows]),
+        composites.reals(batch.answers.confidence[rows]),
+    ]
+
+
+def _failure(pattern: Pattern, error: str | None, attempts: int = 1) -> Block:
+    return 1, [
+        composites.uuids([pattern.id]),
+        composites.text((error or "").replace("\0", ""), 1),
+        composites.integers([attempts]),
+        composites.jsonb(snapshot(pattern), 1),
+    ]
+
+
+def _done(rows: ClaimedRows, written: Written) -> set[int]:
+    kept = set(written.kept)
+    return {i for i, pattern in enumerate(rows.patterns) if pattern.id not in kept}
+
+
+def _log_failure(pattern: Pattern, error: str | None) -> None:
+    logger.error(
+        "pattern %(pattern)s cannot be scored: %(error)s", event("pattern_failed", pattern=pattern.id, error=error)
+    )
 
 
 def snapshot(pattern: Pattern) -> dict[str, Any]:

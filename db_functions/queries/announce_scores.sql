@@ -1,1 +1,0 @@
-select ml_internal.announce_scores(%(pattern_ids)s::uuid[])
