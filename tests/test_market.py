@@ -1,4 +1,4 @@
-"""The demo: sound bars, an application that knows no future, and a report that claims no more than it may."""
+"""The demo's data: sound bars, and an application that knows no future."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import talib
 from bokeh_sampledata import stocks
-from numpy.typing import NDArray
 
 from demo import market
 from demo.application import Pattern, find_all_patterns, find_patterns
 from demo.market import BENCHMARK, CLOSE, HIGH, LOW, OPEN, SYMBOLS, VOLUME, Series
 from demo.patterns import PATTERN_TYPES
 from demo.patterns.chart import WARM_UP
-from demo.quality import BASE, BLEND, CONTROL, EFFECTIVE, ML, RULE, chance_ece, compare, verdicts
 
 CUTS_PER_SYMBOL: Final = 8
 
@@ -263,48 +261,3 @@ def test_too_short_a_series_has_no_patterns(series: dict[str, Series]) -> None:
     own = series["FB"]
     assert find_patterns(own.until(int(own.ts[WARM_UP - 1]))) == []
     assert find_patterns(own.until(int(own.ts[0]) - 1)) == []
-
-
-# The report
-
-
-def said_of(ml: NDArray[np.float64], hit: NDArray[np.float64], days: NDArray[np.float64]) -> dict[tuple[str, str], str]:
-    """The verdicts on an ML confidence beside a constant rule of 0.6 and a base rate of 0.5, by who and beside whom."""
-    rule = np.full(len(hit), 0.6)
-    base = np.full(len(hit), 0.5)
-    blends = {BLEND: 0.6 * ml + 0.4 * rule, CONTROL: 0.6 * base + 0.4 * rule}
-    answers = {RULE: rule, ML: ml, EFFECTIVE: rule, BASE: base, **blends}
-    lines = list(verdicts(compare(answers, hit, days * 86_400)))
-    return {
-        (one, other): word
-        for one, other in itertools.permutations(answers, 2)
-        for line in lines
-        for word in ("better", "worse", "cannot be told apart")
-        if line.startswith(f"  {one} ") and f" {other} " in line and word in line
-    }
-
-
-def test_the_report_claims_what_the_rows_show_and_no_more() -> None:
-    rng = np.random.default_rng(5)
-    days = np.sort(rng.uniform(0, 730, 1200))
-    truth = rng.uniform(0.2, 0.8, len(days))
-    hit = (rng.random(len(days)) < truth).astype(np.float64)
-    assert said_of(truth, hit, days)[ML, BASE] == "better"
-    assert said_of(1 - truth, hit, days)[ML, BASE] == "worse"
-    assert said_of(0.5 + rng.normal(0, 0.01, len(days)), hit, days)[ML, BASE] == "cannot be told apart"
-    assert said_of(truth, hit, days)[BLEND, CONTROL] == "better"
-    assert said_of(1 - truth, hit, days)[BLEND, CONTROL] == "worse"
-
-
-def test_rows_that_move_together_count_once() -> None:
-    """Each month is one coin, thrown for fifty rows: six lucky months of ten prove nothing."""
-    days = np.repeat(np.arange(10) * 30.0 + 1, 50)
-    hit = np.repeat([1.0, 1, 1, 1, 1, 1, 0, 0, 0, 0], 50)
-    assert said_of(np.full(500, 0.55), hit, days)[ML, BASE] == "cannot be told apart"
-    assert said_of(np.full(500, 0.55), hit, np.arange(500, dtype=np.float64) * 30)[ML, BASE] == "better"
-
-
-def test_chance_calibration_error_shrinks_with_rows() -> None:
-    few, many = (chance_ece(np.random.default_rng(1).uniform(0.3, 0.7, rows)) for rows in (200, 5000))
-    assert few == pytest.approx(0.083, abs=0.02)
-    assert many < few / 3
