@@ -33,6 +33,8 @@ BLOCK_S: Final = 35 * 86_400
 """Longer than 20 daily bars, the label horizon, take in calendar time."""
 BINS: Final = 5
 _DRAWS: Final = 200
+_ROUNDING: Final = 1e-6
+"""Scores and features are kept in single precision."""
 _STYLES: Final = {Verdict.BETTER: "bold green", Verdict.WORSE: "bold red"} | dict.fromkeys(
     (Verdict.EQUAL, Verdict.UNKNOWN), "bold"
 )
@@ -67,6 +69,10 @@ class Judged:
         if minus is not None:
             loss = loss - (self.answers[minus] - self.hit) ** 2
         return blocks.mean(loss, self.block)
+
+    def same(self, name: str, other: str) -> bool:
+        """Whether two answers are one number on every row."""
+        return bool(np.allclose(self.answers[name], self.answers[other], rtol=0, atol=_ROUNDING))
 
     def claim(self, name: str, other: str) -> Verdict:
         """What the interval of the difference in Brier score allows to say."""
@@ -111,23 +117,27 @@ def print_quality(console: Console, judged: Judged) -> None:
 
 def sentences(judged: Judged) -> Iterator[str]:
     """Who is better than whom, whichever way it went; a claim is made only where the interval allows it."""
-    yield "By Brier score (the difference and its 95 % interval):"
+    yield "By Brier score, where the interval of the difference allows it to be said:"
     for name, other in CLAIMS:
-        if name in judged.answers and other in judged.answers:
+        if name not in judged.answers or other not in judged.answers:
+            continue
+        if judged.same(name, other):
+            yield f"  {name} [bold]is[/] {other} on these rows"
+        else:
             difference, claim = judged.brier(name, minus=other), judged.claim(name, other)
-            yield f"  {name} [{_STYLES[claim]}]{claim}[/] {other} [dim]{_signed(difference)}[/]"
+            yield f"  {name} [{_STYLES[claim]}]{claim}[/] {other}: {_signed(difference)}"
 
 
 def _table(judged: Judged) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold", caption_justify="left")
-    table.caption = "Brier score and its 95 % intervals; less is better, except for AUC (0.5 is chance)"
-    for title in ("", "Brier", "less the base rate", "less the rule", "AUC", "calibration error", "by chance"):
-        table.add_column(title, justify="right" if title in {"AUC", "calibration error", "by chance"} else "left")
+    table.caption = "with 95 % intervals; less is better, except for AUC, where chance is 0.5"
+    for title in ("", "Brier", "less the base rate", "less the rule", "AUC", "calibration", "by chance"):
+        table.add_column(title, justify="right" if title in {"AUC", "calibration", "by chance"} else "left")
     for name, answer in judged.answers.items():
-        low, high = judged.brier(name).interval()
+        score = judged.brier(name)
         table.add_row(
             name,
-            f"[bold]{judged.brier(name).value:.4f}[/] [dim]{low:.3f} to {high:.3f}[/]",
+            f"[bold]{score.value:.4f}[/] [dim]± {half_width(score):.4f}[/]",
             "" if name == BASE else _signed(judged.brier(name, minus=BASE)),
             "" if name == RULE else _signed(judged.brier(name, minus=RULE)),
             f"{auc(answer, judged.hit):.3f}",
@@ -154,9 +164,14 @@ def _reliability_table(judged: Judged) -> Table:
     return table
 
 
+def half_width(mean: Mean) -> float:
+    """How far the 95 % interval reaches to either side."""
+    low, high = mean.interval()
+    return (high - low) / 2
+
+
 def _signed(difference: Mean) -> str:
-    low, high = difference.interval()
-    return f"{difference.value:+.4f} ({low:+.4f} to {high:+.4f})"
+    return f"{difference.value:+.4f} [dim]± {half_width(difference):.4f}[/]"
 
 
 def _once(answer: Floats, hit: Floats, metric: str) -> float:

@@ -16,7 +16,7 @@ from rich.table import Table
 from db_functions.database import Connection
 from demo.live import rows_table
 from demo.picture import write_picture
-from demo.quality import ANSWERS, BASE, FIRST_PASSAGE, ML, READ, RULE, Floats, Judged, print_quality
+from demo.quality import ANSWERS, BASE, FIRST_PASSAGE, ML, READ, RULE, Floats, Judged, half_width, print_quality
 
 _ROWS = """
     SELECT p.detected_at, p.symbol, p.pattern_type, p.direction, p.rule_confidence, p.ml_confidence, p.confidence,
@@ -25,7 +25,7 @@ _ROWS = """
     FROM public.pattern_events p
     LEFT JOIN ml.predictions s ON s.pattern_id = p.id AND s.scored_at = p.scored_at
     LEFT JOIN ml.models m ON m.id = s.model_id AND m.version = p.model_version
-    WHERE p.detected_at > %s ORDER BY p.detected_at, p.id
+    WHERE p.detected_at > %s AND p.detected_at <= %s ORDER BY p.detected_at, p.id
 """
 _BASE_RATE = """
     SELECT avg((outcome_label = 'positive')::int)::float8 FROM public.pattern_events WHERE outcome_at <= %s
@@ -61,8 +61,7 @@ class Row:
 
 def report(console: Console, conn: Connection, cutoff: datetime) -> None:
     """Print everything there is to say about the rows detected after ``cutoff``."""
-    with conn.cursor(row_factory=class_row(Row)) as cursor:
-        rows = cursor.execute(_ROWS, [cutoff]).fetchall()
+    rows = _read(conn, since=cutoff, until=datetime.max.replace(tzinfo=UTC))
     _print_latency(console, conn, rows)
     console.print("\n[bold]A few of them[/], evenly spaced in time")
     console.print(rows_table(conn.execute(_SAMPLE, [cutoff]).fetchall()))
@@ -70,6 +69,27 @@ def report(console: Console, conn: Connection, cutoff: datetime) -> None:
     _print_quality(console, rows, _base_rate(conn, cutoff))
     _print_disagreements(console, rows)
     _print_next(console, conn)
+
+
+def print_cold_start(console: Console, conn: Connection, cutoff: datetime) -> None:
+    """How good the scores of the history were, which were made before there was any label."""
+    rows = _read(conn, since=datetime.min.replace(tzinfo=UTC), until=cutoff)
+    base_rate = _base_rate(conn, cutoff)
+    if base_rate is None:
+        return
+    judged = judge(rows, base_rate)
+    difference = judged.brier(ML, minus=BASE)
+    console.print(
+        f"Scored before there was a label, the {len(judged):,} rows of the history have a Brier score of "
+        f"[bold]{judged.brier(ML).value:.4f}[/]; their own base rate, known only now, {judged.brier(BASE).value:.4f} "
+        f"(difference {difference.value:+.4f} ± {half_width(difference):.4f}); the rule {judged.brier(RULE).value:.4f}."
+    )
+
+
+def _read(conn: Connection, since: datetime, until: datetime) -> list[Row]:
+    """The rows detected after ``since``, up to ``until``."""
+    with conn.cursor(row_factory=class_row(Row)) as cursor:
+        return cursor.execute(_ROWS, [since, until]).fetchall()
 
 
 def _base_rate(conn: Connection, cutoff: datetime) -> float | None:

@@ -89,7 +89,15 @@ def test_every_claim_among_the_answers_is_a_sentence() -> None:
     hit = (rng.random(300) < 0.5).astype(np.float64)
     lines = list(sentences(judged(np.full(300, 0.5), hit, np.arange(300.0))))
     assert len(lines) == 1 + sum({name, other} <= {BASE, RULE, ML} for name, other in CLAIMS)
-    assert all(f"{other} " in line for line, other in zip(lines[1:], (BASE, RULE), strict=True))
+    assert all(f"{other}" in line for line, other in zip(lines[1:], (BASE, RULE), strict=True))
+
+
+def test_one_number_under_two_names_is_no_contest() -> None:
+    """As when the model that serves is first passage itself; its feature is kept in single precision."""
+    p = np.random.default_rng(4).random(100)
+    answers = {BASE: np.full(100, 0.5), FIRST_PASSAGE: p.astype(np.float32).astype(np.float64), ML: p}
+    said = list(sentences(Judged.of(answers, np.ones(100), np.arange(100.0) * 86_400)))
+    assert any(f"{ML} [bold]is[/] {FIRST_PASSAGE}" in line for line in said)
 
 
 def test_rows_without_an_answer_or_an_outcome_are_left_out() -> None:
