@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -116,9 +116,14 @@ def export(
             members=members,
         )
 
+    return finish(written, model.ensemble.algorithm, version)
+
+
+def finish(written: Callable[[str | None], bytes], algorithm: str, version: str | None) -> Exported:
+    """The file that ``written`` makes with its version in it: ``version``, or one that follows from its own content."""
     if version is None:
         digest = hashlib.sha256(written(None)).hexdigest()
-        version = f"{model.ensemble.algorithm}-{digest[:_DIGEST_CHARACTERS]}"
+        version = f"{algorithm}-{digest[:_DIGEST_CHARACTERS]}"
     data = written(version)
     graph = onnx.load_model_from_string(data).graph
     return Exported(version, data, tuple(item.name for item in graph.input), tuple(item.name for item in graph.output))

@@ -42,7 +42,7 @@ on the wrong side of the price, a price that is not above 0.
   `L` = a + b. A level of 0 or less is never reached. `T` is the setting `label_horizon` at the time of training.
 - `s` is the volatility per bar, the geometric mean of five estimates: root mean squares of ln(C / C[1]) over 20 bars,
   over 60, and exponentially weighted (0.94) over 100; Parkinson's over 20; Garman and Klass's with the overnight move
-  over 30, the mean of ln(O / C[1])^2 + ln(H / L)^2 / 2 - (2 ln 2 - 1) ln(C / O)^2. (The L in that is the low.) `s127` is
+  over 30, the mean of ln(O / C[1])^2 + ln(H / low)^2 / 2 - (2 ln 2 - 1) ln(C / O)^2. `s127` is
   the root mean square of all ln(C / C[1]) of the window.
 - Every estimate is over as many bars as there are with a bar before them. One that is 0 is left out; where all are, no
   price has moved and nothing is known. A bar with a low of 0 or less or a high of 1e100 or more ends the history too.

@@ -111,7 +111,8 @@ def _two_tails(x: Array, density: Array, xp: Any) -> Array:
 def _touching_both(z: Array, tail: Array, density: Array) -> Array:
     """The mean over u in (0, 1) of E(z / sqrt(u)), z the interval in spreads of one bar.
 
-    It is (1 + z^2) E(z) - sqrt(2 / pi) z exp(-z^2 / 2), or 4 i2erfc(z / sqrt(2)); Abramowitz and Stegun, *Handbook of Mathematical Functions* (1964), 7.2.
+    It is (1 + z^2) E(z) - sqrt(2 / pi) z exp(-z^2 / 2), or 4 i2erfc(z / sqrt(2)); Abramowitz and Stegun, *Handbook of
+    Mathematical Functions* (1964), 7.2.
     """
     return (1.0 + z * z) * tail - math.sqrt(2 / math.pi) * z * density
 
