@@ -22,7 +22,7 @@ from training.pipeline import Artifact, train
 from training.registry import promote, register
 
 CACHE: Final = Path(".cache/bench")
-_SOURCES: Final = ("training", "db_functions", "demo/market.py", "demo/application.py", "demo/rows.py")
+_SOURCES: Final = ("training", "db_functions", "demo/market.py", "demo/application.py", "demo/patterns", "demo/rows.py")
 
 
 @cache

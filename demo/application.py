@@ -1,21 +1,16 @@
-"""The application of the demo: finds candlestick patterns and inserts them. It knows nothing of machine learning.
+"""The application of the demo: finds chart patterns and inserts them. It knows nothing of machine learning.
 
-It sends what an older client sends: the pattern, its levels, and ``confidence`` by a rule of its own. It never names
-a column that scoring writes. Whatever it says of a bar it says from that bar and earlier ones.
+It sends what such a client sends: the pattern, its levels, and ``confidence`` by a rule of its own. It never names a
+column that scoring writes. Whatever it says of a bar it says from that bar and earlier ones.
 
-**Levels.** Entry is the close of the pattern's last bar. The stop lies a tenth of an ATR (14 bars) beyond the
-pattern's low, for a bullish one, or its high; the risk is kept between 1 and 3 ATRs. The target is as far from entry
-as the stop is. Equal reward and risk makes positive and negative outcomes about equally common, so a fair
-probability has room on both sides of the blending threshold. Had the reward been twice the risk, one fair
-probability in a hundred would pass 0.55, and there would be little to see.
-Support and resistance are the latest swing low below the entry and the latest swing high above it, among the last 60
-bars; a swing is a bar whose low (high) is the extreme of itself and two bars on either side, so it is known two bars
-late. There may be none.
+**Levels** come from the chart: :mod:`demo.patterns` has the definitions. Stops lie beyond swings, targets at the next
+swing or at the measured move, so reward and risk differ from row to row. Support and resistance are the latest swing
+low below the entry and the latest swing high above it, among the last 60 bars; there may be none.
 
-**Confidence.** 0.5, plus up to 0.1 in either direction for each of three things, each linear and cut at its ends:
-close on the pattern's side of its 20-bar average (full at 3 ATRs); volume over its 20-bar average (full at twice that
-or at none); height of the pattern (full at 2 ATRs or none, nothing at 1). These are a chartist's usual arguments.
-Nothing was fitted to the data, and the number was never meant as a probability: that is the point of the demo.
+**Confidence** is made as such applications make it: a base for each kind of pattern (50 to 60 %), and points on top for
+volume, for the trend, for a shape like the textbook's, and for a reward that is twice the risk. Nothing was fitted to
+data, it is no probability, and it is typically too high: a target that is twice as far away as the stop is reached
+less often, and here it counts as an argument for the pattern.
 """
 
 from __future__ import annotations
@@ -27,56 +22,17 @@ from typing import Any, Final
 
 import numpy as np
 import psycopg
-import talib
-from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
-from demo.market import CLOSE, HIGH, LOW, TIMEFRAME, VOLUME, Series, open_of_bar
+from demo.market import CLOSE, TIMEFRAME, Series, open_of_bar
+from demo.patterns import CANDLESTICKS, Chart, Setup, find_setups
+from demo.patterns.chart import SWING_REACH, WARM_UP, latest
 
-Floats = NDArray[np.float64]
-
-WARM_UP: Final = 20
-"""Bars before the first pattern: the longest average of the rules."""
-_SWING_REACH: Final = 60
-_SWING_SIDE: Final = 2
+_BASE_CONFIDENCE: Final = {"double_bottom": 0.6, "double_top": 0.6} | dict.fromkeys(CANDLESTICKS, 0.5)
+_OTHER_BASE: Final = 0.55
+_POINTS: Final = 0.1
+_CONFIDENCE_RANGE: Final = (0.3, 0.95)
 _SECTOR_BARS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Detector:
-    """One TA-Lib recogniser: how many bars the pattern spans, and its direction where TA-Lib gives no sign."""
-
-    pattern_type: str
-    function: str
-    bars: int
-    direction: int | None = None
-
-
-DETECTORS: Final = (
-    Detector("advance_block", "CDLADVANCEBLOCK", 3),
-    Detector("belt_hold", "CDLBELTHOLD", 1),
-    Detector("dark_cloud_cover", "CDLDARKCLOUDCOVER", 2),
-    Detector("doji_star", "CDLDOJISTAR", 2),
-    Detector("dragonfly_doji", "CDLDRAGONFLYDOJI", 1, direction=1),
-    Detector("engulfing", "CDLENGULFING", 2),
-    Detector("evening_star", "CDLEVENINGSTAR", 3),
-    Detector("gravestone_doji", "CDLGRAVESTONEDOJI", 1, direction=-1),
-    Detector("hammer", "CDLHAMMER", 1),
-    Detector("hanging_man", "CDLHANGINGMAN", 1),
-    Detector("harami", "CDLHARAMI", 2),
-    Detector("harami_cross", "CDLHARAMICROSS", 2),
-    Detector("homing_pigeon", "CDLHOMINGPIGEON", 2),
-    Detector("inverted_hammer", "CDLINVERTEDHAMMER", 1),
-    Detector("matching_low", "CDLMATCHINGLOW", 2),
-    Detector("morning_star", "CDLMORNINGSTAR", 3),
-    Detector("piercing", "CDLPIERCING", 2),
-    Detector("shooting_star", "CDLSHOOTINGSTAR", 1),
-    Detector("three_inside", "CDL3INSIDE", 3),
-    Detector("three_outside", "CDL3OUTSIDE", 3),
-    Detector("three_white_soldiers", "CDL3WHITESOLDIERS", 3),
-    Detector("thrusting", "CDLTHRUSTING", 2),
-)
-"""TA-Lib signs its answer by direction; it answers plain 100 for both special dojis, whose usual reading is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +44,14 @@ class Pattern:
     pattern_type: str
     detected_at: datetime
     started_at: datetime
+    direction: int
     support: float | None
     resistance: float | None
-    target: float
+    target: float | None
     entry: float
-    stoploss: float
+    stoploss: float | None
     confidence: float
     metadata: Mapping[str, object]
-
-    @property
-    def direction(self) -> int:
-        """1 bullish, -1 bearish; not sent, the database reads it off target and entry."""
-        return 1 if self.target > self.entry else -1
 
 
 def find_all_patterns(stocks: Iterable[Series]) -> list[Pattern]:
@@ -119,77 +71,46 @@ def find_patterns(series: Series, peers: Sequence[Series] = ()) -> list[Pattern]
     """
     if len(series) <= WARM_UP:
         return []
-    study = _Study(series)
-    prices = [np.ascontiguousarray(series.bars[:, column]) for column in range(4)]
-    found: list[Pattern] = []
-    for detector in DETECTORS:
-        answers = getattr(talib, detector.function)(*prices)
-        for at in np.flatnonzero(answers):
-            if at >= WARM_UP:
-                direction = detector.direction or int(np.sign(answers[at]))
-                found.append(study.describe(detector, int(at), direction, _market_context(int(series.ts[at]), peers)))
+    chart = Chart.of(series)
+    found = [_as_pattern(series, chart, setup, peers) for setup in find_setups(chart)]
     return sorted(found, key=lambda pattern: (pattern.detected_at, pattern.pattern_type))
 
 
-class _Study:
-    """One series with the averages that the application's rules ask for; every value at bar i is from bars 0..i."""
+def rule_confidence(chart: Chart, setup: Setup) -> float:
+    """What a chartist's checklist makes of a pattern, 0.3 to 0.95; see the top of this module.
 
-    def __init__(self, series: Series) -> None:
-        self._series = series
-        high, low, close, volume = (np.ascontiguousarray(series.bars[:, c]) for c in (HIGH, LOW, CLOSE, VOLUME))
-        self._atr: Floats = talib.ATR(high, low, close, 14)
-        self._average_close: Floats = talib.SMA(close, WARM_UP)
-        self._average_volume: Floats = talib.SMA(volume, WARM_UP)
-        self._swing_lows = _peaks(-low)
-        self._swing_highs = _peaks(high)
-
-    def describe(self, detector: Detector, at: int, direction: int, context: Mapping[str, float]) -> Pattern:
-        """The row for a pattern whose last bar is number ``at``."""
-        ts, bars, atr = self._series.ts, self._series.bars, self._atr[at]
-        first = at - detector.bars + 1
-        low, high = bars[first : at + 1, LOW].min(), bars[first : at + 1, HIGH].max()
-        entry = float(bars[at, CLOSE])
-        beyond = (entry - low if direction > 0 else high - entry) + 0.1 * atr
-        risk = float(np.clip(beyond, atr, 3 * atr))
-        return Pattern(
-            symbol=self._series.symbol,
-            timeframe=TIMEFRAME,
-            pattern_type=detector.pattern_type,
-            detected_at=datetime.fromtimestamp(int(ts[at]), UTC),
-            started_at=datetime.fromtimestamp(open_of_bar(int(ts[first])), UTC),
-            support=_latest_before(at, self._swing_lows & (bars[:, LOW] < entry), bars[:, LOW]),
-            resistance=_latest_before(at, self._swing_highs & (bars[:, HIGH] > entry), bars[:, HIGH]),
-            target=entry + direction * risk,
-            entry=entry,
-            stoploss=entry - direction * risk,
-            confidence=self._confidence(at, direction, float(high - low)),
-            metadata={"market": context} if context else {},
-        )
-
-    def _confidence(self, at: int, direction: int, height: float) -> float:
-        close, volume = self._series.bars[at, [CLOSE, VOLUME]]
-        arguments = (
-            direction * (close - self._average_close[at]) / (3 * self._atr[at]),
-            volume / self._average_volume[at] - 1,
-            height / self._atr[at] - 1,
-        )
-        return round(0.5 + 0.1 * float(np.clip(arguments, -1, 1).sum()), 4)
+    To the base come up to ten points in either direction for volume against its 20-bar average (full at twice that or
+    at none), for the close on the pattern's side of its own 20-bar average (full at 3 ATRs) and for the shape; and ten
+    points where the reward is twice the risk or more.
+    """
+    at = setup.at
+    arguments = (
+        chart.volume[at] / chart.average_volume[at] - 1 if chart.average_volume[at] > 0 else 0.0,
+        setup.direction * (chart.close[at] - chart.average_close[at]) / (3 * chart.atr[at]),
+        2 * setup.shape - 1,
+        1.0 if setup.reward_to_risk >= 2 else 0.0,
+    )
+    base = _BASE_CONFIDENCE.get(setup.pattern_type, _OTHER_BASE)
+    return round(float(np.clip(base + _POINTS * np.clip(arguments, -1, 1).sum(), *_CONFIDENCE_RANGE)), 4)
 
 
-def _peaks(values: Floats) -> NDArray[np.bool_]:
-    """Where a value is the greatest of itself and its neighbours on either side; known only when those have come."""
-    span = 2 * _SWING_SIDE + 1
-    peaks = np.zeros(len(values), dtype=np.bool_)
-    inner = slice(_SWING_SIDE, len(values) - _SWING_SIDE)
-    peaks[inner] = np.lib.stride_tricks.sliding_window_view(values, span).max(axis=1) == values[inner]
-    return peaks
-
-
-def _latest_before(at: int, swings: NDArray[np.bool_], levels: Floats) -> float | None:
-    """The latest of ``levels`` marked in ``swings`` that is already known at bar ``at``."""
-    start = max(0, at - _SWING_REACH)
-    known = np.flatnonzero(swings[start : at - _SWING_SIDE + 1])
-    return float(levels[start + known[-1]]) if len(known) else None
+def _as_pattern(series: Series, chart: Chart, setup: Setup, peers: Sequence[Series]) -> Pattern:
+    context = _market_context(int(series.ts[setup.at]), peers)
+    return Pattern(
+        symbol=series.symbol,
+        timeframe=TIMEFRAME,
+        pattern_type=setup.pattern_type,
+        detected_at=datetime.fromtimestamp(int(series.ts[setup.at]), UTC),
+        started_at=datetime.fromtimestamp(open_of_bar(int(series.ts[setup.first])), UTC),
+        direction=setup.direction,
+        support=latest(chart.lows.known(setup.at, SWING_REACH), below=setup.entry),
+        resistance=latest(chart.highs.known(setup.at, SWING_REACH), above=setup.entry),
+        target=setup.target,
+        entry=setup.entry,
+        stoploss=setup.stop,
+        confidence=rule_confidence(chart, setup),
+        metadata={"market": context} if context else {},
+    )
 
 
 def _market_context(ts: int, peers: Sequence[Series]) -> dict[str, float]:

@@ -26,10 +26,14 @@ _LATENCY = """
            percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY prediction_latency_ms)
     FROM public.pattern_events WHERE detected_at > %s
 """
-_LATEST = """
+_COLUMNS = """
     SELECT detected_at, symbol, pattern_type, direction, rule_confidence, ml_confidence, confidence,
            ml_metadata ->> 'reason', prediction_latency_ms
     FROM public.pattern_events
+"""
+FIRST_ROW: Final = f"{_COLUMNS} ORDER BY detected_at, id LIMIT 1"
+_LATEST = f"""
+    {_COLUMNS}
     WHERE detected_at > %s AND scored_at IS NOT NULL
     ORDER BY scored_at DESC LIMIT %s
 """

@@ -17,6 +17,7 @@ What is done to it, and what that costs:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Final
@@ -96,13 +97,23 @@ def load_series() -> dict[str, Series]:
 
 def _load_stock(symbol: str) -> Series:
     columns = getattr(stocks, symbol)
-    ts = np.array([close_of_day(date.fromisoformat(day)) for day in columns["date"]], dtype=np.int64)
     bars = np.array([columns[name] for name in ("open", "high", "low", "close", "volume")], dtype=np.float64).T
-    factor = np.array(columns["adj_close"], dtype=np.float64) / bars[:, CLOSE]
+    days = [date.fromisoformat(day) for day in columns["date"]]
+    return adjusted_series(symbol, days, bars, np.array(columns["adj_close"], dtype=np.float64))
+
+
+def adjusted_series(
+    symbol: str, days: Sequence[date], bars: NDArray[np.float64], adj_close: NDArray[np.float64]
+) -> Series:
+    """The series of New York sessions ``days``, its ``bars`` [T, 5] put on the scale of ``adj_close`` [T].
+
+    Prices are multiplied and volume is divided by ``adj_close / close``. Raises ValueError when the bars are unsound.
+    """
+    factor = adj_close / bars[:, CLOSE]
     # One factor for all four prices: rounding is monotone, so a high stays at or above its close.
-    bars[:, : CLOSE + 1] *= factor[:, None]
-    bars[:, VOLUME] /= factor
-    return Series(symbol, ts, bars)
+    prices, volume = bars[:, : CLOSE + 1] * factor[:, None], bars[:, VOLUME] / factor
+    ts = np.array([close_of_day(day) for day in days], dtype=np.int64)
+    return Series(symbol, ts, np.column_stack([prices, volume]))
 
 
 def equal_weight_index(members: list[Series]) -> Series:

@@ -1,8 +1,7 @@
-"""How good rule, ML and blended confidence are on the live rows, against the base rate, with intervals.
+"""How good each answer is on rows with an outcome, and what may be said of it.
 
-The event is a positive outcome: the target touched before the stop within the label horizon. The metrics are
-training's own, on rows that no model was fitted on. Intervals come from resampling whole blocks of 30 days, because
-patterns close in time share bars; a difference is taken within each resample.
+The event is a positive outcome: the target touched before the stop within the label horizon. Every interval is from
+sums over calendar blocks (:mod:`demo.blocks`), and every comparison is of the same rows.
 """
 
 from __future__ import annotations
@@ -16,140 +15,164 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from demo import blocks
+from demo.blocks import Mean
 from training.evaluate import Verdict, mass_bins, metrics_of, verdict
 
 Floats = NDArray[np.float64]
 
-METRICS: Final = {"brier": "Brier", "log_loss": "log loss", "roc_auc": "ROC AUC", "ece": "ECE"}
-RULE: Final = "rule confidence"
-ML: Final = "ML confidence"
-BLEND: Final = "blend, threshold 0"
-EFFECTIVE: Final = "confidence as stored"
-CONTROL: Final = "blend without a model"
-"""The base rate blended with the rule: what the blend would be worth if its model knew nothing but that rate."""
 BASE: Final = "base rate of the history"
-_BLOCK_S: Final = 30 * 86_400
-_RESAMPLES: Final = 2_000
-_SEED: Final = 7
-_BINS: Final = 5
+RULE: Final = "rule confidence"
+FIRST_PASSAGE: Final = "first passage"
+ML: Final = "ML confidence"
+READ: Final = "confidence as read"
+ANSWERS: Final = (BASE, RULE, FIRST_PASSAGE, ML, READ)
+CLAIMS: Final = ((FIRST_PASSAGE, BASE), (ML, BASE), (ML, FIRST_PASSAGE), (ML, RULE), (READ, RULE), (READ, ML))
+"""Who is compared with whom, by Brier score."""
+BLOCK_S: Final = 35 * 86_400
+"""Longer than 20 daily bars, the label horizon, take in calendar time."""
+BINS: Final = 5
+_DRAWS: Final = 200
+_ROUNDING: Final = 1e-6
+"""Scores and features are kept in single precision."""
 _STYLES: Final = {Verdict.BETTER: "bold green", Verdict.WORSE: "bold red"} | dict.fromkeys(
     (Verdict.EQUAL, Verdict.UNKNOWN), "bold"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """A metric, or a difference of two, with its 95 % interval."""
+class Bin:
+    """Rows to which an answer gave nearly the same: what it predicted on average, and how often it came true."""
 
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.4f} [dim]{self.low:.3f}..{self.high:.3f}[/]"
+    predicted: float
+    observed: Mean
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Every answer's metrics: on the rows as they are, and on each resample of them (the same for all answers)."""
+class Judged:
+    """Answers by name, each a probability [N] of ``hit`` [N] (0 or 1); ``block`` [N] numbers calendar blocks."""
 
-    values: Mapping[str, Mapping[str, float]]
-    draws: Mapping[str, Mapping[str, Floats]]
+    answers: Mapping[str, Floats]
+    hit: Floats
+    block: NDArray[np.int64]
 
-    def figure(self, name: str, metric: str, minus: str | None = None) -> Figure:
-        """The metric of one answer, or by how much it exceeds that of another."""
-        value, draws = self.values[name][metric], self.draws[name][metric]
+    @classmethod
+    def of(cls, answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> Judged:
+        """Over the rows where every answer and the outcome are known; ``detected_at`` [N] is in Unix seconds."""
+        known = np.isfinite(np.stack([hit, *answers.values()])).all(axis=0)
+        block = np.asarray(detected_at[known] // BLOCK_S, np.int64)
+        return cls({name: answer[known] for name, answer in answers.items()}, hit[known], block)
+
+    def brier(self, name: str, minus: str | None = None) -> Mean:
+        """The Brier score of one answer, or by how much it exceeds that of another."""
+        loss = (self.answers[name] - self.hit) ** 2
         if minus is not None:
-            value, draws = value - self.values[minus][metric], draws - self.draws[minus][metric]
-        known = draws[np.isfinite(draws)]
-        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-        return Figure(value, float(low), float(high))
+            loss = loss - (self.answers[minus] - self.hit) ** 2
+        return blocks.mean(loss, self.block)
+
+    def same(self, name: str, other: str) -> bool:
+        """Whether two answers are one number on every row."""
+        return bool(np.allclose(self.answers[name], self.answers[other], rtol=0, atol=_ROUNDING))
+
+    def claim(self, name: str, other: str) -> Verdict:
+        """What the interval of the difference in Brier score allows to say."""
+        return verdict(*self.brier(name, minus=other).interval())
+
+    def bins(self, name: str, count: int = BINS) -> list[Bin]:
+        """The rows in bins of equal mass by that answer, lowest first."""
+        answer = self.answers[name]
+        number = mass_bins(answer, count)
+        return [
+            Bin(float(answer[rows].mean()), blocks.mean(self.hit[rows], self.block[rows]))
+            for rows in (number == index for index in np.unique(number))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.hit)
 
 
-def compare(answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> Comparison:
-    """Judge each answer [N] (a probability of ``hit`` [N], which is 0 or 1); at least one row is needed."""
-    weights = _block_weights(detected_at)
-    once = np.ones((1, len(hit)))
-    values, draws = {}, {}
-    for name, answer in answers.items():
-        metrics = metrics_of(answer, hit)
-        values[name] = {metric: float(function(once)[0]) for metric, function in metrics.items()}
-        draws[name] = {metric: function(weights) for metric, function in metrics.items()}
-    return Comparison(values, draws)
+def auc(answer: Floats, hit: Floats) -> float:
+    """Area under the ROC curve; NaN where every outcome is the same."""
+    return _once(answer, hit, "roc_auc")
 
 
-def print_quality(console: Console, answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> None:
-    """The tables and, in plain sentences, what they allow to be said. ``answers`` has every name above as a key."""
-    comparison = compare(answers, hit, detected_at)
-    console.print(
-        f"\n[bold]How good[/], on the {len(hit):,} live rows with an outcome (the newest still wait for theirs), "
-        f"{hit.mean():.1%} of them positive; the history had {answers[BASE].mean():.1%}. Lower is better, but for AUC."
-    )
-    console.print(_quality_table(comparison))
-    console.print(_reliability_table({name: answers[name] for name in (RULE, ML, BLEND)}, hit))
-    console.print(
-        f"Some calibration error is chance: an ML confidence that was exactly right would show about "
-        f"{chance_ece(answers[ML]):.3f} on so few rows."
-    )
-    for line in verdicts(comparison):
-        console.print(line)
-
-
-def _block_weights(detected_at: Floats) -> Floats:
-    """How often each row counts in each resample of whole 30-day blocks [resamples, N]."""
-    _, member = np.unique((detected_at - detected_at.min()) // _BLOCK_S, return_inverse=True)
-    blocks = int(member.max()) + 1
-    drawn = np.random.default_rng(_SEED).multinomial(blocks, np.full(blocks, 1 / blocks), size=_RESAMPLES)
-    return drawn[:, member].astype(np.float64)
-
-
-def _quality_table(comparison: Comparison) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="bold", caption="value, 95 % interval", caption_justify="left")
-    table.add_column("")
-    for title in METRICS.values():
-        table.add_column(title)
-    for name in comparison.values:
-        table.add_row(name, *(str(comparison.figure(name, metric)) for metric in METRICS))
-    return table
-
-
-def _reliability_table(answers: Mapping[str, Floats], hit: Floats) -> Table:
-    """For each answer five bins of equal mass: what was said on average, and how often it came true."""
-    table = Table(box=None, padding=(0, 1), header_style="bold", title="Said, and came true", title_justify="left")
-    table.add_column("fifth")
-    for name in answers:
-        table.add_column(name, justify="right")
-    bins = {name: mass_bins(p, _BINS) for name, p in answers.items()}
-    for index in range(_BINS):
-        cells = []
-        for name, p in answers.items():
-            rows = bins[name] == index
-            cells.append(f"{p[rows].mean():.3f} -> {hit[rows].mean():.3f}" if rows.any() else "")
-        table.add_row(("lowest", "2nd", "3rd", "4th", "highest")[index], *cells)
-    return table
+def ece(answer: Floats, hit: Floats) -> float:
+    """The calibration error: how far bins of equal mass are from what came true, on average."""
+    return _once(answer, hit, "ece")
 
 
 def chance_ece(answer: Floats) -> float:
     """The calibration error that a perfectly calibrated answer [N] would show, by chance alone, on so few rows."""
-    rng = np.random.default_rng(_SEED)
-    once = np.ones((1, len(answer)))
-    draws = [metrics_of(answer, (rng.random(len(answer)) < answer).astype(np.float64))["ece"](once) for _ in range(200)]
-    return float(np.mean(draws))
+    rng = np.random.default_rng(7)
+    return float(np.mean([ece(answer, (rng.random(len(answer)) < answer).astype(np.float64)) for _ in range(_DRAWS)]))
 
 
-def verdicts(comparison: Comparison) -> Iterator[str]:
-    """Who beat whom, whichever way it went; a claim is made only where the interval of the difference says so."""
-    yield "By Brier score, with the difference and its 95 % interval:"
-    for one, other in ((ML, RULE), (ML, BASE), (EFFECTIVE, RULE), (BLEND, CONTROL)):
-        difference = comparison.figure(one, "brier", minus=other)
-        said = verdict(difference.low, difference.high)
-        interval = f"({difference.value:+.4f}, {difference.low:+.4f} to {difference.high:+.4f})"
-        yield f"  {one} [{_STYLES[said]}]{said}[/] {other} [dim]{interval}[/]"
-    yield "A rule spread too wide gains by any blending; only the last of these says what the model itself adds."
-    if comparison.figure(ML, "brier", minus=BASE).low > 0:
-        yield "On these rows the model is surer than it has reason to be: always saying the base rate would beat it."
-    if comparison.figure(ML, "roc_auc").low <= 0.5:
-        yield (
-            "By AUC the ML confidence does not order these patterns better than chance, as far as these rows can show: "
-            "daily candlesticks of large stocks are close to a fair coin."
+def print_quality(console: Console, judged: Judged) -> None:
+    """The table of every answer, what was predicted and what came true, and the sentences that they allow."""
+    console.print(_table(judged))
+    console.print(_reliability_table(judged))
+    for line in sentences(judged):
+        console.print(line)
+
+
+def sentences(judged: Judged) -> Iterator[str]:
+    """Who is better than whom, whichever way it went; a claim is made only where the interval allows it."""
+    yield "By Brier score, where the interval of the difference allows it to be said:"
+    for name, other in CLAIMS:
+        if name not in judged.answers or other not in judged.answers:
+            continue
+        if judged.same(name, other):
+            yield f"  {name} [bold]is[/] {other} on these rows"
+        else:
+            difference, claim = judged.brier(name, minus=other), judged.claim(name, other)
+            yield f"  {name} [{_STYLES[claim]}]{claim}[/] {other}: {_signed(difference)}"
+
+
+def _table(judged: Judged) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold", caption_justify="left")
+    table.caption = "with 95 % intervals; less is better, except for AUC, where chance is 0.5"
+    for title in ("", "Brier", "less the base rate", "less the rule", "AUC", "calibration", "by chance"):
+        table.add_column(title, justify="right" if title in {"AUC", "calibration", "by chance"} else "left")
+    for name, answer in judged.answers.items():
+        score = judged.brier(name)
+        table.add_row(
+            name,
+            f"[bold]{score.value:.4f}[/] [dim]± {half_width(score):.4f}[/]",
+            "" if name == BASE else _signed(judged.brier(name, minus=BASE)),
+            "" if name == RULE else _signed(judged.brier(name, minus=RULE)),
+            f"{auc(answer, judged.hit):.3f}",
+            f"{ece(answer, judged.hit):.3f}",
+            f"{chance_ece(answer):.3f}",
         )
+    return table
+
+
+def _reliability_table(judged: Judged) -> Table:
+    """For each answer five bins of equal mass: what was predicted on average, and how often it came true."""
+    shown = [name for name in judged.answers if name != BASE]
+    table = Table(box=None, padding=(0, 1), header_style="bold", title_justify="left")
+    table.title = "Predicted, and observed"
+    table.add_column("fifth")
+    for name in shown:
+        table.add_column(name, justify="right")
+    found = {name: judged.bins(name) for name in shown}
+    for index, label in enumerate(("lowest", "2nd", "3rd", "4th", "highest")):
+        cells = (found[name][index] if index < len(found[name]) else None for name in shown)
+        table.add_row(
+            label, *("" if one is None else f"{one.predicted:.3f}  {one.observed.value:.3f}" for one in cells)
+        )
+    return table
+
+
+def half_width(mean: Mean) -> float:
+    """How far the 95 % interval reaches to either side."""
+    low, high = mean.interval()
+    return (high - low) / 2
+
+
+def _signed(difference: Mean) -> str:
+    return f"{difference.value:+.4f} [dim]± {half_width(difference):.4f}[/]"
+
+
+def _once(answer: Floats, hit: Floats, metric: str) -> float:
+    return float(metrics_of(answer, hit)[metric](np.ones((1, len(hit))))[0])

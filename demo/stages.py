@@ -23,11 +23,12 @@ from rich.progress import Progress
 from db_functions.database import Connection, connect
 from demo.application import Pattern, insert_bars, insert_patterns
 from demo.database import DemoError, fresh_database
-from demo.live import Display, stream
+from demo.live import FIRST_ROW, Display, rows_table, stream
 from demo.market import BENCHMARK
-from demo.report import report
+from demo.report import print_cold_start, report
 from demo.rows import LIVE_YEARS, Market, load_market
 
+FIRST_MODEL: Final = "first_passage"
 ALGORITHMS: Final = ("random_forest", "logistic", "gradient_boosting")
 WORKER_LOG: Final = Path(".cache/demo-worker.log")
 _STOP_TIMEOUT_S: Final = 20
@@ -40,14 +41,18 @@ def run(console: Console, rate_per_s: float) -> None:
         with stage(console, "1. A database of its own, and the schema"):
             run_program(url, "alembic", "upgrade", "head")
         with connect(url, application_name="demo application", autocommit=True) as conn:
-            with stage(console, "2. History: real bars, and the patterns an application found in them"):
+            with stage(console, "2. Real bars, and a model that needs no labels"):
                 market = load_market()
-                insert_history(console, conn, market)
-            with stage(console, "3. Label the history, train, export, verify, promote"):
-                train(url)
+                insert_history_bars(console, conn, market)
+                run_program(url, "training", "train", "--models", FIRST_MODEL, "--promote")
             with running_worker(console, url) as worker:
-                with stage(console, "4. A worker starts, and finds the history waiting for scores"):
-                    drain(console, conn, worker)
+                with stage(console, "3. A worker starts, and the application inserts its first patterns"):
+                    insert_first(console, conn, worker, market)
+                    insert_history(console, conn, worker, market)
+                with stage(console, "4. Label the history, train, export, verify, promote"):
+                    run_program(url, "worker", "label")
+                    print_cold_start(console, conn, market.cutoff)
+                    train(console, conn, url)
                 with stage(console, f"5. Live: the last {LIVE_YEARS} years, {rate_per_s:g} patterns a second"):
                     go_live(console, conn, worker, market, rate_per_s)
             with stage(console, "6. What came of it"):
@@ -73,30 +78,53 @@ def run_program(url: str, module: str, *arguments: str) -> None:
         raise DemoError(f"`python -m {module} {' '.join(arguments)}` ended with exit code {done.returncode}")
 
 
-def insert_history(console: Console, conn: Connection, market: Market) -> None:
-    """Bars and patterns up to the cutoff, and which symbol is the market."""
+def insert_history_bars(console: Console, conn: Connection, market: Market) -> None:
+    """The bars up to the cutoff, and which symbol is the market."""
     with conn.transaction():
         bars = sum(insert_bars(conn, one.until(int(market.cutoff.timestamp()))) for one in market.series.values())
-        patterns = insert_patterns(conn, market.history)
         conn.execute("SELECT ml.set('benchmark_symbol', %s, 'demo: an equal-weight index of the stocks')", [BENCHMARK])
         conn.execute("SELECT ml.set('history_lag', '30 days', 'demo: outcomes are known when 20 daily bars are over')")
+    console.print(f"{bars:,} daily bars of {', '.join(market.series)}, up to {market.cutoff:%Y-%m-%d}.")
+
+
+def insert_first(console: Console, conn: Connection, worker: subprocess.Popen[bytes], market: Market) -> None:
+    """One pattern, before there is any label, and what is known of it as soon as it is scored."""
+    insert_patterns(conn, market.history[:1])
+    drain(console, conn, worker)
+    console.print(rows_table(conn.execute(FIRST_ROW).fetchall()))
+
+
+def insert_history(console: Console, conn: Connection, worker: subprocess.Popen[bytes], market: Market) -> None:
+    """The other patterns up to the cutoff, in one transaction; ends when all are scored."""
+    started = time.monotonic()
+    with conn.transaction():
+        rows = insert_patterns(conn, market.history[1:])
+    drain(console, conn, worker)
+    elapsed = time.monotonic() - started
     types = len({pattern.pattern_type for pattern in market.history})
     console.print(
-        f"{bars:,} daily bars of {', '.join(market.series)}, {market.history[0].detected_at:%Y-%m-%d} to "
-        f"{market.cutoff:%Y-%m-%d}, and {patterns:,} candlestick patterns of {types} types, each with levels and a "
-        f"rule confidence. The {len(market.live):,} patterns of the {LIVE_YEARS} years after that are kept for later."
+        f"{rows:,} more patterns of {types} types since {market.history[0].detected_at:%Y-%m-%d}, each with levels "
+        f"from the chart and a rule confidence: inserted in one transaction and scored within {elapsed:.1f} s. The "
+        f"{len(market.live):,} patterns of the {LIVE_YEARS} years after that are kept for later."
     )
 
 
-def train(url: str) -> None:
-    run_program(url, "worker", "label")
-    run_program(url, "training", "train", "--models", *ALGORITHMS, "--promote")
+def train(console: Console, conn: Connection, url: str) -> None:
+    """Train on the labels and promote what came of it, if the gates let it pass; raises DemoError without a model."""
+    before = _registered(conn)
+    try:
+        run_program(url, "training", "train", "--models", *ALGORITHMS, "--promote")
+    except DemoError:
+        if _registered(conn) == before:
+            raise
+        console.print("The new model was not promoted, for the reason above: the one that needs no labels goes on.")
 
 
 @contextmanager
 def running_worker(console: Console, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """``python -m worker run`` in the background, its log in a file; stopped by SIGTERM, and killed if it will not."""
     WORKER_LOG.parent.mkdir(exist_ok=True)
+    print(f"\n$ python -m worker run &    (its log: {WORKER_LOG})", flush=True)
     with WORKER_LOG.open("wb") as log:
         worker = subprocess.Popen(
             [sys.executable, "-m", "worker", "run"],
@@ -122,7 +150,6 @@ def running_worker(console: Console, url: str) -> Iterator[subprocess.Popen[byte
 
 def drain(console: Console, conn: Connection, worker: subprocess.Popen[bytes]) -> None:
     """Wait until nothing is queued any more; raises DemoError when the worker dies or takes too long."""
-    print(f"$ python -m worker run    (its log: {WORKER_LOG})", flush=True)
     total = _queued(conn)
     started = time.monotonic()
     with Progress(console=console, transient=True) as progress:
@@ -133,8 +160,6 @@ def drain(console: Console, conn: Connection, worker: subprocess.Popen[bytes]) -
             if time.monotonic() - started > _DRAIN_TIMEOUT_S:
                 raise DemoError(f"{waiting} rows still wait for a score after {_DRAIN_TIMEOUT_S} s; see {WORKER_LOG}")
             time.sleep(0.05)
-    elapsed = time.monotonic() - started
-    console.print(f"{total:,} rows scored in {elapsed:.1f} s, the start of the worker included.")
 
 
 def go_live(
@@ -159,6 +184,11 @@ def go_live(
 
 def _queued(conn: Connection) -> int:
     row = conn.execute("SELECT depth FROM ml.queue_status").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _registered(conn: Connection) -> int:
+    row = conn.execute("SELECT count(*) FROM ml.models").fetchone()
     return int(row[0]) if row else 0
 
 

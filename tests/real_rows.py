@@ -84,6 +84,8 @@ def _outcome(series: Series, pattern: Pattern) -> tuple[int, int] | None:
     if start + HORIZON > len(series):
         return None
     high, low = (series.bars[start : start + HORIZON, column] for column in (HIGH, LOW))
+    assert pattern.target is not None
+    assert pattern.stoploss is not None
     bullish = pattern.direction > 0
     stopped = low <= pattern.stoploss if bullish else high >= pattern.stoploss
     reached = high >= pattern.target if bullish else low <= pattern.target

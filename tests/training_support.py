@@ -85,7 +85,7 @@ def small_dataset() -> Dataset:
 @cache
 def small_features() -> NDArray[np.float64]:
     """Its features."""
-    return np.asarray(compute(small_dataset().inputs, np))
+    return np.asarray(compute(small_dataset().inputs, np, small_dataset().horizon))
 
 
 def fit_small(

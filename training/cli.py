@@ -34,6 +34,8 @@ LEARNER_NAMES = (
     "lightgbm",
 )
 DEFAULT_LEARNERS = LEARNER_NAMES[:3]
+FIRST_PASSAGE = "first_passage"
+"""The model that needs no labels; made by ``train`` only, for there is nothing to train again."""
 ALERT_TYPES = (
     "cache_hit_rate",
     "calibration",
@@ -202,10 +204,11 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models",
         nargs="+",
-        choices=LEARNER_NAMES,
+        choices=(*LEARNER_NAMES, FIRST_PASSAGE),
         default=list(DEFAULT_LEARNERS),
         metavar="NAME",
-        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three)",
+        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three); or {FIRST_PASSAGE}, alone, which needs "
+        "no labels",
     )
     command.add_argument(
         "--combine",
@@ -221,6 +224,10 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if FIRST_PASSAGE in options.models:
+        from training.first_passage import run
+
+        return run(options)
     from db_functions.database import connect
     from training.registry import promote, register
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import CLASSES, INPUTS
+from db_functions.contract import CLASSES, DEFAULT_HORIZON, INPUTS
 from training.errors import InvalidDataset
 
 NEGATIVE, NEUTRAL, POSITIVE = range(len(CLASSES))
@@ -25,7 +25,8 @@ class Dataset:
     """Labelled patterns, oldest first.
 
     ``inputs`` are the scoring contract's, each [N, ...]; ``outcome`` int8 [N] indexes ``contract.CLASSES``;
-    ``detected_at`` and ``outcome_at`` are int64 Unix seconds [N], the label window's two ends, both inclusive.
+    ``detected_at`` and ``outcome_at`` are int64 Unix seconds [N], the label window's two ends, both inclusive;
+    ``horizon`` is how many bars ahead the labels looked.
     Raises InvalidDataset when lengths differ, an input is missing, or rows are not in order of ``detected_at``.
     """
 
@@ -35,6 +36,7 @@ class Dataset:
     outcome_at: NDArray[np.int64]
     pattern_id: NDArray[np.object_]
     symbol: NDArray[np.object_]
+    horizon: int = DEFAULT_HORIZON
 
     def __post_init__(self) -> None:
         # Lists are accepted from callers; arrays are what everything after this relies on.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -22,10 +22,14 @@ from numpy.typing import NDArray
 from db_functions.contract import (
     CLASSES,
     CONTRACT_VERSION,
+    DEFAULT_HORIZON,
     INPUTS,
     META_BACKGROUND,
     META_CONTRACT_VERSION,
     META_FEATURE_NAMES,
+    META_FITTED_FROM,
+    META_FITTED_UNTIL,
+    META_LABEL_HORIZON,
     META_MEMBERS,
     META_MIN_BARS,
     META_MODEL_VERSION,
@@ -47,14 +51,15 @@ _MARK: Final = "member "
 
 @dataclass(frozen=True, slots=True)
 class FittedModel:
-    """A fitted ensemble and its calibration."""
+    """A fitted ensemble and its calibration, of labels that look ``horizon`` bars ahead."""
 
     ensemble: FittedEnsemble
     calibration: Calibration
+    horizon: int = DEFAULT_HORIZON
 
     def answer(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """The contract's outputs for raw ``inputs``, by NumPy and scikit-learn."""
-        return self.answer_from(feature_code.compute(inputs, np))
+        return self.answer_from(feature_code.compute(inputs, np, self.horizon))
 
     def answer_from(self, features: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
         """The contract's outputs for features [N, F] already computed."""
@@ -83,11 +88,16 @@ class Exported:
 
 
 def export(
-    model: FittedModel, *, background: NDArray[np.float32] | None = None, version: str | None = None
+    model: FittedModel,
+    *,
+    background: NDArray[np.float32] | None = None,
+    fitted: tuple[int, int] | None = None,
+    version: str | None = None,
 ) -> Exported:
     """Write ``model`` as one self-contained ONNX file, the same bytes for the same model.
 
-    ``background`` are rows of features that its scores will be explained against.
+    ``background`` are rows of features that its scores will be explained against, ``fitted`` the first and the last
+    moment, Unix seconds, of what was learnt from.
     Without ``version``, it is the algorithm and the first ten hex digits of the file's own SHA-256 before the version
     is put in: equal models get equal names, on any machine with the same toolchain.
     """
@@ -100,13 +110,20 @@ def export(
             version=version,
             feature_names=feature_code.FEATURE_NAMES,
             min_bars=feature_code.MIN_BARS,
+            horizon=model.horizon,
+            fitted=fitted,
             background=background,
             members=members,
         )
 
+    return finish(written, model.ensemble.algorithm, version)
+
+
+def finish(written: Callable[[str | None], bytes], algorithm: str, version: str | None) -> Exported:
+    """The file that ``written`` makes with its version in it: ``version``, or one that follows from its own content."""
     if version is None:
         digest = hashlib.sha256(written(None)).hexdigest()
-        version = f"{model.ensemble.algorithm}-{digest[:_DIGEST_CHARACTERS]}"
+        version = f"{algorithm}-{digest[:_DIGEST_CHARACTERS]}"
     data = written(version)
     graph = onnx.load_model_from_string(data).graph
     return Exported(version, data, tuple(item.name for item in graph.input), tuple(item.name for item in graph.output))
@@ -118,6 +135,8 @@ def write(
     *,
     feature_names: Sequence[str] = (),
     min_bars: int,
+    horizon: int | None = None,
+    fitted: tuple[int, int] | None = None,
     version: str | None = None,
     background: NDArray[np.float32] | None = None,
     members: Mapping[str, ndx.Array] | None = None,
@@ -140,6 +159,10 @@ def write(
         for tensor in tensors:
             _state_shape(tensor, specs[tensor.name], len(feature_names))
     properties = {META_CONTRACT_VERSION: str(CONTRACT_VERSION), META_MIN_BARS: str(min_bars)}
+    if horizon is not None:
+        properties[META_LABEL_HORIZON] = str(horizon)
+    if fitted is not None:
+        properties |= {META_FITTED_FROM: str(fitted[0]), META_FITTED_UNTIL: str(fitted[1])}
     if feature_names:
         properties[META_FEATURE_NAMES] = json.dumps(list(feature_names))
     if version is not None:
@@ -159,7 +182,7 @@ _traced = cache(trace)
 
 def _join(model: FittedModel) -> tuple[dict[str, ndx.Array], dict[str, ndx.Array], dict[str, ndx.Array]]:
     """Inputs, outputs, and what the members answer, where they know the positive class: then it is their last."""
-    inputs, traced = _traced()
+    inputs, traced = _traced(model.horizon)
     # One cast for the output and the ensemble: the graph can be entered there.
     features = ndx.astype(traced, ndx.float32)
     ensemble = model.ensemble

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import CONTRACT_VERSION
+from db_functions.contract import CONTRACT_VERSION, META_FITTED_FROM, META_FITTED_UNTIL, META_LABEL_HORIZON
 from db_functions.progress import Stages, bar
 from training import card, learners, tune
 from training import features as feature_code
@@ -113,7 +113,9 @@ def train(
             metrics["tuning"] = found.to_dict()
         stage("export")
         rows = background.choose(features[split.fit], seed=seed)
-        exported = export(model, background=rows, version=version)
+        fitted = int(dataset.detected_at[split.fit[0]]), int(dataset.detected_at[split.fit[-1]])
+        metrics |= {META_LABEL_HORIZON: dataset.horizon, META_FITTED_FROM: fitted[0], META_FITTED_UNTIL: fitted[1]}
+        exported = export(model, background=rows, fitted=fitted, version=version)
         require_valid(exported.onnx)
         stage("verify")
         parity = _gate(model, exported, dataset, features, progress)
@@ -166,7 +168,7 @@ def _fit(dataset: Dataset, features: NDArray[np.float64], split: Split, recipe: 
         for fold in bar(split.folds, shown=progress, desc="folds", unit="fold")
     ]
     calibration = fit_calibration(np.concatenate(answers), dataset.outcome[split.calibrate])
-    return FittedModel(ensemble(split.fit), calibration)
+    return FittedModel(ensemble(split.fit), calibration, dataset.horizon)
 
 
 def _baseline(model: FittedModel, dataset: Dataset, features: NDArray[np.float64], split: Split) -> dict[str, Any]:
@@ -183,7 +185,10 @@ def compute_features(dataset: Dataset, *, progress: bool = False) -> NDArray[np.
     starts = range(0, len(dataset), _FEATURE_CHUNK)
     chunks = bar(starts, shown=progress, desc="features", unit="chunk")
     return np.concatenate(
-        [feature_code.compute(dataset.take(slice(start, start + _FEATURE_CHUNK)).inputs, np) for start in chunks]
+        [
+            feature_code.compute(dataset.take(slice(start, start + _FEATURE_CHUNK)).inputs, np, dataset.horizon)
+            for start in chunks
+        ]
     )
 
 

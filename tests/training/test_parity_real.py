@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from db_functions.contract import PARITY_TOLERANCE
+from db_functions.contract import DEFAULT_HORIZON, PARITY_TOLERANCE
 from db_functions.golden import largest_difference
 from demo.market import CLOSE
 from db_functions.model import open_session
@@ -56,7 +56,7 @@ def test_the_rows_are_many_and_have_every_kind_of_hole(rows: Dataset) -> None:
 
 
 def test_the_graphs_features_are_numpys(rows: Dataset, features: Floats) -> None:
-    session = open_session(to_model().SerializeToString())
+    session = open_session(to_model(DEFAULT_HORIZON).SerializeToString())
     (given,) = session.run(["features"], {name: rows.inputs[name] for name in INPUT_NAMES})
     np.testing.assert_array_equal(np.isnan(given), np.isnan(features))
     # NaN on both sides is no difference; some features have no value in any row here.
