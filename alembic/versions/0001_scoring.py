@@ -96,6 +96,8 @@ STEPS = (
             "labels/label",
             "labels/label_outcomes",
             "labels/label_due",
+            "settings/learn_weights",
+            "settings/fix_weights",
             "settings/change_setting",
             "settings/set_text",
             "settings/set_number",

@@ -148,7 +148,7 @@ end
 $$;
 -- Everything about a model except the file and its golden rows.
 grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, outputs, feature_names, min_bars, metrics,
-              model_card, toolchain, score_edges, calibration_edges, created_at, created_by, retired_at, retired_by,
+              label_horizon, fitted_from, fitted_until, model_card, toolchain, score_edges, calibration_edges, created_at, created_by, retired_at, retired_by,
               retired_reason)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;

@@ -25,9 +25,9 @@ unit_float32 = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1,
 @dataclass(frozen=True)
 class Settings:
     enabled: bool = True
-    threshold: float = 0.55
-    ml_weight: float = 0.6
-    rule_weight: float = 0.4
+    threshold: float = 0.5
+    ml_weight: float = 1.0
+    rule_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def reference(rule: float | None, ml: float | None, fallback: str | None, curren
         return Blend(rule, blended, "rule", "ml_disabled")
     if rule is None:
         return Blend(ml, blended, "blend", "scored")
-    if ml >= current.threshold:
+    if max(ml, 1 - ml) >= current.threshold:
         return Blend(blended, blended, "blend", "scored")
     return Blend(rule, blended, "rule", "below_threshold")
 
@@ -92,7 +92,8 @@ def served(transaction: Connection) -> Connection:
     low_quality=st.booleans(),
     new_rule=unit,
 )
-@example(Settings(threshold=0.5), Settings(), [(0.2, 0.5, "failed")], False, 0.9)
+@example(Settings(threshold=0.7), Settings(ml_weight=0.6, rule_weight=0.4), [(0.2, 0.5, "failed")], False, 0.9)
+@example(Settings(), Settings(threshold=0.8), [(0.2, 0.2, None), (0.2, 0.8, None), (0.2, 0.3, None)], False, 0.9)
 @example(Settings(threshold=1.0), Settings(enabled=False), [(None, 0.25, "failed")], False, 0.9)
 @example(Settings(ml_weight=1.0, rule_weight=1.0), Settings(), [(1.0, 1.0, "failed")], False, 0.5)
 def test_the_trigger_equals_the_formula(
@@ -155,8 +156,8 @@ def test_the_decision_is_recorded(served: Connection) -> None:
         "source": "blend",
         "reason": "scored",
         "ml_weight": 0.5,
-        "rule_weight": 0.4,
-        "threshold": 0.55,
+        "rule_weight": 0.5,
+        "threshold": 0.5,
         "settings_version": version[0],
         "model_version": "small-1",
         "probabilities": [0.125, 0.125, 0.75],
@@ -215,7 +216,7 @@ def test_an_update_that_changes_no_confidence_decides_nothing(served: Connection
     before = row_of(served, scored, *columns)
     served.execute(f"update pattern_events set {assignment} where id = %s", [scored])
     assert row_of(served, scored, *columns) == before
-    assert before["ml_metadata"]["ml_weight"] == 0.6
+    assert before["ml_metadata"]["ml_weight"] == 1
 
 
 def test_writing_back_every_column_as_read_changes_nothing(served: Connection, scored: str) -> None:

@@ -12,6 +12,11 @@ create table ml.models (
     feature_names     text[] not null default '{}',
     min_bars          integer not null check (min_bars between 0 and 128),
     metrics           jsonb not null default '{}',
+    label_horizon     integer generated always as ((metrics ->> 'label_horizon')::integer) stored,
+    fitted_from       timestamptz generated always as (
+                          to_timestamp((metrics ->> 'fitted_from')::double precision)) stored,
+    fitted_until      timestamptz generated always as (
+                          to_timestamp((metrics ->> 'fitted_until')::double precision)) stored,
     model_card        text not null default '',
     toolchain         jsonb not null default '{}',
     drift_baseline    jsonb not null default '{}',
@@ -30,3 +35,8 @@ alter table ml.models alter column onnx set storage external;
 comment on column ml.models.score_edges is 'edges of the bins into which confidences are counted';
 comment on column ml.models.calibration_edges is
     'edges of equal mass over rows the model was not fitted on; every tenth where none came with it';
+comment on column ml.models.label_horizon is
+    'bars within which target and stop were looked for, as the file states it; null: unknown';
+comment on column ml.models.fitted_from is 'detected_at of the oldest row that the model was fitted on';
+comment on column ml.models.fitted_until is
+    'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file does not say';

@@ -18,6 +18,7 @@ begin
     insert into ml.aliases (alias, model_id, cause, forced, restores, valid_from, set_by, reason)
     values ('champion', model_id, cause, forced, restores, at, session_user, reason);
     select m.version into version from ml.models m where m.id = model_id;
+    perform ml_internal.learn_weights(format('%s is the champion now', version));
     perform pg_notify('ml_model', version);
 end
 $$;

@@ -25,7 +25,8 @@ begin
     end if;
     -- A number alone would be taken as seconds, which nobody means.
     if type = 'interval' and value !~ '[[:alpha:]:]' then
-        raise exception 'setting "%" cannot be % without a unit; allowed: %', setting, value, allowed using errcode = 'ML004';
+        raise exception 'setting "%" cannot be % without a unit; allowed: %', setting, value, allowed
+            using errcode = 'ML004';
     end if;
 
     perform from ml.settings for update;
@@ -40,6 +41,11 @@ begin
     insert into ml.settings_history (version, name, old_value, new_value, reason, source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
     perform pg_notify('ml_settings', setting);
+    if setting in ('ml_weight', 'rule_weight') and origin <> 'learned' then
+        perform ml_internal.fix_weights(setting, value::double precision, reason, origin);
+    elsif setting = 'weights' and new_value = 'learned' then
+        perform ml_internal.learn_weights(reason);
+    end if;
 end
 $$;
 comment on function ml_internal.change_setting(text, text, text, text) is 'Internal: changes a setting and keeps the history';
