@@ -71,4 +71,7 @@ def columns_of(cursor: psycopg.Cursor[Any], kind: Callable[..., Row]) -> Callabl
     names = [column.name for column in cursor.description or ()]
     wanted: Sequence[str] = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]  # type: ignore[arg-type]
     pick = itemgetter(*map(names.index, wanted))
+    make: Callable[[Sequence[Any]], Row] | None = getattr(kind, "_make", None)
+    if make is not None:
+        return lambda values: make(pick(values))
     return lambda values: kind(*pick(values))

@@ -185,10 +185,10 @@ def test_check_says_nothing_of_the_tensors_of_a_file_that_is_not_there(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--version", "spring 1"], "'spring 1' is no name of a model: 1 to 100 letters, digits"),
-        (["--version", ""], "'' is no name of a model"),
-        (["--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
-        (["--seed", "4294967296"], "'4294967296' is not a whole number"),
+        (["--version", "spring 1"], "argument --version: 'spring 1'"),
+        (["--version", ""], "argument --version: ''"),
+        (["--seed", "-1"], "argument --seed: -1 is below 0"),
+        (["--seed", "4294967296"], "argument --seed: 4294967296 is above 4294967295"),
     ],
 )
 def test_what_no_training_could_use_is_wrong_usage(

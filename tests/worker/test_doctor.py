@@ -101,7 +101,7 @@ def test_it_writes_nothing(healthy: Connection) -> None:
         ("update ml.workers set last_seen = now() - interval '1 hour'", "workers", "none is alive", "worker run"),
         ("truncate price_bars", "smoke row", "no bars", "load price_bars"),
         ("alter table pattern_events disable trigger ml_enqueue", "smoke row", "not queued", "enable trigger"),
-        ("drop view ml.health cascade", "views", "does not exist", "the server misses"),
+        ("drop view ml.health cascade", "views", "does not exist", "the server lacks"),
     ],
 )  # fmt: skip
 def test_each_check_fails_for_its_cause(healthy: Connection, cause: str, check: str, said: str, remedy: str) -> None:
@@ -155,7 +155,7 @@ def test_a_rollback_that_somebody_is_in_the_way_of(
         other.execute("select pg_advisory_xact_lock_shared(hashtext('ml.champion'))")
         finding = findings(healthy)["rollback"]
     assert finding.outcome == doctor.FAIL
-    assert "100ms" in finding.text
+    assert "has held the champion for 0.1 s" in finding.text
     assert "pg_locks" in finding.remedy
     healthy.execute(finding.remedy.encode())
     assert findings(healthy)["rollback"].outcome == doctor.OK

@@ -44,23 +44,21 @@ class ClaimedRow(NamedTuple):
     pattern: Pattern | None
 
 
-class _Place(NamedTuple):
-    """The columns of ``claim`` that come from the queue."""
-
-    queue_id: int | None
-    enqueued_at_us: int | None
-
-
 def claimed_rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], ClaimedRow]:
     """The row factory of ``claim``."""
     if not cursor.description:
         return no_result
-    settings_of, place_of = columns_of(cursor, BatchSettings), columns_of(cursor, _Place)
-    pattern_of = columns_of(cursor, Pattern)
+    names = [column.name for column in cursor.description]
+    queue_id, enqueued_at_us, pattern_id = map(names.index, ("queue_id", "enqueued_at_us", "id"))
+    settings_of, pattern_of = columns_of(cursor, BatchSettings), columns_of(cursor, Pattern)
+    settings: BatchSettings | None = None
 
     def make(values: Sequence[Any]) -> ClaimedRow:
-        pattern = pattern_of(values)
-        return ClaimedRow(settings_of(values), *place_of(values), None if pattern.id is None else pattern)
+        nonlocal settings
+        if settings is None:
+            settings = settings_of(values)  # the same in every row, so read once
+        pattern = None if values[pattern_id] is None else pattern_of(values)
+        return ClaimedRow(settings, values[queue_id], values[enqueued_at_us], pattern)
 
     return make
 
@@ -82,14 +80,17 @@ class ClaimedRows:
     @classmethod
     def from_queue(cls, rows: Sequence[ClaimedRow]) -> ClaimedRows:
         """From what ``claim`` gave."""
-        queued = [row for row in rows if row.queue_id is not None]
-        kept = [(row, row.pattern) for row in queued if row.pattern is not None]
-        return cls(
-            queue_ids=[row.queue_id for row, _ in kept if row.queue_id is not None],
-            enqueued_at_us=[row.enqueued_at_us for row, _ in kept],
-            patterns=[pattern for _, pattern in kept],
-            orphans=[row.queue_id for row in queued if row.pattern is None and row.queue_id is not None],
-        )
+        found = cls.none()
+        for _, queue_id, enqueued_at_us, pattern in rows:
+            if queue_id is None:
+                continue
+            if pattern is None:
+                found.orphans.append(queue_id)
+                continue
+            found.queue_ids.append(queue_id)
+            found.enqueued_at_us.append(enqueued_at_us)
+            found.patterns.append(pattern)
+        return found
 
     @classmethod
     def from_patterns(cls, patterns: Sequence[Pattern]) -> ClaimedRows:
