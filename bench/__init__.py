@@ -1,1 +1,1 @@
-"""Measurements and the demo: real market data, and a stand-in for the application that detects patterns."""
+"""Measurements: ``python -m bench`` takes them and writes ``docs/benchmarks.md``."""
