@@ -223,6 +223,17 @@ def _backfill(results: Results) -> Figures:
     }
 
 
+def _stages(results: Results) -> Figures:
+    rows, names = results.cases()[0], results.subjects()
+    trained = [name for name in names if not name.startswith("label")]
+    return {
+        "rows": int(rows),
+        "seconds": sum(results.median(name, rows, "s") for name in trained),
+        "most": max(results.median(name, rows, "MB at most") for name in trained),
+        "table": [[name, cell(results, name, rows, "s"), cell(results, name, rows, "MB at most")] for name in names],
+    }
+
+
 def _views(results: Results) -> Figures:
     case, names = results.cases()[0], results.subjects()
     return {
@@ -244,5 +255,6 @@ FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "storage": _storage,
     "growth": _growth,
     "backfill": _backfill,
+    "stages": _stages,
     "views": _views,
 }

@@ -14,7 +14,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
-SECTIONS: Final = ("latency", "drain", "inserts", "inference", "claims", "storage", "growth", "backfill", "views")
+SECTIONS: Final = (
+    "latency",
+    "drain",
+    "inserts",
+    "inference",
+    "claims",
+    "storage",
+    "growth",
+    "backfill",
+    "stages",
+    "views",
+)
 """In the order of the document; each is a module of this package with a function ``measure``."""
 RESULTS: Final = Path("bench/results")
 _LIBRARIES: Final = ("psycopg", "onnxruntime", "numpy", "scikit-learn", "procrastinate", "pgqueuer")
