@@ -19,7 +19,7 @@ BARE: Final = "bare table"
 NOTIFY: Final = "plain NOTIFY trigger"
 AWAKE: Final = "ours, bell muted"
 SCORING: Final = "ours, a worker scoring on the same cores"
-RINGING: Final = "ours, nobody awake: every commit rings"
+RINGING: Final = "ours, no worker awake: every commit rings"
 ENQUEUEING: Final = {peer.name.split()[0]: peer for peer in PEERS}
 """A peer's statement is the same over each of its drivers."""
 SUBJECTS: Final = (BARE, NOTIFY, *ENQUEUEING, AWAKE, SCORING, RINGING)

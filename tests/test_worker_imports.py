@@ -46,6 +46,7 @@ def imported(path: Path) -> set[str]:
         ("training", {"worker", "tests", "bench"}),
         ("db_functions", {*HEAVY, "worker", "tests", "bench", "onnxruntime"} - {"sqlalchemy", "alembic"}),
         ("alembic", {"worker", "training", "tests", "bench"}),
+        ("bench", {"tests"}),
     ],
 )
 def test_packages_keep_to_their_side(package: str, forbidden: set[str]) -> None:
