@@ -6,6 +6,7 @@ The only module here that imports the demo: its market, its patterns and its alg
 from __future__ import annotations
 
 import hashlib
+import inspect
 import pickle
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from psycopg import Connection
 
 from bench.application import insert_bars, insert_patterns
 from bench.demo import ALGORITHMS, Market, load_market
-from bench.market import BENCHMARK
+from bench.market import BENCHMARK, load_series
 from db_functions.queries import query
 from training.dataset import Dataset
 from training.load import load_labelled
@@ -24,7 +25,7 @@ from training.registry import promote, register
 
 __all__ = ["ALGORITHMS", "insert_patterns", "kept_artifact", "kept_dataset", "make_champion", "market"]
 CACHE: Final = Path(".cache/bench")
-_SOURCES: Final = ("training", "db_functions", "bench/market.py", "bench/application.py")
+_SOURCES: Final = ("training", "db_functions", inspect.getfile(load_series), inspect.getfile(insert_bars))
 
 
 @cache
