@@ -1,1 +1,1 @@
-"""Every measurement, on servers of its own."""
+"""Measurements: ``python -m bench`` takes them and writes ``docs/benchmarks.md``."""

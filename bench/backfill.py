@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bench.drain import _BARS, _ROWS
-from bench.harness import Bench, Recorder, connect
+from bench.drain import insert_scattered, insert_series
+from bench.harness import Bench
+from bench.results import Recorder
+from bench.server import connect
 
 ROWS: Final = 1_000_000
 SERIES: Final = 200
@@ -20,29 +22,31 @@ def measure(bench: Bench, recorder: Recorder) -> None:
     rows = recorder.scaled(ROWS)
     for repeat in range(recorder.few):
         with bench.database() as url, connect(url) as connection:
-            connection.execute(
-                "alter table price_bars disable trigger user; alter table pattern_events disable trigger ml_enqueue"
-            )
-            connection.execute(_BARS, [SERIES])
-            connection.execute(_ROWS, [SERIES, rows])
-            connection.execute("vacuum analyze")
-            began = time.monotonic()
-            with subprocess.Popen(
-                [sys.executable, "-m", "worker", "backfill"],
-                env={**os.environ, "DATABASE_URL": url},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            ) as process:
-                resident: list[float] = []
-                while process.poll() is None:
-                    if (size := _resident_mb(process.pid)) is not None:
-                        resident.append(size)
-                    time.sleep(0.1)
-            took = time.monotonic() - began
-            assert process.returncode == 0, "backfill failed"
-        recorder.note("backfill", rows, "rows/s", rows / took, repeat)
+            connection.execute("alter table pattern_events disable trigger ml_enqueue")
+            insert_series(connection, SERIES)
+            insert_scattered(connection, SERIES, rows)
+            seconds, resident = _run(url)
+        recorder.note("backfill", rows, "rows/s", rows / seconds, repeat)
         recorder.note("backfill", rows, "MB at half", max(resident[: len(resident) // 2 + 1]), repeat)
         recorder.note("backfill", rows, "MB at most", max(resident), repeat)
+
+
+def _run(url: str) -> tuple[float, list[float]]:
+    """Seconds taken, its start included, and megabytes resident every tenth of a second."""
+    resident: list[float] = []
+    began = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "backfill"],
+        env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while process.poll() is None:
+            if (size := _resident_mb(process.pid)) is not None:
+                resident.append(size)
+            time.sleep(0.1)
+    assert process.returncode == 0, "backfill failed"
+    return time.monotonic() - began, resident
 
 
 def _resident_mb(pid: int) -> float | None:

@@ -1,28 +1,21 @@
-"""How fast a backlog goes, by one process and two, series cold and warm, beside peers; where the time of a row goes."""
+"""Draining a backlog: one process and two, series cold and warm, beside peers; where the time of a row goes."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-import psycopg
-
-from bench.harness import Bench, Recorder, connect, drained, enqueue, store, workers
-from bench.tasks import PEERS, drain_with_peer
+from bench.engine import drain, timed
+from bench.harness import Bench, drained, enqueue, store, workers
+from bench.peers import PEERS, drain_with_peer
+from bench.results import Recorder
+from bench.server import connect
 from db_functions.database import Connection
-from db_functions.gather import Gatherer
-from db_functions.queries import query
-from worker.serving.champion import Champion
-from worker.serving.engine import BATCH, Engine
-from worker.serving.marks import Marks
 
 ROWS: Final = 100_000
 SERIES: Final = 2_000
 BUDGET_ROWS: Final = 20_000
-"""Of one engine with a stopwatch: by then every part has been seen often enough."""
+"""For the time of each part; more rows do not change it."""
 _PEER_S: Final = 8.0
 _BARS: Final = """
 insert into price_bars
@@ -32,8 +25,8 @@ from generate_series(1, %s) s, generate_series(1, 200) b, lateral (select 100 * 
 """
 _ROWS: Final = """
 insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target, confidence)
-select 'S' || (1 + n %% %s), '1d', 'engulfing', timestamptz '2023-01-01 21:00+00' + (140 + n %% 60) * interval '1 day',
-       100, 95, 105, 0.6
+select 'S' || (1 + abs(hashint4(n)::bigint) %% %s), '1d', 'engulfing',
+       timestamptz '2023-01-01 21:00+00' + (140 + n %% 60) * interval '1 day', 100, 95, 105, 0.6
 from generate_series(1, %s) n
 """
 
@@ -45,28 +38,23 @@ def measure(bench: Bench, recorder: Recorder) -> None:
         for number in (1, 2):
             _many_series(bench, recorder, number, rows, repeat)
         for peer in PEERS:
-            with bench.database() as url, connect(url) as connection:
-                store(connection, rows)
+            with bench.database() as url:
+                with connect(url) as connection:
+                    store(connection, rows)
                 rate = drain_with_peer(url, peer, _PEER_S)
-            recorder.note(peer, "waiting rows", "rows/s", rate, repeat)
-        budget(bench, recorder, min(rows, BUDGET_ROWS), repeat)
+            recorder.note(peer.name, "waiting rows", "rows/s", rate, repeat)
+        _budget(bench, recorder, min(rows, BUDGET_ROWS), repeat)
 
 
 def _many_series(bench: Bench, recorder: Recorder, number: int, rows: int, repeat: int) -> None:
-    """Each row of one of ``SERIES`` series: no worker has seen one at first, then all are kept."""
+    """Rows of up to ``SERIES`` series: at first no worker has read one, then every worker keeps all of them."""
     series = series_of(rows)
     with bench.database() as url, connect(url) as connection:
-        connection.execute(
-            "alter table price_bars disable trigger user; alter table pattern_events disable trigger ml_enqueue"
-        )
-        connection.execute(_BARS, [series])
-        connection.execute("alter table price_bars enable trigger user")
-        connection.execute("vacuum analyze price_bars")
+        connection.execute("alter table pattern_events disable trigger ml_enqueue")
+        insert_series(connection, series)
         with workers(url, number):
             for case in ("cold", "warm"):
-                connection.execute(_ROWS, [series, rows])
-                connection.execute("vacuum analyze pattern_events")
-                connection.execute("checkpoint")
+                insert_scattered(connection, series, rows)
                 began = time.monotonic()
                 count = enqueue(connection)
                 drained(connection)
@@ -75,85 +63,37 @@ def _many_series(bench: Bench, recorder: Recorder, number: int, rows: int, repea
 
 
 def series_of(rows: int) -> int:
-    """Fewer than ``SERIES`` when the rows are few."""
+    """How many series a drain of ``rows`` rows has: fewer than ``SERIES`` when the rows are few."""
     return min(SERIES, max(1, rows // 10))
 
 
-def budget(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
-    """One engine in this process, with a stopwatch around its parts."""
-    with bench.database() as url, timed(url) as (engine, spent):
-        with connect(url) as connection:
-            for warm in (False, True):
-                store(connection, rows if warm else 2_000)
-                count = enqueue(connection)
-                spent.clear()
-                began = time.perf_counter()
-                drain(engine)
-                whole = time.perf_counter() - began
-        parts = {
-            "claim": spent["claim"],
-            "gather": spent["gather"],
-            "inference": spent["inference"],
-            "write": spent["write"],
-        }
+def insert_series(connection: Connection, series: int) -> None:
+    """Series ``S1``, ``S2``, ... of 200 daily bars each."""
+    connection.execute("alter table price_bars disable trigger user")
+    connection.execute(_BARS, [series])
+    connection.execute("alter table price_bars enable trigger user")
+    connection.execute("vacuum analyze price_bars")
+
+
+def insert_scattered(connection: Connection, series: int, rows: int) -> None:
+    """Rows that fall on those series in no order."""
+    connection.execute(_ROWS, [series, rows])
+    connection.execute("vacuum analyze pattern_events")
+    connection.execute("checkpoint")
+
+
+def _budget(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
+    """One engine in this process, with the time of its parts."""
+    with bench.database() as url, timed(url) as (engine, spent), connect(url) as connection:
+        for count in (2_000, rows):
+            store(connection, count)
+            # Rows that fell back before are queued again, because they have no score.
+            waiting = enqueue(connection)
+            spent.clear()
+            began = time.perf_counter()
+            scored = drain(engine)
+            whole = time.perf_counter() - began
+            assert scored == waiting
+        parts = {part: spent[part] for part in ("claim", "gather", "inference", "write")}
         for part, seconds in {**parts, "the rest": whole - sum(parts.values()), "whole": whole}.items():
-            recorder.note("one engine", part, "us/row", seconds / count * 1e6, repeat)
-
-
-def drain(engine: Engine) -> int:
-    """Until a claim finds nothing; returns how many rows."""
-    marks, total = Marks(), 0
-    while (found := engine.score_queue(BATCH, marks.hot)).done:
-        marks.claimed(found.claimed_up_to)
-        total += found.done
-    return total
-
-
-def _timed_cursor(spent: dict[str, float]) -> type[psycopg.Cursor[Any]]:
-    class TimedCursor(psycopg.Cursor[Any]):
-        def execute(self, statement: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
-            began = time.perf_counter()
-            try:
-                return super().execute(statement, *arguments, **options)
-            finally:
-                spent[_KINDS.get(statement, "other statements")] += time.perf_counter() - began
-
-    return TimedCursor
-
-
-_KINDS: Final[dict[Any, str]] = {query("claim"): "claim", query("write_batch"): "write"}
-
-
-@contextmanager
-def timed(url: str) -> Iterator[tuple[Engine, dict[str, float]]]:
-    """An engine, and the seconds that its parts have taken."""
-    spent: dict[str, float] = defaultdict(float)
-
-    def watch(owner: type, name: str, part: str) -> Any:
-        original = getattr(owner, name)
-
-        def watched(*arguments: Any, **options: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return original(*arguments, **options)
-            finally:
-                spent[part] += time.perf_counter() - began
-
-        setattr(owner, name, watched)
-        return original
-
-    with psycopg.connect(url, autocommit=True, cursor_factory=_timed_cursor(spent)) as connection:
-        asked, gathered = watch(Champion, "ask", "inference"), watch(Gatherer, "gather", "gather")
-        try:
-            engine = Engine(connection)
-            engine.refresh_model()
-            yield engine, spent
-        finally:
-            Champion.ask, Gatherer.gather = asked, gathered  # type: ignore[method-assign]
-
-
-def rate_of(connection: Connection, engine: Engine) -> float:
-    """Rows a second of one engine in this process, over what is queued."""
-    enqueue(connection)
-    began = time.perf_counter()
-    return drain(engine) / (time.perf_counter() - began)
+            recorder.note("one engine", part, "us/row", seconds / scored * 1e6, repeat)

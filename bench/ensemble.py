@@ -1,26 +1,29 @@
-"""The model that every measurement serves: the full ensemble, trained once on the bundled real market, and kept."""
+"""The model that every measurement serves: the full ensemble, trained once on the bundled real market, and cached.
+
+The only module here that imports the demo: its market, its patterns and its algorithms.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from psycopg import Connection
 
-from db_functions.queries import query
 from demo.application import insert_bars, insert_patterns
 from demo.market import BENCHMARK
 from demo.rows import Market, load_market
 from demo.stages import ALGORITHMS
+from db_functions.queries import query
 from training.dataset import Dataset
 from training.load import load_labelled
 from training.pipeline import Artifact, train
 from training.registry import promote, register
 
+__all__ = ["ALGORITHMS", "insert_patterns", "kept_artifact", "kept_dataset", "make_champion", "market"]
 CACHE: Final = Path(".cache/bench")
 _SOURCES: Final = ("training", "db_functions", "demo/market.py", "demo/application.py", "demo/patterns", "demo/rows.py")
 
@@ -32,7 +35,7 @@ def market() -> Market:
 
 
 def insert_market(connection: Connection[Any], *, patterns: bool) -> None:
-    """The bars of the whole market, with its history of patterns or without, and the settings of the demo."""
+    """Insert the bars of the whole market, with its history of patterns or without, and set what the demo sets."""
     whole = market()
     for series in whole.series.values():
         insert_bars(connection, series)
@@ -43,7 +46,7 @@ def insert_market(connection: Connection[Any], *, patterns: bool) -> None:
 
 
 def kept_dataset(connection: Connection[Any]) -> Dataset:
-    """The labelled rows of the market, from the cache or by way of ``connection``, an empty database at head."""
+    """The labelled rows of the market, from the cache or made over ``connection``, an empty database at head."""
     file = CACHE / f"dataset-{_digest()}.pickle"
     if not file.exists():
         insert_market(connection, patterns=True)
@@ -55,14 +58,9 @@ def kept_dataset(connection: Connection[Any]) -> Dataset:
 
 def kept_artifact(connection: Connection[Any]) -> Artifact:
     """The trained ensemble, from the cache or trained now (about a minute)."""
-    return kept_model("ensemble", lambda: train(kept_dataset(connection), ALGORITHMS))
-
-
-def kept_model(name: str, make: Callable[[], Artifact]) -> Artifact:
-    """The model of that name, from the cache or made now."""
-    file = CACHE / f"{name}-{_digest()}.pickle"
+    file = CACHE / f"ensemble-{_digest()}.pickle"
     if not file.exists():
-        _keep(file, make())
+        _keep(file, train(kept_dataset(connection), ALGORITHMS))
     found: Artifact = pickle.loads(file.read_bytes())
     return found
 
@@ -80,7 +78,7 @@ def _keep(file: Path, value: object) -> None:
 
 @cache
 def _digest() -> str:
-    """Of all code that has a part in the model, so that a change trains anew."""
+    """A digest of all code that the model depends on, so that a change trains again."""
     total = hashlib.sha256()
     for source in _SOURCES:
         path = Path(source)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
-from bench.drain import _BARS, drain, timed
-from bench.harness import Bench, Recorder, connect, drained, enqueue, store, workers
+from bench.drain import insert_scattered, insert_series
+from bench.engine import drain, rate_of, timed
+from bench.harness import Bench, drained, enqueue, store, workers
+from bench.results import Recorder
+from bench.server import connect
 from db_functions.database import Connection
-from worker.serving.engine import BATCH, Engine
-from worker.serving.marks import Marks
+from worker.serving.engine import Engine
 
 ROWS: Final = 20_000
 """Measured at every size, or the size itself when that is less."""
@@ -20,7 +20,7 @@ WARM_UP: Final = 1_000
 BACKLOGS: Final = (10_000, 100_000, 1_000_000)
 TABLES: Final = (10_000, 1_000_000, 10_000_000)
 LARGE: Final = 500_000
-"""What is larger is filled less often: filling takes minutes, measuring seconds."""
+"""Larger sizes are repeated less often: filling takes minutes, measuring seconds."""
 SERIES: Final = (10, 1_000, 5_000, 10_000, 20_000)
 WORKERS: Final = (1, 2, 3, 4)
 BARS_PER_SERIES: Final = 2_000
@@ -42,11 +42,10 @@ select 'T' || (n %% %(few)s) * %(stride)s, '1d', 'engulfing',
        timestamptz '2015-01-01 21:00+00' + ({BARS_PER_SERIES} - n %% 60) * interval '1 day', 100, 95, 105, 0.6
 from generate_series(1, %(rows)s) n
 """
-_SCATTERED_ROWS: Final = """
-insert into pattern_events (symbol, timeframe, pattern_type, detected_at, entry, stoploss, target, confidence)
-select 'S' || (1 + abs(hashint4(n)::bigint) %% %s), '1d', 'engulfing',
-       timestamptz '2023-01-01 21:00+00' + (140 + n %% 60) * interval '1 day', 100, 95, 105, 0.6
-from generate_series(1, %s) n
+_COLUMNS: Final = """
+select string_agg(attname, ', ' order by attnum) from pg_attribute
+where attrelid = 'pattern_events'::regclass and attnum > 0 and not attisdropped and attgenerated = ''
+  and attname not in ('id', 'symbol')
 """
 
 
@@ -73,33 +72,22 @@ def _backlog(bench: Bench, backlog: int) -> float:
     """The first rows of a backlog, one engine."""
     with bench.database() as url, connect(url) as connection, timed(url) as (engine, _):
         store(connection, WARM_UP)
-        enqueue(connection)
-        drain(engine)
+        rate_of(connection, engine)
         store(connection, backlog)
-        enqueue(connection)
-        marks, total, began = Marks(), 0, time.perf_counter()
-        while total < ROWS and (found := engine.score_queue(BATCH, marks.hot)).done:
-            marks.claimed(found.claimed_up_to)
-            total += found.done
-        return total / (time.perf_counter() - began)
+        return rate_of(connection, engine, rows=ROWS)
 
 
 def _table(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
     """New rows, always of ten series, in a table that holds many scored ones and two bars for each; one engine."""
     series = max(10, rows // _PATTERNS_PER_SERIES)
-    with ExitStack() as stack:
-        url = stack.enter_context(bench.database())
-        connection = stack.enter_context(connect(url))
-        engine, _ = stack.enter_context(timed(url))
+    with bench.database() as url, connect(url) as connection, timed(url) as (engine, _):
         began = time.monotonic()
         _fill(connection, engine, rows, series)
         recorder.note("table", rows, "s to fill", time.monotonic() - began, repeat)
-        sizes = connection.execute(
-            "select pg_total_relation_size('pattern_events') / 2^30, pg_total_relation_size('price_bars') / 2^30"
-        ).fetchone()
-        assert sizes is not None
-        recorder.note("table", rows, "GB of patterns", sizes[0], repeat)
-        recorder.note("table", rows, "GB of bars", sizes[1], repeat)
+        for relation, metric in (("pattern_events", "GB of patterns"), ("price_bars", "GB of bars")):
+            size = connection.execute("select pg_total_relation_size(%s) / 2^30", [relation]).fetchone()
+            assert size is not None
+            recorder.note("table", rows, metric, size[0], repeat)
         recorder.note("table", rows, "bars", series * BARS_PER_SERIES, repeat)
         for count in (WARM_UP, ROWS):
             connection.execute(_NEW_ROWS, {"few": 10, "stride": series // 10, "rows": count})
@@ -111,37 +99,27 @@ def _table(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
 
 
 def _fill(connection: Connection, engine: Engine, rows: int, series: int) -> None:
-    """Real patterns, scored here, over and over as rows of ``series`` series; nothing is queued or updated."""
-    store(connection, min(4_000, rows))
-    enqueue(connection)
-    drain(engine)
+    """Real patterns, scored here, repeated as rows of ``series`` series; nothing is queued or updated."""
+    kinds = min(4_000, rows)
+    store(connection, kinds)
+    rate_of(connection, engine)
     connection.execute("create table bench.scored as select * from pattern_events")
     connection.execute("truncate pattern_events cascade")
-    # No trigger and no foreign key looks at a row that was already looked at.
+    # The rows were checked when they were scored, so no trigger and no foreign key has to look again.
     connection.execute("set session_replication_role = replica")
     # As dense as inserting at 30 and scoring in place leave it.
     connection.execute("alter table pattern_events set (fillfactor = 62)")
-    columns = ", ".join(
-        name
-        for (name,) in connection.execute(
-            "select attname from pg_attribute where attrelid = 'pattern_events'::regclass and attnum > 0 "
-            "and not attisdropped and attgenerated = '' and attname not in ('id', 'symbol') order by attnum"
-        )
-    )
+    found = connection.execute(_COLUMNS).fetchone()
+    assert found is not None
     at_once = _AT_ONCE // BARS_PER_SERIES
     for first in range(0, series, at_once):
         connection.execute(_LONG_BARS, [first, min(first + at_once, series) - 1])
     for first in range(0, rows, _AT_ONCE):
         connection.execute(
-            f"insert into pattern_events (symbol, {columns}) "
-            f"select 'T' || n %% %(series)s, {columns} from generate_series(%(first)s::integer, %(last)s) n "
+            f"insert into pattern_events (symbol, {found[0]}) "
+            f"select 'T' || n %% %(series)s, {found[0]} from generate_series(%(first)s::integer, %(last)s) n "
             "join (select row_number() over () - 1 as k, * from bench.scored) s on s.k = n %% %(kinds)s",
-            {
-                "series": series,
-                "first": first,
-                "last": min(first + _AT_ONCE, rows) - 1,
-                "kinds": min(4_000, rows),
-            },
+            {"series": series, "first": first, "last": min(first + _AT_ONCE, rows) - 1, "kinds": kinds},
         )
     connection.execute("alter table pattern_events set (fillfactor = 30)")
     connection.execute("reset session_replication_role")
@@ -150,26 +128,21 @@ def _fill(connection: Connection, engine: Engine, rows: int, series: int) -> Non
 
 
 def _that_fits(bench: Bench, rows: int) -> int:
-    """Halved until the disk of the server takes it."""
-    free = shutil.disk_usage(Path(bench.server.host)).free - _WAL_BYTES
+    """Halved until the server's disk has room for them."""
+    free = shutil.disk_usage(bench.server.folder).free - _WAL_BYTES
     while rows > LARGE and rows * _ROW_BYTES > free:
         rows //= 2
     return rows
 
 
 def _series(bench: Bench, recorder: Recorder, series: int, repeat: int) -> None:
-    """Rows of ``series`` series in no order, one engine: the first time, and again with what it has kept."""
+    """Rows of ``series`` series in no order, one engine: the first time, and again with the bars it has kept."""
     rows = max(recorder.scaled(2 * ROWS), 2 * series)
     with bench.database() as url, connect(url) as connection, timed(url) as (engine, _):
-        connection.execute("alter table price_bars disable trigger user")
-        connection.execute(_BARS, [series])
-        connection.execute("alter table price_bars enable trigger user")
-        connection.execute("vacuum analyze price_bars")
+        insert_series(connection, series)
         bars = engine.gatherer.bars
         for case in ("cold", "warm"):
-            connection.execute(_SCATTERED_ROWS, [series, rows])
-            connection.execute("vacuum analyze pattern_events")
-            connection.execute("checkpoint")
+            insert_scattered(connection, series, rows)
             hits, misses, began = bars.hits, bars.misses, time.perf_counter()
             assert drain(engine) == rows
             recorder.note(f"series {case}", series, "rows/s", rows / (time.perf_counter() - began), repeat)

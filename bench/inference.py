@@ -1,4 +1,4 @@
-"""What the graph costs beside scikit-learn and NumPy and TA-Lib: inference and features, at several batch sizes."""
+"""What the graph costs beside scikit-learn and NumPy: inference and features, at several batch sizes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bench import ensemble
-from bench.harness import Bench, Recorder, connect
-from db_functions.contract import DEFAULT_HORIZON
-from demo.stages import ALGORITHMS
-from tests.features_oracle import BY_TALIB, Row
+from bench.harness import Bench
+from bench.results import Recorder
+from bench.server import connect
 from training import features as feature_code
 from training.features.graph import to_model
 from training.learners import FittedEnsemble, fit_ensemble
@@ -27,7 +26,6 @@ SKLEARN: Final = "scikit-learn predict_proba, features given, one thread"
 ALL_CORES: Final = "scikit-learn predict_proba, features given, n_jobs = -1"
 FEATURE_GRAPH: Final = "features by the graph"
 NUMPY: Final = "features by NumPy"
-TALIB: Final = f"{len(BY_TALIB)} indicators by TA-Lib, row by row"
 
 
 def measure(bench: Bench, recorder: Recorder) -> None:
@@ -35,26 +33,22 @@ def measure(bench: Bench, recorder: Recorder) -> None:
         dataset = ensemble.kept_dataset(connection)
     split = split_by_time(dataset)
     features = compute_features(dataset)
-    fitted = fit_ensemble(features[split.fit], dataset.outcome[split.fit], ALGORITHMS, seed=0)
+    fitted = fit_ensemble(features[split.fit], dataset.outcome[split.fit], ensemble.ALGORITHMS, seed=0)
     rows = split.test[np.arange(max(BATCHES)) % len(split.test)]
-    graph, feature_graph = session(bench.artifact.onnx), session(to_model(DEFAULT_HORIZON).SerializeToString())
-    names, feature_names = ([item.name for item in session.get_inputs()] for session in (graph, feature_graph))
+    graph, feature_graph = _session(bench.artifact.onnx), _session(to_model().SerializeToString())
     for repeat in range(recorder.repeats):
         for batch in BATCHES:
             part = rows[:batch]
             inputs = {name: values[part] for name, values in dataset.inputs.items()}
-            given = {name: inputs[name] for name in names}
-            feature_inputs = {name: inputs[name] for name in feature_names}
             runs: dict[str, Callable[[], Any]] = {
-                GRAPH: lambda given=given: graph.run(None, given),  # type: ignore[misc]
+                GRAPH: _call(graph, inputs),
                 SKLEARN: lambda part=part: fitted.probabilities(features[part]),  # type: ignore[misc]
                 ALL_CORES: lambda part=part: _on_all_cores(fitted, features[part]),  # type: ignore[misc]
-                FEATURE_GRAPH: lambda given=feature_inputs: feature_graph.run(None, given),  # type: ignore[misc]
-                NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np, DEFAULT_HORIZON),  # type: ignore[misc]
-                TALIB: lambda inputs=inputs, batch=batch: _by_talib(inputs, batch),  # type: ignore[misc]
+                FEATURE_GRAPH: _call(feature_graph, inputs),
+                NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np),  # type: ignore[misc]
             }
             for subject, run in runs.items():
-                recorder.note(subject, batch, "ms", milliseconds(run, 0.5 * recorder.scale), repeat)
+                recorder.note(subject, batch, "ms", _milliseconds(run, 0.5 * recorder.scale), repeat)
 
 
 def _on_all_cores(fitted: FittedEnsemble, features: NDArray[np.float64]) -> None:
@@ -67,14 +61,7 @@ def _on_all_cores(fitted: FittedEnsemble, features: NDArray[np.float64]) -> None
         forest.n_jobs = 1
 
 
-def _by_talib(inputs: Any, batch: int) -> None:
-    for i in range(batch):
-        row = Row(inputs, i)
-        for indicator in BY_TALIB.values():
-            indicator(row)
-
-
-def milliseconds(run: Callable[[], Any], seconds: float) -> float:
+def _milliseconds(run: Callable[[], Any], seconds: float) -> float:
     """Median of one call."""
     run()
     taken: list[float] = []
@@ -86,8 +73,13 @@ def milliseconds(run: Callable[[], Any], seconds: float) -> float:
     return float(np.median(taken)) * 1000
 
 
-def session(data: bytes) -> Any:
+def _session(data: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _call(session: ort.InferenceSession, inputs: dict[str, Any]) -> Callable[[], Any]:
+    given = {item.name: inputs[item.name] for item in session.get_inputs()}
+    return lambda: session.run(None, given)

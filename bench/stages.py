@@ -6,20 +6,20 @@ import multiprocessing
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from bench import ensemble
-from bench.harness import Bench, Recorder, connect
+from bench.harness import Bench
+from bench.results import Recorder
+from bench.server import connect
 from db_functions.database import Connection
-from demo.application import insert_patterns
-from demo.stages import ALGORITHMS
 from training import pipeline
 from training.load import load_labelled
 from training.registry import register
 
 ROWS: Final = 100_000
 LEAST: Final = 2_000
-"""Fewer are refused."""
+"""Training refuses fewer rows."""
 _PER_MARKET: Final = 5_500
 """Labelled rows of the market, at least."""
 _MORE_BARS: Final = """
@@ -37,28 +37,36 @@ select p.symbol || '-' || c, p.timeframe, p.pattern_type, p.detected_at, p.start
 from pattern_events p, generate_series(1, %(copies)s::integer) c,
      lateral (select exp(0.1 * sin(extract(epoch from p.detected_at)::float8 / 86400 / (7 + c)))) w (f)
 """
-"""Other markets of the same days: the real one, each with a wave of its own laid over its prices."""
+
+
+class Stage(NamedTuple):
+    """``megabytes``: the largest the process had been when the stage ended."""
+
+    name: str
+    seconds: float
+    megabytes: float
 
 
 def measure(bench: Bench, recorder: Recorder) -> None:
     rows = max(LEAST, recorder.scaled(ROWS))
     with bench.database() as url, connect(url) as connection:
-        _make_markets(connection, -(-rows // _PER_MARKET) - 1)
+        make_markets(connection, -(-rows // _PER_MARKET) - 1)
         began = time.monotonic()
         labelled = connection.execute("select ml.label_outcomes(null)").fetchone()
         assert labelled is not None
         assert labelled[0] >= rows, f"{labelled[0]} labelled rows instead of {rows}"
         recorder.note("label (in the database)", rows, "s", (time.monotonic() - began) * rows / labelled[0])
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            taken = pool.submit(_train, url, rows).result()
-    for stage, seconds, megabytes in taken:
-        recorder.note(stage, rows, "s", seconds)
-        recorder.note(stage, rows, "MB at most", megabytes)
+            stages = pool.submit(_train, url, rows).result()
+    for stage in stages:
+        recorder.note(stage.name, rows, "s", stage.seconds)
+        recorder.note(stage.name, rows, "MB at most", stage.megabytes)
 
 
-def _make_markets(connection: Connection, copies: int) -> None:
+def make_markets(connection: Connection, copies: int) -> None:
+    """The real market, and copies of the same days, each with a wave of its own laid over its prices."""
     connection.execute("alter table pattern_events disable trigger ml_enqueue")
-    insert_patterns(connection, ensemble.market().history)
+    ensemble.insert_patterns(connection, ensemble.market().history)
     connection.execute("alter table price_bars disable trigger user")
     connection.execute(_MORE_BARS, {"copies": copies})
     connection.execute("alter table price_bars enable trigger user")
@@ -66,41 +74,33 @@ def _make_markets(connection: Connection, copies: int) -> None:
     connection.execute("vacuum analyze")
 
 
-class _Stages:
-    """In place of the pipeline's own display: when each stage ended, and how large the process was at most by then."""
+class _Stopwatch:
+    """Stands in for the pipeline's progress display; records each stage as the next one begins."""
 
-    taken: Final[list[tuple[str, float, float]]] = []
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._name = "load"
+        self._began = time.monotonic()
+        self.taken: list[Stage] = []
 
-    def __init__(self, _total: int, *, shown: bool) -> None:  # noqa: ARG002
-        self._name = ""
-
-    def __enter__(self) -> _Stages:
+    def __enter__(self) -> _Stopwatch:
         return self
 
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def __call__(self, name: str) -> None:
-        self._end()
+        megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self.taken.append(Stage(self._name, time.monotonic() - self._began, megabytes))
         self._name, self._began = name, time.monotonic()
 
-    def __exit__(self, *_: object) -> None:
-        self._end()
 
-    def _end(self) -> None:
-        if self._name:
-            self.taken.append((self._name, time.monotonic() - self._began, _most_mb()))
-
-
-def _train(url: str, rows: int) -> list[tuple[str, float, float]]:
-    setattr(pipeline, "Stages", _Stages)  # noqa: B010  # a name that the pipeline imports, and mypy does not see
+def _train(url: str, rows: int) -> list[Stage]:
+    stopwatch = _Stopwatch()
+    setattr(pipeline, "Stages", lambda *_, **__: stopwatch)  # noqa: B010  # a name that the pipeline imports, and mypy does not see
     with connect(url) as connection:
-        began = time.monotonic()
         dataset = load_labelled(connection).take(slice(rows))
-        _Stages.taken.append(("load", time.monotonic() - began, _most_mb()))
-        artifact = pipeline.train(dataset, ALGORITHMS, version="bench-stages")
-        began = time.monotonic()
+        artifact = pipeline.train(dataset, ensemble.ALGORITHMS, version="bench-stages")
+        stopwatch("register")
         register(connection, artifact)
-        _Stages.taken.append(("register", time.monotonic() - began, _most_mb()))
-    return _Stages.taken
-
-
-def _most_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        stopwatch("")
+    return stopwatch.taken

@@ -1,63 +1,62 @@
 """How long every view of schema ``ml`` takes when half a year of scoring is behind it.
 
-``python -m bench.views --predictions 10000000``: a server of its own, filled by SQL with 180 days of scores of two
-models of 112 features: minutes, hours and days of metrics, hours and days of features, weeks of cohorts, a tail that no
-fold has seen, and as many rows of ``ml.predictions`` (without their features, which no view reads and which would only
-take space). Each view is read whole, warm, as an analyst would; those that hold the counts themselves, by the day or
-the newest week. No plan may scan ``ml.predictions``.
+A database is filled by SQL with 180 days of scores of two models of 112 features: minutes, hours and days of metrics,
+hours and days of features, weeks of cohorts, a tail that no fold has seen, and the rows of ``ml.predictions``, without
+their features, which no view reads. Each view is read whole, warm, as an analyst would read it; the views that hold
+the counts themselves by the day or the newest week. No plan may scan ``ml.predictions``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import psycopg
 from psycopg.types.json import Jsonb
 
+from bench.harness import Bench
+from bench.results import Recorder
+from bench.server import connect, upgrade
 from db_functions.database import Connection
-from tests.conftest import upgrade
-from tests.servers import running
 from training.baseline import drift_baseline
 
-DAYS = 180
-FEATURES = 112
-MODELS = ("older", "newer")
-LIMIT_MS = 100.0
-REPEATS = 5
-NARROWED = {
+PREDICTIONS: Final = 1_000_000
+DAYS: Final = 180
+LIMIT_MS: Final = 100.0
+_MODELS: Final = ("older", "newer")
+_FEATURES: Final = 112
+_TYPES: Final = 20
+_REPEATS: Final = 5
+_NARROWED: Final = {
     "metric_counts": "grain = 'day'",
     "feature_counts": "grain = 'day'",
     "cohort_counts": "cohort >= current_date - 7",
 }
-"""The counts that the others are made of: tens of thousands of rows of arrays, which nobody reads whole."""
-_TYPES = 20
-_AT_ONCE = 500_000
+"""The counts that the other views are made of: tens of thousands of rows of arrays, which no person reads whole."""
+_AT_ONCE: Final = 500_000
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """``milliseconds``: median of the repeats; ``scans``: partitions of ml.predictions read from end to end."""
+def measure(bench: Bench, recorder: Recorder) -> None:
+    predictions = recorder.scaled(PREDICTIONS)
+    with bench.server.database() as url:
+        upgrade(url)
+        with connect(url) as connection:
+            _register(connection)
+            _fill(connection, predictions)
+            connection.execute("set role ml_analyst")
+            for view in _views(connection):
+                recorder.note(view, predictions, "ms", _milliseconds(connection, view))
+                scans = len(_scanned(connection, view))
+                recorder.note(view, predictions, "partitions of predictions scanned", scans)
 
-    view: str
-    rows: int
-    milliseconds: float
-    slowest: float
-    scans: list[str]
 
-
-def register(connection: Connection) -> None:
+def _register(connection: Connection) -> None:
     """Two models with baselines of the usual size; the newer is champion."""
     rng = np.random.default_rng(0)
-    names = [f"feature_{n:03}" for n in range(FEATURES)]
-    features = rng.normal(size=(5_000, FEATURES)).astype(np.float32)
+    names = [f"feature_{n:03}" for n in range(_FEATURES)]
+    features = rng.normal(size=(5_000, _FEATURES)).astype(np.float32)
     features[rng.random(features.shape) < 0.02] = np.nan
     positive = rng.beta(20, 20, 2_000).astype(np.float32)
     texts = {
@@ -67,8 +66,8 @@ def register(connection: Connection) -> None:
     baseline = drift_baseline(
         features, names, texts, np.stack([(1 - positive) / 2, (1 - positive) / 2, positive], axis=1)
     )
-    metrics = {"importances": dict(zip(names, rng.random(FEATURES).tolist(), strict=True))}
-    for version in MODELS:
+    metrics = {"importances": dict(zip(names, rng.random(_FEATURES).tolist(), strict=True))}
+    for version in _MODELS:
         connection.execute(
             "select ml_internal.register_model(%s, 'bench', %s, 1, '{bars}', '{ml_confidence,probabilities,features}', %s, 1, "
             "%s, '', '{}', %s, null)",
@@ -77,7 +76,7 @@ def register(connection: Connection) -> None:
         connection.execute("select ml.promote(%s, 'bench', true)", [version])
 
 
-def fill(connection: Connection, predictions: int) -> None:
+def _fill(connection: Connection, predictions: int) -> None:
     """Half a year of scores, as the fold would have left it; the older model served the first half."""
     share = {"rows": predictions / DAYS, "days": DAYS, "types": _TYPES}
     connection.execute("set synchronous_commit = off")
@@ -85,8 +84,7 @@ def fill(connection: Connection, predictions: int) -> None:
     connection.execute(_FILL_FEATURES, share)
     connection.execute(_FILL_COHORTS, share)
     connection.execute(_FILL_TAIL)
-    for _ in _partitions(connection):
-        pass
+    _make_partitions(connection)
     for first in range(0, predictions, _AT_ONCE):
         connection.execute(
             _FILL_PREDICTIONS, {"first": first, "last": min(first + _AT_ONCE, predictions) - 1, "all": predictions}
@@ -94,7 +92,7 @@ def fill(connection: Connection, predictions: int) -> None:
     connection.execute("vacuum analyze")
 
 
-def _partitions(connection: Connection) -> Iterator[None]:
+def _make_partitions(connection: Connection) -> None:
     rows = connection.execute(
         "select to_char(m, 'YYYY_MM'), to_char(m, 'YYYY-MM-DD'), to_char(m + interval '1 month', 'YYYY-MM-DD') "
         "from generate_series(date_trunc('month', now() - interval '181 days'), now(), interval '1 month') m"
@@ -104,34 +102,39 @@ def _partitions(connection: Connection) -> Iterator[None]:
             f"create table if not exists ml.predictions_{name} partition of ml.predictions "
             f"for values from ('{since} 00:00+00') to ('{until} 00:00+00')"
         )
-        yield
 
 
-def views(connection: Connection) -> list[str]:
-    """Every view there is, so that a new one is measured by itself."""
+def _views(connection: Connection) -> list[str]:
+    """Every view there is, so that a new one is measured too."""
     rows = connection.execute(
         "select relname from pg_class where relnamespace = 'ml'::regnamespace and relkind = 'v' order by relname"
     ).fetchall()
-    return [row[0] for row in rows]
+    return [name for (name,) in rows]
 
 
-def measure(connection: Connection, view: str, repeats: int = REPEATS) -> Measured:
-    """Read a view whole ``repeats`` times, after once to warm up."""
-    select = f"select * from ml.{view}" + (f" where {NARROWED[view]}" if view in NARROWED else "")
-    plan = connection.execute(f"explain (format json) {select}").fetchone()
-    assert plan is not None
-    times, rows = [], 0
-    for _ in range(repeats + 1):
+def _select(view: str) -> str:
+    return f"select * from ml.{view}" + (f" where {_NARROWED[view]}" if view in _NARROWED else "")
+
+
+def _milliseconds(connection: Connection, view: str) -> float:
+    """Median time to read a view whole, after one reading to warm up."""
+    times = []
+    for _ in range(_REPEATS + 1):
         started = time.perf_counter()
-        with connection.cursor().copy(f"copy ({select}) to stdout") as copy:
-            # Taken as they come: what Python would make of them is not the view's time.
-            rows = sum(bytes(block).count(b"\n") for block in copy)
+        with connection.cursor().copy(f"copy ({_select(view)}) to stdout") as copy:
+            # Raw blocks: the time that Python takes to parse them is not the view's.
+            for _block in copy:
+                pass
         times.append((time.perf_counter() - started) * 1000)
-    found = set(_scans(plan[0][0]["Plan"] if isinstance(plan[0], list) else json.loads(plan[0])[0]["Plan"]))
-    # An empty partition is read in no time whichever way.
-    filled = "select relname from pg_class where relname = any (%s) and reltuples > 0 order by relname"
-    scans = [row[0] for row in connection.execute(filled, [list(found)])]
-    return Measured(view, rows, statistics.median(times[1:]), max(times[1:]), scans)
+    return statistics.median(times[1:])
+
+
+def _scanned(connection: Connection, view: str) -> list[str]:
+    """The partitions of ml.predictions that the plan reads from end to end, empty ones left out."""
+    plan = connection.execute(f"explain (format json) {_select(view)}").fetchone()
+    assert plan is not None
+    filled = "select relname from pg_class where relname = any (%s) and reltuples > 0"
+    return [name for (name,) in connection.execute(filled, [list(_scans(plan[0][0]["Plan"]))])]
 
 
 def _scans(node: Mapping[str, Any]) -> Iterator[str]:
@@ -139,33 +142,6 @@ def _scans(node: Mapping[str, Any]) -> Iterator[str]:
         yield node["Relation Name"]
     for child in node.get("Plans", ()):
         yield from _scans(child)
-
-
-def run(predictions: int) -> list[Measured]:
-    """All views on a fresh server."""
-    with running("embedded") as server:
-        url = server.url("postgres")
-        upgrade(url)
-        with psycopg.connect(url, autocommit=True) as connection:
-            register(connection)
-            fill(connection, predictions)
-            connection.execute("set role ml_analyst")
-            return [measure(connection, view) for view in views(connection)]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--predictions", type=int, default=10_000_000)
-    options = parser.parse_args()
-    started = time.monotonic()
-    found = run(options.predictions)
-    print(f"{options.predictions:,} predictions over {DAYS} days; every view read whole {REPEATS} times, warm")
-    print(f"{'view':<24}{'rows':>8}{'median ms':>12}{'slowest':>10}  scans of predictions")
-    for row in sorted(found, key=lambda row: -row.milliseconds):
-        scans = ", ".join(row.scans) or "none"
-        print(f"{row.view:<24}{row.rows:>8,}{row.milliseconds:>12.1f}{row.slowest:>10.1f}  {scans}")
-    print(f"({time.monotonic() - started:.0f} s, the filling included)")
-    return int(any(row.scans for row in found))
 
 
 _FILL_METRICS = """
@@ -243,6 +219,3 @@ select gen_random_uuid(), m.id, 'champion', now() - interval '180 days' * (1 - i
 from generate_series(%(first)s::bigint, %(last)s::bigint) i
 join ml.models m on m.version = case when i * 2 < %(all)s then 'older' else 'newer' end
 """
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,27 +8,46 @@ import pytest
 from bench.peers import Peer, peers
 from bench.queue import Ours, database, measure
 from tests.servers import Server
+from bench.claims import _ROWS
+from bench.engine import NoMarks, drain
+from bench.peers import PEERS, Peer, steady_rate
+from tests.servers import available
 from tests.worker_support import count
+from worker.serving.engine import Engine
+from worker.serving.marks import Marks
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("peer", peers(), ids=lambda peer: peer.name)
-def test_a_peer_does_every_job_once(server: Server, peer: Peer) -> None:
+@embedded
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_a_peer_does_every_job_once(database: str, peer: Peer) -> None:
+    peer.install(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        row = connection.execute("select array_agg(gen_random_uuid()) from generate_series(1, 30)").fetchone()
+        assert row is not None
+        connection.execute("select bench.defer(%s)", [row[0]])
     done: list[str] = []
-    with database(server) as url:
-        peer.install(url)
-        peer.enqueue(url, [str(number) for number in range(30)])
-        peer.work(url, done.append, stop_after_s=30)
-    assert sorted(done, key=int) == [str(number) for number in range(30)]
+    peer.work(database, done.append, stop_after_s=30)
+    assert sorted(done) == sorted(map(str, row[0]))
 
 
-def test_ours_is_drained(server: Server) -> None:
-    with database(server) as url:
-        Ours().install(url)
-        Ours().load(url, 600)
-        assert Ours().drain(url, 30) > 0
-        with psycopg.connect(url) as connection:
-            assert count(connection, "ml.queue") == 0
-            assert count(connection, "pattern_events where ml_metadata ->> 'reason' = 'no_model'") == 600
-    assert measure(server, Ours(), 100, 30, held="writer") > 0
+@embedded
+@pytest.mark.parametrize("marks", [Marks, NoMarks])
+def test_ours_is_drained(database: str, marks: type[Marks]) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(_ROWS, [600])
+        engine = Engine(connection)
+        engine.refresh_model()
+        assert drain(engine, marks(), rows=256) == 256
+        assert drain(engine, marks()) == 344
+        assert count(connection, "ml.queue") == 0
+        assert count(connection, "pattern_events where ml_metadata ->> 'reason' = 'no_model'") == 600
+        connection.execute(_ROWS, [10])
+        drain(engine, mark := marks())
+        assert (mark.hot > 0) == (marks is Marks)
+
+
+def test_a_rate_is_of_the_jobs_after_the_first() -> None:
+    assert steady_rate([10.0, 10.5, 11.0]) == 2.0
+    assert steady_rate([10.0]) == 0.0

@@ -47,6 +47,7 @@ def imported(path: Path) -> set[str]:
         ("training", {"worker", "tests", "bench", "demo"}),
         ("db_functions", {*HEAVY, "worker", "tests", "bench", "demo"} - {"sqlalchemy", "alembic"}),
         ("alembic", {"worker", "training", "tests", "bench", "demo"}),
+        ("bench", {"tests"}),
     ],
 )
 def test_packages_keep_to_their_side(package: str, forbidden: set[str]) -> None:
