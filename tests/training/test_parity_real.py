@@ -24,6 +24,8 @@ from training.learners import DEFAULT, LEARNERS, Combine, FittedEnsemble, fit_en
 from training.pipeline import compute_features
 from training.verify import open_session
 
+pytestmark = pytest.mark.slow
+
 LEAST_ROWS = 5_000
 FEATURE_TOLERANCE = 1e-12
 SIZE = 0.15
