@@ -61,4 +61,4 @@ lock:  ## after changing pyproject.toml; needs uv
 	$(COMPILE) $(FAST_EXTRAS:%=--extra %) --constraint requirements-slow.lock --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .servers .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .servers .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from psycopg import Connection
 
+from db_functions.queries import query
 from demo.application import insert_bars, insert_patterns
 from demo.market import BENCHMARK
 from demo.rows import Market, load_market
 from demo.stages import ALGORITHMS
-from db_functions.queries import query
 from training.dataset import Dataset
 from training.load import load_labelled
 from training.pipeline import Artifact, train

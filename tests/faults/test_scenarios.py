@@ -31,7 +31,9 @@ def run_scenario(server: Server, make_database: Callable[[str | None], str], tem
     return run_on_a_clone
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario", ["kill", *(pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS if name != "kill")]
+)
 def test_every_row_is_scored_once_or_says_why_not(run_scenario: RunScenario, scenario: str) -> None:
     report = run_scenario(Plan(scenario, seed=20, rows=2_000, seconds=5))
     assert report.wrong == [], report.log[-20_000:]
@@ -105,6 +107,7 @@ def test_a_silent_server_is_given_up(connection: Connection, database: str) -> N
         assert impatient.closed
 
 
+@pytest.mark.slow
 def test_soak_for_a_moment(server: Server, make_database: Callable[[str | None], str], template: str) -> None:
     """The long one is ``python -m tests.faults.soak``; this shows that it measures and that its books balance."""
     step = Soak(look_s=2.0, kill_s=3.0)

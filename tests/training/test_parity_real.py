@@ -24,6 +24,8 @@ from training.features.graph import to_model
 from training.learners import DEFAULT, LEARNERS, Combine, FittedEnsemble, fit_ensemble
 from training.pipeline import compute_features
 
+pytestmark = pytest.mark.slow
+
 LEAST_ROWS = 5_000
 FEATURE_TOLERANCE = 1e-12
 SIZE = 0.15

@@ -238,6 +238,7 @@ def drained(connection: Connection) -> Engine:
     return engine
 
 
+@pytest.mark.slow
 def test_every_column_and_every_extreme(connection: Connection) -> None:
     """By INSERT and by UPDATE; other rows' scores, the labelling and the loader go on as if nothing had been."""
     insert_bars(connection)
@@ -483,6 +484,7 @@ def refused_at_trial(data: bytes) -> str | None:
     return None
 
 
+@pytest.mark.slow
 def test_damaged_files_are_refused_in_one_line_or_answer() -> None:
     """The canary of the registry and the trial of the worker, each in its process; who passes must answer."""
     inputs = plausible_rows(5)
