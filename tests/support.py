@@ -177,6 +177,7 @@ def register(
     parity: float | None = 0.0,
     min_bars: int = 5,
     baseline: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
 ) -> None:
     """Put a model into the registry, with a recorded parity check unless ``parity`` is None."""
     connection.execute(
@@ -186,7 +187,7 @@ def register(
             version,
             data or small_model(version, min_bars=min_bars),
             min_bars,
-            Jsonb({}),
+            Jsonb(metrics or {}),
             Jsonb({}),
             Jsonb(baseline or {}),
         ],

@@ -93,7 +93,7 @@ def served(transaction: Connection) -> Connection:
     new_rule=unit,
 )
 @example(Settings(threshold=0.7), Settings(ml_weight=0.6, rule_weight=0.4), [(0.2, 0.5, "failed")], False, 0.9)
-@example(Settings(), Settings(threshold=0.8), [(0.2, 0.2, None), (0.2, 0.8, None), (0.2, 0.3, None)], False, 0.9)
+@example(Settings(), Settings(threshold=0.8), [(0.2, 0.125, None), (0.2, 0.875, None), (0.2, 0.25, None)], False, 0.9)
 @example(Settings(threshold=1.0), Settings(enabled=False), [(None, 0.25, "failed")], False, 0.9)
 @example(Settings(ml_weight=1.0, rule_weight=1.0), Settings(), [(1.0, 1.0, "failed")], False, 0.5)
 def test_the_trigger_equals_the_formula(
@@ -165,7 +165,7 @@ def test_the_decision_is_recorded(served: Connection) -> None:
         "bars": 128,
     }
     assert (row["model_version"], row["prediction_class"]) == ("small-1", "positive")
-    assert row["confidence"] == row["blended_confidence"] == pytest.approx(0.5 * 0.75 + 0.4 * 0.7, abs=1e-15)
+    assert row["confidence"] == row["blended_confidence"] == pytest.approx(0.5 * 0.75 + 0.5 * 0.7, abs=1e-15)
 
 
 # What an application's update does

@@ -111,7 +111,7 @@ def test_what_an_application_sees_of_it(served: Connection) -> None:
     assert after.pop("ml_metadata") == before["ml_metadata"] | {
         "ml_weight": 0.5,
         "rule_weight": 0.5,
-        "settings_version": 3,
+        "settings_version": 5,
     }
     assert after == {name: value for name, value in before.items() if name in after}
     assert served.execute("select count(*) from pattern_lifecycle_history").fetchone() == (0,)
@@ -202,7 +202,7 @@ def test_reblend_from_a_shell(
     assert main(["reblend", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "7 of 7" in said
-    assert re.search(r"\b2 .* 0\.060", said)
+    assert re.search(r"\b2 .* 0\.100", said)
     assert everything(as_operator) == before
     assert main(["reblend"]) == 1
     assert "reason" in capsys.readouterr().err

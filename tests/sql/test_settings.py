@@ -11,7 +11,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.sql_support import blocked, read_value, refused_with, write_scores
-from tests.support import insert_pattern, make_champion, row_of, wait_until
+from tests.support import insert_pattern, make_champion, register, row_of, wait_until
 
 pytestmark = pytest.mark.compat
 
@@ -40,8 +40,6 @@ def history(connection: Connection) -> list[tuple[Any, ...]]:
         ("threshold", Decimal("0.125"), 0.125),
         ("threshold", "0.5", 0.5),
         ("threshold", " 0.5 ", 0.5),
-        ("ml_weight", 1, 1.0),
-        ("rule_weight", 0.0, 0.0),
         ("sla_ms", 1e9, 1e9),
         ("min_quality", 1.0, 1.0),
         ("label_horizon", 1000, 1000),
@@ -140,7 +138,7 @@ def test_who_when_why_and_what(transaction: Connection) -> None:
     transaction.execute("select ml.enable('it is over')")
     transaction.execute("reset role")
     assert history(transaction) == [
-        ("threshold", "0.55", "0.25", "too strict", "sql"),
+        ("threshold", "0.5", "0.25", "too strict", "sql"),
         ("enabled", "true", "false", "an incident", "sql"),
         ("enabled", "false", "true", "it is over", "sql"),
     ]
@@ -194,7 +192,7 @@ def test_each_variable_sets_its_setting(
 ) -> None:
     assert apply(transaction, variable, value) is True
     assert setting(transaction, name) == stored
-    assert history(transaction)[-1][3:] == (f"{variable}={value}", "environment")
+    assert (f"{variable}={value}", "environment") in [row[3:] for row in history(transaction) if row[0] == name]
 
 
 def test_a_restart_applies_nothing_and_undoes_nothing(transaction: Connection) -> None:
@@ -212,6 +210,40 @@ def test_one_variable_does_not_count_for_another(transaction: Connection) -> Non
     assert apply(transaction, "ML_CONFIDENCE_WEIGHT", "0.5") is True
     assert apply(transaction, "RULE_CONFIDENCE_WEIGHT", "0.5") is True
     assert apply(transaction, "ML_CONFIDENCE_WEIGHT", "0.5") is False
+
+
+def test_setting_a_weight_fixes_both(transaction: Connection) -> None:
+    """The first one takes the rest of 1 from the other; from then on each is obeyed to the letter."""
+    assert setting(transaction, "weights") == "learned"
+    transaction.execute("select ml.set('ml_weight', 0.6, 'as before')")
+    assert [setting(transaction, name) for name in ("weights", "ml_weight", "rule_weight")] == ["fixed", 0.6, 0.4]
+    transaction.execute("select ml.set('rule_weight', 0.1, 'less')")
+    assert [setting(transaction, name) for name in ("weights", "ml_weight", "rule_weight")] == ["fixed", 0.6, 0.1]
+
+
+def test_the_variables_of_the_earlier_system_fix_what_they_name(transaction: Connection) -> None:
+    for name, value in {"ML_CONFIDENCE_WEIGHT": "0.6", "RULE_CONFIDENCE_WEIGHT": "0.4"}.items():
+        assert apply(transaction, name, value) is True
+    assert [setting(transaction, name) for name in ("weights", "ml_weight", "rule_weight")] == ["fixed", 0.6, 0.4]
+    transaction.execute("select ml.set('weights', 'learned', 'let the evidence decide')")
+    assert apply(transaction, "ML_CONFIDENCE_WEIGHT", "0.6") is False, "a restart undoes nothing"
+    assert setting(transaction, "weights") == "learned"
+
+
+def test_learned_weights_are_the_champions(transaction: Connection) -> None:
+    """At promotion, and when they are asked for again; every change keeps its evidence."""
+    evidence = {"weights": {"ml_weight": 0.9, "standard_error": 0.05, "rows": 800, "measured_on": "forward folds"}}
+    register(transaction, "with", metrics=evidence)
+    register(transaction, "without")
+    transaction.execute("select ml.promote('with', 'test')")
+    assert (setting(transaction, "ml_weight"), setting(transaction, "rule_weight")) == (0.9, pytest.approx(0.1))
+    assert "800 rows" in [row for row in history(transaction) if row[0] == "ml_weight"][-1][3]
+    transaction.execute("select ml.promote('without', 'test', true)")
+    assert (setting(transaction, "ml_weight"), setting(transaction, "rule_weight")) == (1, 0)
+    transaction.execute("select ml.set('ml_weight', 0.5, 'by hand'), ml.rollback('back')")
+    assert setting(transaction, "ml_weight") == 0.5, "what a person sets stays"
+    transaction.execute("select ml.set('weights', 'learned', 'again')")
+    assert setting(transaction, "ml_weight") == 0.9
 
 
 def test_an_absent_variable_changes_nothing(transaction: Connection) -> None:
@@ -243,7 +275,7 @@ def test_workers_that_start_together_apply_once(connection: Connection, database
                 result = read_value(second)
             assert result == b"f"
             second.commit()
-    assert len(history(connection)) == 1
+    assert [row[0] for row in history(connection)].count("ml_weight") == 1
 
 
 # The doorbell
