@@ -12,8 +12,8 @@ from db_functions.database import Connection
 from db_functions.golden import Golden
 from tests.support import at, insert_bars, insert_pattern, make_champion, register, small_model, wait_until
 from tests.worker_support import count, poison_model, working
-from training.canary import canary_inputs
-from training.verify import open_session
+from training.session import open_session
+from training.trial import trial_inputs
 from worker import __version__, challengers
 from worker.challengers import Challenge, fraction_of
 from worker.engine import Engine
@@ -188,7 +188,7 @@ def test_an_end_under_a_batch_is_obeyed(champion: Connection, database: str, mon
 
 def test_a_running_worker_takes_up_a_challenge_and_records_its_parity(champion: Connection, database: str) -> None:
     data = small_model("new", bias=1)
-    inputs = {name: values for name, values in canary_inputs(5).items() if name in ("bars", "history")}
+    inputs = {name: values for name, values in trial_inputs(5).items() if name in ("bars", "history")}
     session = open_session(data)
     names = [item.name for item in session.get_outputs()]
     golden = Golden(inputs, dict(zip(names, session.run(names, inputs), strict=True)))

@@ -18,7 +18,7 @@ from tests.real_rows import real_rows
 from tests.servers import available
 from tests.support import make_champion, register
 from training.pipeline import train
-from training.verify import open_session
+from training.session import open_session
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400

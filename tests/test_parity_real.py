@@ -22,7 +22,7 @@ from training.features import INPUT_NAMES
 from training.features.graph import to_model
 from training.learners import DEFAULT, LEARNERS, Combine, FittedEnsemble, fit_ensemble
 from training.pipeline import compute_features
-from training.verify import open_session
+from training.session import open_session
 
 LEAST_ROWS = 5_000
 FEATURE_TOLERANCE = 1e-12

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
 from training.calibrate import BIAS_SPREAD, IDENTITY, SPREAD, Calibration, fit_calibration, log_shares, log_smoothed
-from training.verify import open_session
+from training.session import open_session
 
 
 def _draw(rows: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int8]]:

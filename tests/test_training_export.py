@@ -29,7 +29,8 @@ from training.export import FittedModel, export
 from training.features import FEATURE_NAMES, MIN_BARS
 from training.learners import DEFAULT, LEARNERS, Combine, Member, fit_ensemble, fit_grid
 from training.pipeline import train
-from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows, open_session
+from training.session import open_session
+from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows
 
 HERE = Path(__file__).parent
 

@@ -1,6 +1,6 @@
-"""How long work shows itself: bars on a terminal, one plain line for each stage in a log.
+"""Progress: bars on a terminal, one plain line for each stage in a log.
 
-Everything goes to standard error. A bar redraws its line, which in a file or a pipe is hundreds of lines.
+Everything goes to standard error. A bar redraws its line, which would be hundreds of lines in a file or a pipe.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from tqdm import tqdm
 
 
 def bar(items: Iterable[Any] | None = None, *, shown: bool, **how: Any) -> Any:
-    """tqdm over ``items``, or one to ``update``, that is silent unless ``shown`` and on a terminal."""
-    # None is tqdm's own word for "only on a terminal".
+    """A tqdm bar over ``items``, or one to ``update``; silent unless ``shown`` and on a terminal."""
+    # tqdm takes None as "only on a terminal".
     return tqdm(items, leave=False, disable=None if shown else True, **how)
 
 
 def say(line: str) -> None:
-    """A line of its own, above whatever bars there are."""
+    """Print a line above all bars."""
     tqdm.write(line, file=sys.stderr)
 
 
 class Stages:
-    """Told the name of each stage as it begins: a bar on a terminal, elsewhere a line when a stage is done."""
+    """Call with the name of each stage as it begins: a bar on a terminal, elsewhere a line when a stage is done."""
 
     def __init__(self, total: int, *, shown: bool) -> None:
         self._lines = shown and not sys.stderr.isatty()
