@@ -260,7 +260,7 @@ def _groups(values: NDArray[Any], ml: Floats, beside: Side, dataset: Dataset, se
         answers = {"ml": ml[index], "other": beside.p[index]}
         both = compare(answers, "other", own, seed=seed, resamples=_RESAMPLES)
         figures = [both[side][metric]["value"] for metric in ("brier", "roc_auc") for side in answers]
-        yield Group(str(value), len(own), positive, figures, Interval(**both["ml_minus_other"]["brier"]))
+        yield Group(str(value), len(own), positive, figures, Interval.of(both["ml_minus_other"]["brier"]))
 
 
 def _contributions(subject: Subject) -> list[tuple[str, float]]:

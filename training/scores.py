@@ -33,6 +33,10 @@ class Interval:
     low: float | None
     high: float | None
 
+    @classmethod
+    def of(cls, entry: Mapping[str, float | None]) -> Interval:
+        return cls(entry["value"], entry["low"], entry["high"])
+
     def __str__(self) -> str:
         return f"{fixed(self.value)} {self.bounds}" if self.bounds else "undefined"
 
@@ -65,7 +69,7 @@ def _lines(part: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[Score
     for name, entry in part.items():
         if isinstance(entry, Mapping) and entry.keys() >= METRICS.keys():
             title = " - ".join(title_of(one, titles) for one in name.split(_MINUS))
-            yield ScoreLine(name, title, part["rows"], {metric: Interval(**entry[metric]) for metric in METRICS})
+            yield ScoreLine(name, title, part["rows"], {metric: Interval.of(entry[metric]) for metric in METRICS})
 
 
 def title_of(name: str, titles: Mapping[str, str] = TITLES) -> str:
