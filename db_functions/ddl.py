@@ -109,7 +109,8 @@ def present() -> list[tuple[Role, str]]:
     found = dict[str, tuple[Role, str]]()
     for file in sorted(VERSIONS.glob("[0-9]*.py")):
         spec = importlib.util.spec_from_file_location(file.stem, file)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for role, files in getattr(module, "STEPS", ()):

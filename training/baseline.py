@@ -1,4 +1,4 @@
-"""What the model saw in training, as frozen bins that live rows are later counted into.
+"""The drift baseline: the training rows as frozen bins, into which live rows are counted later.
 
 Bin ``i`` holds the values with exactly ``i`` edges at or below them, so the two outer bins are open, and PostgreSQL's
 ``width_bucket(value, edges)`` gives the same number. NaN and infinities are counted apart: a feature that goes missing
@@ -18,7 +18,7 @@ from db_functions.contract import CLASSES
 
 BINS: Final = 10
 MOST_CATEGORIES: Final = 200
-"""Rarer texts than the so many most frequent ones are counted as unseen, live as in training."""
+"""Only so many of the most frequent texts are kept; others count as unseen, live as in training."""
 _FINE: Final = 50
 
 
@@ -31,8 +31,8 @@ def drift_baseline(
     """The baseline, ready for JSON.
 
     ``features`` [N, F] and ``texts`` (text inputs by name, each [N]) of the rows fitted on; ``probabilities`` [M, 3] of
-    rows *not* fitted on, for a model is surer of the rows it learnt, and live predictions would seem to drift from the
-    first day.
+    rows *not* fitted on: a model is surer of the rows it was fitted on, and live predictions would seem to drift from
+    the first day.
     """
     confidence = probabilities[:, 2]
     predicted = np.array(CLASSES)[probabilities.argmax(axis=1)]
@@ -50,7 +50,7 @@ def histogram(values: NDArray[np.float32]) -> dict[str, Any]:
     """Bins of the finite values and how many fall in each.
 
     Few different values have a bin each. Otherwise the edges are deciles; a value that fills a decile by itself has a
-    bin of its own, so that what lies above it can be told from it.
+    bin of its own, apart from the values above it.
     """
     finite = values[np.isfinite(values)].astype(np.float64)
     distinct = np.unique(finite)
@@ -69,7 +69,7 @@ def deciles(values: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def frequencies(values: NDArray[Any], categories: Sequence[str] | None = None) -> dict[str, Any]:
-    """How often each category occurs: those given, or the most frequent ones there are."""
+    """How often each category occurs: those given, or else the most frequent ones."""
     found, counts = np.unique(values.astype(str), return_counts=True)
     if categories is None:
         kept = sorted(np.argsort(-counts, kind="stable")[:MOST_CATEGORIES])
@@ -90,6 +90,16 @@ def count(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np
     return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
 
 
+def psi(baseline: Mapping[str, Any], values: NDArray[Any]) -> float:
+    """Population stability index of ``values`` against a baseline's bins, missing and infinite ones included."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    now = [*count(finite, np.array(baseline["edges"])), np.isnan(values).sum(), np.isinf(values).sum()]
+    then = [*baseline["counts"], baseline["nan"], baseline["infinite"]]
+    # Half a row in each bin, because an empty bin would make the index infinite.
+    a, b = ((np.array(side, np.float64) + 0.5) / (np.sum(side) + 0.5 * len(side)) for side in (then, now))
+    return float(np.sum((b - a) * np.log(b / a)))
+
+
 def _counted(values: NDArray[np.float32], edges: NDArray[np.float64]) -> dict[str, Any]:
     finite = values[np.isfinite(values)].astype(np.float64)
     return {
@@ -104,7 +114,7 @@ def _counted(values: NDArray[np.float32], edges: NDArray[np.float64]) -> dict[st
 
 
 def _quantiles(values: NDArray[np.float64], parts: int) -> list[float]:
-    """Values that occur: one between two that occur would be an edge at which nothing is."""
+    """Quantiles that are values themselves: an edge between two values would stand where no value is."""
     if len(values) == 0:
         return []
     found = np.quantile(values, np.linspace(0, 1, parts + 1)[1:-1], method="inverted_cdf")

@@ -1,8 +1,8 @@
-"""Whether an ONNX file from anywhere may be registered: an untrusted model is read, weighed, and run in a sandbox.
+"""Whether an ONNX file of any origin may be registered. The file is untrusted.
 
-What can be seen without running anything is checked here; what needs ONNX Runtime happens in ``trial``, another
-process with limits on time and memory, for a model of 85 bytes can ask for 6 GB and a damaged one can kill whoever
-loads it.
+Faults that can be seen without running the model are found here. Whatever needs ONNX Runtime happens in
+:mod:`training.trial`, another process with limits on time and memory: a model of 85 bytes can ask for 6 GB, and a
+damaged one can kill the process that loads it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from training.attribution import background
 DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 
 REFUSED: Final = {
-    **dict.fromkeys(("Loop", "Scan", "SequenceMap"), "it can run for ever"),
+    **dict.fromkeys(("Loop", "Scan", "SequenceMap"), "it can run forever"),
     **dict.fromkeys(
         (
             "RandomNormal",
@@ -48,7 +48,7 @@ REFUSED: Final = {
         "the same row must always get the same answer",
     ),
 }
-"""Operators of the allowed domains that a model may not use, and why. ``If`` is allowed, its branches checked alike."""
+"""Operators of the allowed domains that a model may not use, and why. ``If`` is allowed; its branches are checked."""
 
 
 def check_file(path: Path, *, max_bytes: int = MODEL_BYTES) -> list[str]:
@@ -75,7 +75,7 @@ def check_model(
     timeout_s: float = TRIAL_S,
     memory_bytes: int = TRIAL_MEMORY,
 ) -> list[str]:
-    """What is wrong with a model, each fault a sentence that says what to do; empty when it may be registered."""
+    """The faults of a model, each a sentence that says what to do; empty when it may be registered."""
     if len(data) > max_bytes:
         return [_too_large(len(data), max_bytes)]
     try:
@@ -87,9 +87,9 @@ def check_model(
     try:
         faults = [*dict.fromkeys([*_structure_faults(model), *_metadata_faults(model)])]
     except (TypeError, AttributeError):
-        # Protobuf gives a name that is not UTF-8 as bytes, which nothing that expects a name can take.
+        # Protobuf gives a name that is not UTF-8 as bytes.
         return ["a name in the file is not UTF-8 text; the file is damaged, so export the model again"]
-    # A model that breaks these rules is not run at all. Faults quote names in the file, which may be anything.
+    # A model that breaks these rules is not run at all. Faults quote names from the file, which may hold anything.
     return [one_line(fault) for fault in faults or _run_trial(data, timeout_s, memory_bytes)]
 
 
@@ -102,13 +102,13 @@ def require_valid(data: bytes) -> None:
 
 def _structure_faults(model: onnx.ModelProto) -> Iterator[str]:
     if model.functions:
-        yield f"the model defines functions ({model.functions[0].name}, ...); inline them, for they hide operators"
+        yield f"the model defines functions ({model.functions[0].name}, ...); inline them, because they hide operators"
     if model.training_info:
         yield "the model carries training information; export it for inference only"
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version > onnx.defs.onnx_opset_version():
             yield (
-                f"the model is of operator set {opset.version}; {onnx.defs.onnx_opset_version()} is the newest that "
+                f"the model uses operator set {opset.version}; {onnx.defs.onnx_opset_version()} is the newest that "
                 f"ONNX {onnx.__version__} knows, so export for that or an older one"
             )
         if opset.domain not in DOMAINS:
@@ -184,10 +184,10 @@ def _attribution_faults(model: onnx.ModelProto, rows: str | None, members: str |
         if not isinstance(named, dict) or not all(isinstance(tensor, str) for tensor in named.values()):
             yield f"metadata {META_MEMBERS!r} must be a JSON object of tensor names"
             return
-        there = {name for node in model.graph.node for name in node.output}
-        for name in named:
-            if named[name] not in there:
-                yield f"metadata {META_MEMBERS!r} says that {name!r} is the tensor {named[name]!r}, which no node makes"
+        produced = {name for node in model.graph.node for name in node.output}
+        for name, tensor in named.items():
+            if tensor not in produced:
+                yield f"metadata {META_MEMBERS!r} says that {name!r} is the tensor {tensor!r}, which no node produces"
 
 
 def _feature_name_faults(model: onnx.ModelProto, text: str | None) -> Iterator[str]:
@@ -207,7 +207,7 @@ def _feature_name_faults(model: onnx.ModelProto, text: str | None) -> Iterator[s
     if len(set(names)) < len(names):
         yield f"metadata {META_FEATURE_NAMES!r} names a feature twice"
     axes = output.type.tensor_type.shape.dim
-    # Any other number of axes is the signature's fault, found there.
+    # Another number of axes is a fault of the signature and found there.
     if len(axes) == 2 and axes[1].dim_value != len(names):
         yield (
             f"metadata {META_FEATURE_NAMES!r} names {len(names)} features but the output 'features' has "

@@ -1,4 +1,4 @@
-"""What an ONNX file asks for and answers, tensor by tensor, beside what the contract says. Nothing is run for it."""
+"""The inputs and outputs of an ONNX file, each compared with the contract. The model is not run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FREE_AXIS = "N"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One tensor of the file, or one that it lacks; ``faults`` is empty when it is as the contract has it."""
+    """One tensor of the file, or one that it lacks; ``faults`` is empty when it follows the contract."""
 
     kind: str
     name: str
@@ -25,20 +25,20 @@ class Line:
 
 
 def describe(data: bytes) -> list[Line]:
-    """Inputs, outputs and the outputs that are missing; empty when the bytes are no model at all."""
+    """Inputs, outputs and missing outputs; empty when the bytes are not a model."""
     try:
         graph = onnx.load_model_from_string(data).graph
         constants = {tensor.name for tensor in graph.initializer}
-        asked = [item for item in graph.input if item.name not in constants]
-        lines = [*_lines("input", asked, input_faults), *_lines("output", graph.output, output_faults)]
+        inputs = [item for item in graph.input if item.name not in constants]
+        lines = [*_lines("input", inputs, input_faults), *_lines("output", graph.output, output_faults)]
     except (DecodeError, TypeError, AttributeError):
-        # No model, or names in it that are not text: ``check`` says which.
+        # Not a model, or names that are not text: ``check`` says which.
         return []
-    answered = {line.name for line in lines if line.kind == "output"}
+    present = {line.name for line in lines if line.kind == "output"}
     missing = [
         Line("output", name, "missing", (f"output {name!r} is missing; it must be {spec.describe()}",))
         for name, spec in OUTPUTS.items()
-        if name not in answered
+        if name not in present
     ]
     return lines + missing
 

@@ -1,4 +1,4 @@
-"""What training refuses to do, each with a message a person can act on."""
+"""The errors of training, each with a message that says what to do."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class NothingToLearn(ScoringError):
 
 
 class StaleSearch(ScoringError):
-    """The file of a search for parameters is of another search; remove it or name another."""
+    """The file belongs to another search for parameters; remove it or name another."""
 
 
 class UnknownLearner(ScoringError):
-    """No learner of that name; `python -m training train --help` lists them."""
+    """There is no learner of that name; `python -m training train --help` lists them."""
 
 
 class LearnerNotInstalled(ScoringError):
-    """The learner's library is an optional extra that is not installed."""
+    """The learner needs an optional library that is not installed."""
 
 
 class NotConvertible(InvalidModel):
@@ -38,4 +38,4 @@ class InvalidDataset(ScoringError):
 
 
 class NotExplainable(ScoringError):
-    """There is nothing that a score could be explained with."""
+    """The score cannot be explained from what is recorded."""

@@ -1,7 +1,7 @@
-"""Scores explained from what was recorded with them, and kept as ``ml.attributions``.
+"""Explains scores from the features recorded with them and keeps the result as ``ml.attributions``.
 
-On demand for patterns that somebody asks about, or for a share of all scores chosen by the pattern's hash: the same
-ones however often it is asked, so that a run goes on where another ended, and their averages are those of all scores.
+Either for named patterns, or for a share of all scores. The share is chosen by the pattern's hash and so is the same in
+every run: an interrupted run can be continued, and its averages stand for all scores.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.rows import class_row
 
 from db_functions.database import Connection
-from db_functions.errors import UnknownModel, translated
+from db_functions.errors import translated
 from db_functions.progress import bar
 from db_functions.queries import query
 from training.attribution.explainer import Attribution, Explainer
 from training.attribution.permutations import PAIRS
 from training.check import require_valid
 from training.errors import NotExplainable
+from training.registry import read_file
 
 _CHUNK: Final = 16
 """Scores explained and committed together: some ten seconds of work."""
 _SAME: Final = 1e-6
-"""How far the answer to the recorded features may be from the recorded score, both float32."""
+"""Largest distance between the answer to the recorded features and the recorded score, both float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,26 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class _Requested:
+    """A pattern that was asked for and its newest score, if any; ``known`` tells whether the pattern exists."""
+
+    pattern_id: UUID
+    known: bool
+    version: str | None
+    scored_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What is still recorded of a score; None once it was pruned."""
+
+    ml_confidence: float | None
+    features: list[float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
-    """A score, the features it was made from, and what they had to do with it."""
+    """A score, the features it was made from, and what they contributed to it."""
 
     score: Score
     feature_names: list[str]
@@ -54,14 +74,19 @@ class Explained:
     """Members that cannot be explained, and why."""
 
 
-@dataclass(slots=True)
-class Sampled:
-    """What came of a share: how many scores were explained, and why others were not."""
+@dataclass(frozen=True, slots=True)
+class SampleResult:
+    """How many scores of a share were explained, and how many were skipped for each reason."""
 
     explained: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
-    unread: dict[tuple[str, str], str] = field(default_factory=dict)
+    unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Members that cannot be explained, by model and name, and why."""
+
+    def __add__(self, other: SampleResult) -> SampleResult:
+        return SampleResult(
+            self.explained + other.explained, self.skipped + other.skipped, {**self.unread, **other.unread}
+        )
 
 
 def explain_patterns(
@@ -71,18 +96,16 @@ def explain_patterns(
 
     Raises UnknownModel, and NotExplainable for a pattern without such a score and a model that cannot be explained.
     """
-    with translated(), connection.transaction():
-        rows = connection.execute(
+    with translated(), connection.transaction(), connection.cursor(row_factory=class_row(_Requested)) as cursor:
+        requested = cursor.execute(
             query("scores_of_patterns"), {"pattern_ids": list(pattern_ids), "version": version}
         ).fetchall()
     if version is not None:
-        _file(connection, version)
-    scores = [_require_scored(*row, wanted=version) for row in rows]
-    models = _Models(connection)
+        read_file(connection, version)
+    explainers = _Explainers(connection)
     found = []
-    for score in scores:
-        explainer = models.explainer(score.version)
-        (one,) = _explain(connection, explainer, [score], pairs)
+    for score in [_require_score(one, version) for one in requested]:
+        (one,) = _explain(connection, explainers.get(score.version), [score], pairs)
         if isinstance(one, NotExplainable):
             raise NotExplainable(f"pattern {score.pattern_id}: {one}")
         found.append(one)
@@ -99,89 +122,109 @@ def explain_share(
     *,
     pairs: int = PAIRS,
     progress: bool = False,
-) -> Sampled:
+) -> SampleResult:
     """Explain that share of the scores made in ``[since, until)``; commits a few at a time.
 
-    Scores that reached a row, or all that ``version`` gave but for replays. What is there already is left as it is.
+    These are the scores that reached a row, or all scores of ``version`` except replays. Scores that were explained
+    before are left as they are.
     """
     if version is not None:
-        _file(connection, version)
-    with translated(), connection.transaction():
-        rows = connection.execute(
+        read_file(connection, version)
+    with translated(), connection.transaction(), connection.cursor(row_factory=class_row(Score)) as cursor:
+        scores = cursor.execute(
             query("scores_to_sample"), {"share": share, "since": since, "until": until, "version": version}
         ).fetchall()
-    scores = [Score(*row) for row in rows]
-    result, models = Sampled(), _Models(connection)
+    result, explainers = SampleResult(), _Explainers(connection)
     with bar(total=len(scores), shown=progress, desc="explain", unit="score") as done:
         for model, own in groupby(scores, key=lambda score: score.version):
-            for part in _parts(list(own)):
-                try:
-                    found = _explain(connection, models.explainer(model), part, pairs)
-                except NotExplainable as error:
-                    result.skipped[str(error)] += len(part)
-                else:
-                    good = [one for one in found if isinstance(one, Explained)]
-                    result.skipped.update(str(one) for one in found if isinstance(one, NotExplainable))
-                    result.explained += len(good)
-                    result.unread |= {(model, name): why for one in good for name, why in one.unread.items()}
-                    _write(connection, good, sampled=True)
+            for part in _chunks(list(own)):
+                result += _explain_sampled(connection, explainers, model, part, pairs)
                 done.update(len(part))
     return result
 
 
-def _parts(scores: list[Score]) -> Iterator[list[Score]]:
+def _explain_sampled(
+    connection: Connection, explainers: _Explainers, model: str, scores: list[Score], pairs: int
+) -> SampleResult:
+    """Explain scores of one model and write what could be explained."""
+    try:
+        found = _explain(connection, explainers.get(model), scores, pairs)
+    except NotExplainable as error:
+        return SampleResult(skipped=Counter({str(error): len(scores)}))
+    good = [one for one in found if isinstance(one, Explained)]
+    _write(connection, good, sampled=True)
+    return SampleResult(
+        explained=len(good),
+        skipped=Counter(str(one) for one in found if isinstance(one, NotExplainable)),
+        unread={(model, name): why for one in good for name, why in one.unread.items()},
+    )
+
+
+def _chunks(scores: list[Score]) -> Iterator[list[Score]]:
     for start in range(0, len(scores), _CHUNK):
         yield scores[start : start + _CHUNK]
 
 
-def _require_scored(
-    pattern_id: UUID, known: bool, version: str | None, scored_at: datetime | None, *, wanted: str | None
-) -> Score:
-    if version is not None and scored_at is not None:
-        return Score(pattern_id, version, scored_at)
-    if not known:
+def _require_score(requested: _Requested, wanted: str | None) -> Score:
+    """Raise NotExplainable when the pattern has no score, or none by the model ``wanted``."""
+    if requested.version is not None and requested.scored_at is not None:
+        return Score(requested.pattern_id, requested.version, requested.scored_at)
+    pattern_id = requested.pattern_id
+    if not requested.known:
         raise NotExplainable(f"there is no pattern {pattern_id}")
     if wanted is not None:
-        raise NotExplainable(f"model {wanted} did not score pattern {pattern_id}; `python -m training replay` lets it")
+        raise NotExplainable(
+            f"model {wanted} did not score pattern {pattern_id}; score it with `python -m training replay`"
+        )
     raise NotExplainable(f"pattern {pattern_id} has no score; its ml_metadata ->> 'reason' says why")
 
 
-class _Models:
-    """The explainers of models, each made once; the reason that there is none is kept as well."""
+class _Explainers:
+    """One explainer for each model, or the reason that it has none, kept for the whole run."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._made: dict[str, Explainer | NotExplainable] = {}
+        self._kept: dict[str, Explainer | NotExplainable] = {}
 
-    def explainer(self, version: str) -> Explainer:
+    def get(self, version: str) -> Explainer:
         """Raises UnknownModel, InvalidModel and NotExplainable."""
-        if version not in self._made:
+        if version not in self._kept:
+            data = read_file(self._connection, version)
+            require_valid(data)
             try:
-                data = _file(self._connection, version)
-                require_valid(data)
-                self._made[version] = Explainer(data)
+                self._kept[version] = Explainer(data)
             except NotExplainable as error:
-                self._made[version] = NotExplainable(f"model {version}: {error}")
-        made = self._made[version]
-        if isinstance(made, NotExplainable):
-            raise made
-        return made
-
-
-def _file(connection: Connection, version: str) -> bytes:
-    with translated(), connection.transaction():
-        row = connection.execute(query("model_by_version"), {"version": version}).fetchone()
-    if row is None:
-        raise UnknownModel(f"no model of version {version!r} is registered; `python -m training list` names them")
-    return bytes(row[0])
+                self._kept[version] = NotExplainable(f"model {version}: {error}")
+        kept = self._kept[version]
+        if isinstance(kept, NotExplainable):
+            raise kept
+        return kept
 
 
 def _explain(
     connection: Connection, explainer: Explainer, scores: Sequence[Score], pairs: int
 ) -> list[Explained | NotExplainable]:
-    """Scores of one model explained, or why one is not."""
-    with translated(), connection.transaction():
-        rows = connection.execute(
+    """Explain scores of one model; in place of a score that cannot be explained stands the reason."""
+    recorded = _read_recorded(connection, scores)
+    kept = [i for i, one in enumerate(recorded) if one.features is not None]
+    features = np.array([recorded[i].features for i in kept], np.float32).reshape(len(kept), -1)
+    confidences = np.array([recorded[i].ml_confidence for i in kept], np.float64)
+    same = np.abs(explainer.answer(features) - confidences) <= _SAME if kept else np.empty(0, np.bool_)
+    good = [i for i, as_recorded in zip(kept, same, strict=True) if as_recorded]
+    features = features[same]
+    explanations = explainer.explain(features, [(0, scores[i].pattern_id.int) for i in good], pairs=pairs)
+    explained = {
+        i: Explained(
+            scores[i], explainer.feature_names, row, attributions, len(explainer.background), explanations.unread
+        )
+        for i, row, attributions in zip(good, features, explanations.attributions, strict=True)
+    }
+    return [explained.get(i) or _unexplained(score, recorded[i]) for i, score in enumerate(scores)]
+
+
+def _read_recorded(connection: Connection, scores: Sequence[Score]) -> list[_Recorded]:
+    with translated(), connection.transaction(), connection.cursor(row_factory=class_row(_Recorded)) as cursor:
+        return cursor.execute(
             query("recorded_features"),
             {
                 "version": scores[0].version,
@@ -189,46 +232,35 @@ def _explain(
                 "scored_at": [score.scored_at for score in scores],
             },
         ).fetchall()
-    kept = [i for i, (_, features) in enumerate(rows) if features is not None]
-    features = np.array([rows[i][1] for i in kept], np.float32).reshape(len(kept), -1)
-    same = np.abs(explainer.answer(features) - [rows[i][0] for i in kept]) <= _SAME if kept else []
-    good = [i for i, as_recorded in zip(kept, same, strict=True) if as_recorded]
-    features = features[np.flatnonzero(same)]
-    seeds = [(0, scores[i].pattern_id.int) for i in good]
-    explained = dict(
-        zip(good, zip(features, explainer.explain(features, seeds, pairs=pairs), strict=True), strict=True)
+
+
+def _unexplained(score: Score, recorded: _Recorded) -> NotExplainable:
+    if recorded.features is None:
+        return NotExplainable(f"the features that model {score.version} recorded with the score were pruned")
+    return NotExplainable(
+        f"model {score.version} gives another answer to the features recorded with the score; its features lose "
+        "precision as float32"
     )
-    return [
-        Explained(score, explainer.feature_names, *explained[i], len(explainer.background), explainer.unread)
-        if i in explained
-        else NotExplainable(
-            f"model {score.version} gives another answer to the features recorded with the score: it sees more of them "
-            "than float32 holds"
-            if i in kept
-            else f"no features of model {score.version} are recorded with the score any more"
-        )
-        for i, score in enumerate(scores)
-    ]
 
 
 def _write(connection: Connection, found: Sequence[Explained], *, sampled: bool) -> None:
     with translated(), connection.transaction():
         for one in found:
-            connection.execute(query("write_attributions"), _parameters(one) | {"sampled": sampled})
+            connection.execute(query("write_attributions"), _to_parameters(one) | {"sampled": sampled})
 
 
-def _parameters(one: Explained) -> dict[str, Any]:
-    all_of = one.attributions
+def _to_parameters(one: Explained) -> dict[str, Any]:
+    attributions = one.attributions
     exact = np.full(len(one.features), np.nan)
-    errors = [exact if a.standard_errors is None else a.standard_errors for a in all_of]
+    errors = [exact if a.standard_errors is None else a.standard_errors for a in attributions]
     return {
         "pattern_id": one.score.pattern_id,
         "version": one.score.version,
         "scored_at": one.score.scored_at,
-        "members": [a.member for a in all_of],
-        "scales": [a.scale for a in all_of],
-        "bases": [a.base for a in all_of],
-        "answers": [a.answer for a in all_of],
-        "contributions": np.concatenate([a.contributions for a in all_of]).tolist(),
+        "members": [a.member for a in attributions],
+        "scales": [a.scale for a in attributions],
+        "bases": [a.base for a in attributions],
+        "answers": [a.answer for a in attributions],
+        "contributions": np.concatenate([a.contributions for a in attributions]).tolist(),
         "standard_errors": np.concatenate(errors).tolist(),
     }

@@ -177,7 +177,7 @@ def run(options: argparse.Namespace) -> int:
         others = [name for name in options.models if name != ALGORITHM]
         raise ScoringError(f"{ALGORITHM} learns from nothing, so it goes without {', '.join([*others, *useless])}")
     with connect(application_name="pattern-scoring training") as connection:
-        artifact = make(_horizon(connection), options.version)
+        artifact = make(read_gather_settings(connection).label_horizon, options.version)
         if options.output is not None:
             options.output.write_bytes(artifact.onnx)
         register(connection, artifact)
@@ -191,14 +191,6 @@ def run(options: argparse.Namespace) -> int:
         else:
             print(f"to serve it: python -m training promote {artifact.version} --reason '...'")
     return 0
-
-
-def _horizon(connection: Connection) -> int:
-    with translated(), connection.transaction():
-        settings = connection.execute(query("settings")).fetchone()
-    if settings is None:
-        raise SchemaMissing("ml.settings is empty; run `alembic upgrade head`")
-    return int(settings[4])
 
 
 def ship(folder: Path = shipped.FOLDER) -> None:

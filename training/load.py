@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
+from psycopg.rows import class_row, kwargs_row
 
 from db_functions.contract import CLASSES
 from db_functions.database import Connection
@@ -18,6 +22,37 @@ _CHUNK = 1_000
 _OUTCOMES = {name: index for index, name in enumerate(CLASSES)}
 
 
+@dataclass(frozen=True, slots=True)
+class GatherSettings:
+    """What the settings say about gathering and labelling."""
+
+    benchmark: str | None
+    history_lag_us: int
+    label_horizon: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """``outcome_at`` is when the outcome became known, Unix seconds."""
+
+    pattern: Pattern
+    outcome_label: str
+    outcome_at: int
+
+    @classmethod
+    def from_columns(cls, *, outcome_label: str, outcome_at: int, **pattern: Any) -> _Labelled:
+        return cls(Pattern(**pattern), outcome_label, outcome_at)
+
+
+def read_gather_settings(connection: Connection) -> GatherSettings:
+    """Raises SchemaMissing before an upgrade."""
+    with translated(), connection.cursor(row_factory=class_row(GatherSettings)) as cursor:
+        settings = cursor.execute(query("gather_settings")).fetchone()
+    if settings is None:
+        raise SchemaMissing("ml.settings is empty; run `alembic upgrade head`")
+    return settings
+
+
 def load_labelled(
     connection: Connection,
     *,
@@ -27,32 +62,40 @@ def load_labelled(
 ) -> Dataset:
     """Every labelled pattern detected in ``[since, until)``, oldest first, with its inputs as of its own time.
 
-    Patterns with no bar at all are left out: there is nothing to learn from. Raises SchemaMissing before an upgrade.
+    Patterns without a single bar are left out. Raises SchemaMissing before an upgrade.
     """
-    with translated():
-        settings = connection.execute(query("settings")).fetchone()
-        rows = connection.execute(query("labelled_rows"), {"since": since, "until": until}).fetchall()
-    if settings is None:
-        raise SchemaMissing("ml.settings is empty; run `alembic upgrade head`")
-    _, _, _, benchmark, horizon, lag_us, *_ = settings
-    patterns = [Pattern(*row[:14]) for row in rows]
-    gatherer = Gatherer(history_ttl_s=float("inf"))
-    parts: list[Gathered] = []
-    chunks = range(0, len(patterns), _CHUNK)
-    for start in bar(chunks, shown=progress, desc="load", unit="chunk"):
-        chunk = patterns[start : start + _CHUNK]
-        parts.append(gatherer.gather(connection, chunk, benchmark=benchmark, history_lag_us=lag_us))
-    connection.commit()
-    if not parts:
-        parts = [gatherer.gather(connection, [], benchmark=None, history_lag_us=lag_us)]
+    settings = read_gather_settings(connection)
+    with translated(), connection.cursor(row_factory=kwargs_row(_Labelled.from_columns)) as cursor:
+        rows = cursor.execute(query("labelled_rows"), {"since": since, "until": until}).fetchall()
+    patterns = [row.pattern for row in rows]
+    parts = _gather(connection, patterns, settings, progress=progress)
     dataset = Dataset(
         inputs={name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
-        outcome=np.array([_OUTCOMES[row[14]] for row in rows], dtype=np.int8),
+        outcome=np.array([_OUTCOMES[row.outcome_label] for row in rows], dtype=np.int8),
         detected_at=np.array([pattern.detected_at_us // 1_000_000 for pattern in patterns], dtype=np.int64),
-        outcome_at=np.array([row[15] for row in rows], dtype=np.int64),
+        outcome_at=np.array([row.outcome_at for row in rows], dtype=np.int64),
         pattern_id=np.array([pattern.id for pattern in patterns], dtype=object),
         symbol=np.array([pattern.symbol for pattern in patterns], dtype=object),
-        horizon=horizon,
+        horizon=settings.label_horizon,
     )
     seen = np.concatenate([part.bars_seen for part in parts])
     return dataset if (seen > 0).all() else dataset.take(np.flatnonzero(seen > 0))
+
+
+def _gather(
+    connection: Connection, patterns: Sequence[Pattern], settings: GatherSettings, *, progress: bool
+) -> list[Gathered]:
+    """Inputs in chunks; one empty chunk when there are no patterns. Ends the transaction."""
+    gatherer = Gatherer(history_ttl_s=float("inf"))
+    starts = range(0, max(1, len(patterns)), _CHUNK)
+    parts = [
+        gatherer.gather(
+            connection,
+            patterns[start : start + _CHUNK],
+            benchmark=settings.benchmark,
+            history_lag_us=settings.history_lag_us,
+        )
+        for start in bar(starts, shown=progress, desc="load", unit="chunk")
+    ]
+    connection.commit()
+    return parts

@@ -1,42 +1,38 @@
-"""Plots as SVG text, for pages that must stand alone: no scripts, no fonts or files from elsewhere."""
+"""Plots as SVG text, for pages that must stand alone: no scripts, no fonts or files from elsewhere.
+
+Colours are CSS variables of the page, so that a plot follows its light or dark scheme.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Values = Sequence[float] | Floats
 
-MODEL: Final = "#1f5fa8"
-OTHER: Final = "#c2611f"
-QUIET: Final = "#8a8f98"
-WARN: Final = "#b3261e"
-_INK: Final = "#22252a"
-_GRID: Final = "#e4e6ea"
-_HALO: Final = 'stroke="#fff" stroke-width="3" paint-order="stroke"'
-"""Of text, so that lines behind it do not strike it through."""
-_LEFT, _TOP, _RIGHT, _BOTTOM = 52, 12, 14, 40
-_TICKS: Final = 5
+MODEL: Final = "var(--model)"
+OTHER: Final = "var(--other)"
+QUIET: Final = "var(--muted)"
+_INK: Final = "var(--ink)"
+_GRID: Final = "var(--line)"
+_WIDTH, _HEIGHT = 440, 300
+_LEFT, _TOP, _RIGHT, _BOTTOM = 56, 12, 14, 42
+_STEPS: Final = (0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0)
+_MOST_TICKS: Final = 6
 
 
 class Plot:
     """Axes from ``x`` and ``y`` limits; what is drawn later lies above what was drawn before."""
 
-    def __init__(
-        self,
-        x: tuple[float, float],
-        y: tuple[float, float],
-        labels: tuple[str, str],
-        *,
-        width: int = 440,
-        height: int = 300,
-    ) -> None:
-        self._x, self._y, self._width, self._height = x, y, width, height
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], labels: tuple[str, str]) -> None:
+        self._x, self._y = x, y
         self._parts: list[str] = []
         self._grid(labels)
 
@@ -44,31 +40,31 @@ class Plot:
         across = (x - self._x[0]) / (self._x[1] - self._x[0])
         up = (y - self._y[0]) / (self._y[1] - self._y[0])
         return (
-            _LEFT + across * (self._width - _LEFT - _RIGHT),
-            self._height - _BOTTOM - up * (self._height - _TOP - _BOTTOM),
+            _LEFT + across * (_WIDTH - _LEFT - _RIGHT),
+            _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM),
         )
 
     def _path(self, xs: Values, ys: Values) -> str:
         return " ".join("{:.1f},{:.1f}".format(*self._at(x, y)) for x, y in zip(xs, ys, strict=True))
 
     def _grid(self, labels: tuple[str, str]) -> None:
-        for value in np.linspace(*self._x, _TICKS):
+        for value in _ticks(*self._x):
             across, below = self._at(value, self._y[0])
             self._parts.append(f'<path d="M{across:.1f} {_TOP}V{below:.1f}" stroke="{_GRID}"/>')
             self._text(across, below + 15, _short(value), "middle")
-        for value in np.linspace(*self._y, _TICKS):
+        for value in _ticks(*self._y):
             left, up = self._at(self._x[0], value)
-            self._parts.append(f'<path d="M{left:.1f} {up:.1f}H{self._width - _RIGHT}" stroke="{_GRID}"/>')
+            self._parts.append(f'<path d="M{left:.1f} {up:.1f}H{_WIDTH - _RIGHT}" stroke="{_GRID}"/>')
             self._text(left - 6, up + 4, _short(value), "end")
-        middle = (_LEFT + self._width - _RIGHT) / 2
-        self._text(middle, self._height - 6, labels[0], "middle")
-        centre = (_TOP + self._height - _BOTTOM) / 2
-        turned = f' transform="rotate(-90 12 {centre:.0f})"'
-        self._text(12, centre, labels[1], "middle", turned)
+        middle = (_LEFT + _WIDTH - _RIGHT) / 2
+        self._text(middle, _HEIGHT - 6, labels[0], "middle")
+        centre = (_TOP + _HEIGHT - _BOTTOM) / 2
+        turned = f' transform="rotate(-90 13 {centre:.0f})"'
+        self._text(13, centre, labels[1], "middle", turned)
 
-    def _text(self, x: float, y: float, text: str, anchor: str, more: str = "", colour: str = _INK) -> None:
+    def _text(self, x: float, y: float, text: str, anchor: str, more: str = "") -> None:
         self._parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{more}>{escape(text)}</text>'
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{_INK}"{more}>{escape(text)}</text>'
         )
 
     def line(self, xs: Values, ys: Values, colour: str, *, dashed: bool = False) -> None:
@@ -82,6 +78,10 @@ class Plot:
         there, back = self._path(xs, low), self._path(xs[::-1], high[::-1])
         self._parts.append(f'<polygon points="{there} {back}" fill="{colour}" fill-opacity="0.15"/>')
 
+    def within(self, ys: Floats) -> Floats:
+        """``ys`` kept within the limits of the plot."""
+        return np.clip(ys, *self._y)
+
     def point(self, x: float, y: float, low: float, high: float, colour: str) -> None:
         """A dot with an upright interval."""
         (across, up), (_, bottom), (_, top) = self._at(x, y), self._at(x, low), self._at(x, high)
@@ -91,7 +91,7 @@ class Plot:
         )
 
     def bars(self, edges: Floats, heights: Floats, colour: str) -> None:
-        """A histogram's bars, translucent so that two may be laid over each other."""
+        """The bars of a histogram, translucent so that two can overlap."""
         for left, right, height in zip(edges, edges[1:], heights, strict=False):
             (x0, y0), (x1, y1) = self._at(left, 0), self._at(right, height)
             self._parts.append(
@@ -99,42 +99,45 @@ class Plot:
                 f'fill="{colour}" fill-opacity="0.6"/>'
             )
 
-    def svg(self, title: str) -> str:
-        return _svg(self._width, self._height, title, self._parts)
+    def svg(self, title: str) -> Markup:
+        size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
+        name = escape(title)
+        drawn = "".join(self._parts)
+        # Every text among the parts was escaped when it was drawn.
+        return Markup(f'<svg role="img" aria-label="{name}" {size}><title>{name}</title>{drawn}</svg>')  # noqa: S704
 
 
-def bar_list(values: Sequence[tuple[str, float]], title: str, *, marks: Sequence[float] = (), width: int = 660) -> str:
-    """Named values as horizontal bars from zero, with upright lines at ``marks``."""
-    row, left, right = 20, 230, 80
-    digits, sign = _digits(values), "+" if any(value < 0 for _, value in values) else ""
-    low, high = min([0.0, *(v for _, v in values)]), max([1e-9, *marks, *(v for _, v in values)])
-    height = row * len(values) + 12
-
-    def at(value: float) -> float:
-        return left + (value - low) / (high - low) * (width - left - right)
-
-    parts = [f'<path d="M{at(m):.1f} 0V{height - 8}" stroke="{WARN}" stroke-dasharray="3 3"/>' for m in marks]
-    for number, (name, value) in enumerate(values):
-        y = number * row
-        start, end = sorted((at(0), at(value)))
-        parts.append(
-            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end" fill="{_INK}">{escape(name)}</text>'
-            f'<rect x="{start:.1f}" y="{y + 4}" width="{max(1, end - start):.1f}" height="12" fill="{MODEL}"/>'
-            f'<text x="{max(end, at(0)) + 6:.1f}" y="{y + 14}" fill="{_INK}" {_HALO}>{value:{sign}.{digits}f}</text>'
-        )
-    return _svg(width, height, title, parts)
-
-
-def _digits(values: Sequence[tuple[str, float]]) -> int:
-    """Decimals that give the largest value three digits that count."""
-    largest = max((abs(value) for _, value in values), default=0.0)
-    return int(np.clip(2 - np.floor(np.log10(largest)), 0, 9)) if largest > 0 else 0
-
-
-def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
-    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return f'<svg role="img" aria-label="{escape(title)}" {size}><title>{escape(title)}</title>{"".join(parts)}</svg>'
+def _ticks(low: float, high: float) -> Floats:
+    """Round values from ``low`` to ``high``."""
+    step = next((step for step in _STEPS if (high - low) / step < _MOST_TICKS), high - low)
+    return np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step + 0.0
 
 
 def _short(value: float) -> str:
     return f"{value:.3g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A named value as a horizontal bar, its width in percent of the longest."""
+
+    name: str
+    label: str
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class BarList:
+    """Bars on one scale, with upright lines at ``marks``, in percent too."""
+
+    bars: list[Bar]
+    marks: list[float]
+
+
+def bar_list(values: Sequence[tuple[str, float]], marks: Sequence[float] = ()) -> BarList:
+    """Named values, none below zero. All labels have the decimals that give the largest value three digits."""
+    largest = max((value for _, value in values), default=0.0)
+    digits = int(np.clip(2 - np.floor(np.log10(largest)), 0, 9)) if largest > 0 else 0
+    scale = 100 / max(largest, *marks, 1e-9)
+    bars = [Bar(name, f"{value:.{digits}f}", value * scale) for name, value in values]
+    return BarList(bars, [mark * scale for mark in marks])

@@ -1,15 +1,16 @@
-"""The registry as training sees it: put a model in, look at what is there, make one the champion."""
+"""The model registry: register, look up, promote and challenge."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from db_functions.contract import (
@@ -28,12 +29,60 @@ from db_functions.model import open_session
 from db_functions.queries import query
 from training.check import read_checked
 from training.pipeline import Artifact, toolchain_versions
-from training.trial import plausible_rows
+from training.session import answer, input_names
+from training.trial import trial_inputs
 from training.verify import check_parity
 
 
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One registered model in a list; ``parity`` is the result of its newest check, None before the first."""
+
+    version: str
+    algorithm: str
+    created_at: datetime
+    created_by: str
+    bytes: int
+    parity: bool | None
+    state: str
+    brier: float | None
+    rule_brier: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCheck:
+    """One parity check as the registry records it."""
+
+    at: datetime
+    passed: bool
+    max_abs_diff: float
+    rows: int
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """What the registry knows about a model, without its file; parity checks oldest first."""
+
+    version: str
+    algorithm: str
+    sha256: str
+    created_at: datetime
+    created_by: str
+    contract_version: int
+    inputs: list[str]
+    outputs: list[str]
+    min_bars: int
+    features: int
+    toolchain: dict[str, str]
+    model_card: str | None
+    retired_at: datetime | None
+    retired_reason: str | None
+    parity_checks: tuple[RecordedCheck, ...] = ()
+
+
 def runtime() -> str:
-    """What answered in a parity check, as the registry records it."""
+    """What ran a parity check, as the registry records it."""
     return f"onnxruntime {ort.__version__}, {platform.machine()}"
 
 
@@ -72,12 +121,12 @@ def register(connection: Connection, artifact: Artifact) -> None:
 
 
 def register_file(connection: Connection, path: Path, golden_path: Path | None = None) -> str:
-    """Register an ONNX file made anywhere, once it keeps the contract; returns its version.
+    """Register an ONNX file of any origin that keeps the contract; returns its version, the file's ``model_version``.
 
-    ``golden_path`` names rows as ``db_functions.golden`` writes them, with the answers of the framework that the model
-    came from; the file must give the same. Without it golden rows are recorded from the file itself: they show that
-    later runtimes and batch sizes answer as this one did, not that the file answers as some other program. The version
-    is the file's own ``model_version``. Raises InvalidModel with every fault, ParityFailed when golden rows differ.
+    ``golden_path`` names rows as ``db_functions.golden`` writes them, with the answers of the framework that made the
+    model; the file must give the same answers. Without it golden rows are recorded from the file itself: they show that
+    later runtimes and batch sizes answer alike, not that the file answers as another program does. Raises InvalidModel
+    with every fault, ParityFailed when golden rows differ.
     """
     data, faults = read_checked(path)
     if faults:
@@ -86,11 +135,10 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
     metadata = session.get_modelmeta().custom_metadata_map
     digest = hashlib.sha256(data).hexdigest()
     min_bars = int(metadata[META_MIN_BARS])
-    given = [item.name for item in session.get_inputs()]
-    names = [item.name for item in session.get_outputs()]
+    given = input_names(session)
     if golden_path is None:
-        inputs = {name: values for name, values in plausible_rows(min_bars).items() if name in given}
-        golden = Golden(inputs, dict(zip(names, session.run(names, inputs), strict=True)))
+        inputs = {name: values for name, values in trial_inputs(min_bars).items() if name in given}
+        golden = Golden(inputs, answer(session, inputs))
     else:
         golden = read_golden(golden_path, given)
     artifact = Artifact(
@@ -100,11 +148,11 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
         sha256=digest,
         contract_version=CONTRACT_VERSION,
         inputs=given,
-        outputs=names,
+        outputs=[item.name for item in session.get_outputs()],
         feature_names=json.loads(metadata.get(META_FEATURE_NAMES, "[]")),
         min_bars=min_bars,
         metrics=dict(read_training(metadata)),
-        card=f"# {path.name}\n\nRegistered from a file; nothing is known here of how it was trained.\n",
+        card=f"# {path.name}\n\nRegistered from a file; how it was trained is not known here.\n",
         toolchain={"producer": f"{session.get_modelmeta().producer_name}".strip(), **toolchain_versions()},
         drift_baseline={},
         golden=golden.to_bytes(),
@@ -115,7 +163,11 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
 
 
 def read_golden(path: Path, wanted: list[str]) -> Golden:
-    """Golden rows that came with a model. Raises InvalidModel when they are none, or lack an input or an answer."""
+    """Golden rows that came with a model.
+
+    ``wanted`` are the model's inputs. Raises InvalidModel when the file holds no golden rows, or lacks an input or
+    output.
+    """
     try:
         golden = Golden.from_bytes(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -155,16 +207,33 @@ def challenge(connection: Connection, version: str, reason: str, *, share: float
         connection.execute(query("challenge"), parameters)
 
 
-def list_models(connection: Connection) -> list[dict[str, Any]]:
-    """Every registered model, oldest first, without its bytes."""
-    with translated(), connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+def list_models(connection: Connection) -> list[ListedModel]:
+    """Every registered model, oldest first, without its file."""
+    with translated(), connection.transaction(), connection.cursor(row_factory=class_row(ListedModel)) as cursor:
         return cursor.execute(query("list_models")).fetchall()
 
 
-def show(connection: Connection, version: str) -> dict[str, Any]:
-    """One model whole, but for its bytes. Raises UnknownModel."""
-    with translated(), connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query("show_model"), {"version": version}).fetchone()
-    if found is None:
-        raise UnknownModel(f"no model of version {version!r} is registered; `python -m training list` names them")
-    return found
+def show(connection: Connection, version: str) -> RegisteredModel:
+    """Everything known about one model except its file. Raises UnknownModel."""
+    parameters = {"version": version}
+    with translated(), connection.transaction():
+        with connection.cursor(row_factory=class_row(RegisteredModel)) as cursor:
+            model = cursor.execute(query("show_model"), parameters).fetchone()
+        with connection.cursor(row_factory=class_row(RecordedCheck)) as checks:
+            recorded = checks.execute(query("parity_checks"), parameters).fetchall()
+    if model is None:
+        raise unknown_model(version)
+    return replace(model, parity_checks=tuple(recorded))
+
+
+def read_file(connection: Connection, version: str) -> bytes:
+    """The ONNX file of a registered model. Raises UnknownModel."""
+    with translated(), connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
+        data = cursor.execute(query("model_by_version"), {"version": version}).fetchone()
+    if data is None:
+        raise unknown_model(version)
+    return bytes(data)
+
+
+def unknown_model(version: str) -> UnknownModel:
+    return UnknownModel(f"no model of version {version!r} is registered; `python -m training list` shows all")

@@ -1,10 +1,15 @@
-"""Train again when there is reason to, and let the new model challenge; a person, or the gates, decide the rest."""
+"""Reasons to train again, and the parameters to train with.
+
+The command registers a challenger and never promotes it: an operator does, or the gates.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import class_row, scalar_row
 
 from db_functions.database import Connection
 from db_functions.errors import translated
@@ -17,45 +22,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """The newest model that was trained here, and the last moment, Unix seconds, of what it learnt from."""
+class LastTrained:
+    """The newest model that was trained here, and when its newest training row was detected, Unix seconds."""
 
     version: str
-    until: int
+    trained_until: int
 
 
-def last_trained(connection: Connection) -> Last | None:
-    """None when none was."""
-    with translated(), connection.transaction():
-        row = connection.execute(query("last_trained")).fetchone()
-    return None if row is None else Last(*row)
+def last_trained(connection: Connection) -> LastTrained | None:
+    """None when no model was trained here yet."""
+    with translated(), connection.transaction(), connection.cursor(row_factory=class_row(LastTrained)) as cursor:
+        return cursor.execute(query("last_trained")).fetchone()
 
 
 def champion_parameters(connection: Connection, models: Sequence[str]) -> Parameters:
-    """What the champion's learners were tuned to, of those in ``models``; the others are as by default.
+    """The tuned parameters of the champion's learners, of those in ``models``; other learners keep their defaults.
 
-    A schedule does not search by itself: a choice among candidates is one more chance to be fooled, and a person's.
+    A schedule does not search by itself: each choice among candidates is one more chance to be misled by luck.
     """
-    with translated(), connection.transaction():
-        row = connection.execute(query("champion_parameters")).fetchone()
-    return {name: chosen for name, chosen in (row[0] if row else {}).items() if name in models}
+    with translated(), connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
+        parameters: Mapping[str, Any] | None = cursor.execute(query("champion_parameters")).fetchone()
+    return {name: chosen for name, chosen in (parameters or {}).items() if name in models}
 
 
 def require_alert(connection: Connection, types: Sequence[str]) -> None:
-    """Raise NothingToLearn unless an alert of one of ``types`` stands in ml.alerts."""
+    """Raise NothingToLearn unless ml.alerts shows an alert of one of ``types``."""
     with translated(), connection.transaction():
-        standing = connection.execute(query("standing_alerts"), {"types": list(types)}).fetchall()
-    if not standing:
-        raise NothingToLearn(f"no alert of {', '.join(types)} stands")
+        standing = connection.execute(query("standing_alerts"), {"types": list(types)}).fetchone()
+    if standing is None:
+        raise NothingToLearn(f"ml.alerts shows no alert of {', '.join(types)}")
 
 
-def require_news(dataset: Dataset, last: Last | None, least: int) -> None:
-    """Raise NothingToLearn unless ``least`` of the labelled rows are newer than what ``last`` learnt from."""
+def require_new_labels(dataset: Dataset, last: LastTrained | None, least: int) -> None:
+    """Raise NothingToLearn unless ``least`` labelled rows are newer than those ``last`` was trained on."""
     if last is None:
         return
-    new = int((dataset.detected_at > last.until).sum())
+    new = int((dataset.detected_at > last.trained_until).sum())
     if new < least:
         raise NothingToLearn(
-            f"{new} labelled patterns are newer than those that {last.version} was trained on, {least} are asked for; "
-            "label, wait, or say --min-new"
+            f"{new} labelled patterns are newer than those that {last.version} was trained on, {least} are needed; "
+            "label more, wait, or lower --min-new"
         )

@@ -1,7 +1,7 @@
-"""Try a model in this process: ``python -m training.trial MEMORY_BYTES SECONDS < model``, a JSON list of faults out.
+"""Try a model in this process: ``python -m training.trial MEMORY_BYTES SECONDS < model`` prints faults as a JSON list.
 
-Run by ``check`` only, as a child that may be killed. It limits itself first, then lets ONNX and ONNX Runtime look at
-the model, and gives it plausible rows, incomplete ones among them.
+Only ``check`` runs it, as a child that may be killed. It limits itself first, then lets ONNX and ONNX Runtime examine
+the model, and scores plausible rows, some of them incomplete.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def main(arguments: list[str]) -> int:
 
 
 def faults(data: bytes) -> Iterator[str]:
-    """What ONNX, ONNX Runtime and a few rows find wrong with the model; stops at the first kind of fault."""
-    # Imported under the limits, on purpose.
+    """Faults that ONNX, ONNX Runtime and a few rows show; stops at the first kind of fault."""
+    # Imported after the limits are set, on purpose.
     import onnx
     import onnxruntime as ort
 
@@ -65,13 +65,13 @@ def faults(data: bytes) -> Iterator[str]:
         return
     min_bars = int(session.get_modelmeta().custom_metadata_map[META_MIN_BARS])
     try:
-        yield from _answer_faults(session, plausible_rows(min_bars))
+        yield from _answer_faults(session, trial_inputs(min_bars))
     except Exception as error:  # noqa: BLE001
         yield f"the model fails on plausible rows: {first_line(error)}"
 
 
-def plausible_rows(min_bars: int) -> dict[str, NDArray[Any]]:
-    """Rows such as the worker meets: whole ones, a short history, every optional value missing, a still market."""
+def trial_inputs(min_bars: int) -> dict[str, NDArray[Any]]:
+    """Rows as the worker meets them: complete, with a short history, without optional values, in a flat market."""
     rng = np.random.default_rng(7)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, (_ROWS, WINDOW)), axis=1))
     opened = close * np.exp(rng.normal(0, 0.003, close.shape))
@@ -102,14 +102,9 @@ def plausible_rows(min_bars: int) -> dict[str, NDArray[Any]]:
 
 
 def _answer_faults(session: Any, inputs: Arrays) -> Iterator[str]:
-    names = [item.name for item in session.get_outputs()]
-    wanted = [item.name for item in session.get_inputs()]
+    from training.session import answer
 
-    def run(rows: slice) -> Arrays:
-        feed = {name: inputs[name][rows] for name in wanted}
-        return dict(zip(names, session.run(names, feed), strict=True))
-
-    together = run(slice(None))
+    together = answer(session, inputs)
     try:
         good = check_outputs(together, _ROWS)
     except ValueError as error:
@@ -124,7 +119,8 @@ def _answer_faults(session: Any, inputs: Arrays) -> Iterator[str]:
         )
         return
     for row in range(_ROWS):
-        found = largest_difference({n: v[row : row + 1] for n, v in together.items()}, run(slice(row, row + 1)))
+        alone = answer(session, {name: values[row : row + 1] for name, values in inputs.items()})
+        found = largest_difference({name: values[row : row + 1] for name, values in together.items()}, alone)
         if found.amount > PARITY_TOLERANCE:
             yield (
                 f"output {found.output!r} of a row changes by {found.amount:.3g} with the other rows of its batch, or "

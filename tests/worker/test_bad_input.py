@@ -30,7 +30,7 @@ from tests import training_support
 from tests.support import at, insert_bars, insert_pattern, make_champion, row_of, small_model
 from training import check
 from training.load import load_labelled
-from training.trial import plausible_rows
+from training.trial import trial_inputs
 from worker.serving.engine import Engine
 
 FALLBACKS = {"insufficient_bars", "low_quality", "failed", "no_model"}
@@ -427,16 +427,16 @@ def test_damaged_files_are_read_without_harm(monkeypatch: pytest.MonkeyPatch) ->
     """What the parent process does with a file: it opens no session, and every fault is one line."""
     tried: list[bytes] = []
 
-    def canary(data: bytes, *_: float) -> list[str]:
+    def trial(data: bytes, *_: float) -> list[str]:
         tried.append(data)
         return []
 
-    monkeypatch.setattr(check, "_run_trial", canary)
+    monkeypatch.setattr(check, "_run_trial", trial)
     kinds: Counter[str] = Counter()
     for seed in range(3_000):
         faults = check.check_model(damaged(seed))
         assert all(fault.isprintable() and len(fault) < 500 for fault in faults), (seed, faults)
-        kinds[faults[0].split("(")[0][:45] if faults else "left to the canary"] += 1
+        kinds[faults[0].split("(")[0][:45] if faults else "left to the trial"] += 1
     print("\n3,000 files:", dict(kinds))
     assert 0 < len(tried) < 3_000
     assert len(kinds) > 6
@@ -486,8 +486,8 @@ def refused_at_trial(data: bytes) -> str | None:
 
 @pytest.mark.slow
 def test_damaged_files_are_refused_in_one_line_or_answer() -> None:
-    """The canary of the registry and the trial of the worker, each in its process; who passes must answer."""
-    inputs = plausible_rows(5)
+    """The trials of the registry and of the worker, each in its own process; a model that passes must answer."""
+    inputs = trial_inputs(5)
     kinds: Counter[str] = Counter()
     for seed, data in [next_ for next_, _ in zip(_not_refused_at_sight(), range(FILES), strict=False)]:
         faults = check.check_model(data)

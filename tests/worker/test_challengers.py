@@ -13,7 +13,7 @@ from db_functions.golden import Golden
 from db_functions.model import open_session
 from tests.support import at, insert_bars, insert_pattern, make_champion, register, small_model, wait_until
 from tests.worker_support import count, poison_model, working
-from training.trial import plausible_rows
+from training.trial import trial_inputs
 from worker import __version__
 from worker.serving import challengers
 from worker.serving.challengers import Challenge, fraction_of
@@ -191,7 +191,7 @@ def test_an_end_under_a_batch_is_obeyed(champion: Connection, database: str, mon
 
 def test_a_running_worker_takes_up_a_challenge_and_records_its_parity(champion: Connection, database: str) -> None:
     data = small_model("new", bias=1)
-    inputs = {name: values for name, values in plausible_rows(5).items() if name in ("bars", "history")}
+    inputs = {name: values for name, values in trial_inputs(5).items() if name in ("bars", "history")}
     session = open_session(data)
     names = [item.name for item in session.get_outputs()]
     golden = Golden(inputs, dict(zip(names, session.run(names, inputs), strict=True)))

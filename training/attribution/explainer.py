@@ -1,9 +1,9 @@
-"""A model's file as something that explains: its members exactly, its calibrated probability by an estimate."""
+"""Explanations from a model's file: exact for its members, estimated for its calibrated probability."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +23,7 @@ Seed = int | Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What each feature had to do with one answer: ``contributions`` [F] add up to ``answer`` less ``base``.
+    """What each feature contributed to one answer: ``contributions`` [F] add up to ``answer`` less ``base``.
 
     ``member`` is None for the whole model, whose ``scale`` is ``probability`` and whose contributions have
     ``standard_errors`` [F]; a member's are exact. ``base`` is the mean answer over the background.
@@ -37,11 +37,30 @@ class Attribution:
     standard_errors: Floats | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Explanations:
+    """For each row the attribution of the whole model, then of its members.
+
+    ``unread`` gives the reason for each member that cannot be explained.
+    """
+
+    attributions: list[list[Attribution]]
+    unread: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Members that can be explained, by name, and why others cannot."""
+
+    read: Mapping[str, members.Member]
+    unread: Mapping[str, str]
+
+
 class Explainer:
     """Explains the scores of one ONNX file from the features that were recorded with them.
 
-    Raises NotExplainable when the file has no features, no background, or answers by more than its features.
-    ``unread`` says of members that cannot be explained why.
+    Raises NotExplainable when the file has no features or no background, or when its answer depends on more than its
+    features.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -50,50 +69,48 @@ class Explainer:
         self._graph = FeatureGraph(model)
         if META_BACKGROUND not in metadata:
             raise NotExplainable(
-                "the model's file holds no background rows to explain its scores against: it is from before they were "
-                "kept, or was made elsewhere; train it again, or put them into its metadata"
+                "the model's file holds no background rows to explain its scores against; train it again, or put them "
+                "into its metadata"
             )
         self.feature_names: list[str] = json.loads(metadata[META_FEATURE_NAMES])
         self.background = background_rows.decode(metadata[META_BACKGROUND], len(self.feature_names))
         self._answer = self._graph.function("ml_confidence")
         self._tensors: dict[str, str] = json.loads(metadata.get(META_MEMBERS, "{}"))
-        self.unread: dict[str, str] = {}
 
     @cached_property
-    def members(self) -> dict[str, members.Member]:
-        """The members that can be explained, by name."""
-        found = {}
+    def members(self) -> Members:
+        read, unread = {}, {}
         for name, tensor in self._tensors.items():
             try:
-                found[name] = members.find(self._graph, tensor, self.background)
+                read[name] = members.find(self._graph, tensor, self.background)
             except NotExplainable as error:
-                self.unread[name] = str(error)
-        return found
+                unread[name] = str(error)
+        return Members(read, unread)
 
     def answer(self, features: Rows) -> Floats:
         """The model's confidence for recorded features [N, F]."""
         return np.asarray(self._answer(features)[0], np.float64)
 
-    def explain(
-        self, features: Rows, seeds: Sequence[Seed], *, pairs: int = permutations.PAIRS
-    ) -> list[list[Attribution]]:
-        """For each row of ``features`` [N, F] the whole's attribution, then the members'.
+    def explain(self, features: Rows, seeds: Sequence[Seed], *, pairs: int = permutations.PAIRS) -> Explanations:
+        """Explain each row of ``features`` [N, F].
 
-        The orders of a row's estimate follow from its own of the ``seeds``, whatever other rows there are.
+        The feature orders of a row follow from its own seed alone, whatever other rows there are.
         """
         found = [[self._whole(row, seed, pairs)] for row, seed in zip(features, seeds, strict=True)]
-        for name, member in self.members.items():
+        unread = dict(self.members.unread)
+        for name, member in self.members.read.items():
             try:
-                parts = member.attribute(features, self.background)
+                contributions = member.attribute(features, self.background)
             except NotExplainable as error:
-                self.unread[name] = str(error)
+                unread[name] = str(error)
                 continue
             base = float(member.answer(self.background).mean())
-            for row, answer, contributions in zip(found, member.answer(features), parts, strict=True):
-                row.append(Attribution(name, member.scale, base, float(answer), contributions))
-        return found
+            answers = map(float, member.answer(features))
+            for row, answer, own in zip(found, answers, contributions, strict=True):
+                row.append(Attribution(name, member.scale, base, answer, own))
+        return Explanations(found, unread)
 
     def _whole(self, row: Rows, seed: Seed, pairs: int) -> Attribution:
         rng = np.random.default_rng(seed)
         found = permutations.estimate(self.answer, row, self.background, rng, pairs=pairs)
-        return Attribution(None, "probability", found.base, found.answer, found.parts, found.errors)
+        return Attribution(None, "probability", found.base, found.answer, found.contributions, found.errors)

@@ -1,4 +1,4 @@
-"""The part of an ONNX graph that lies behind its features: entered there, it answers to any mixture of rows."""
+"""The part of an ONNX graph that follows its features, as a function of any mixture of rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from training.errors import NotExplainable
 from training.export import names_read
 
 Rows = NDArray[np.float32]
-Ask = Callable[[Rows], list[NDArray[Any]]]
+Answer = Callable[[Rows], list[NDArray[Any]]]
 
 SAME: Final = ("Identity", "Cast")
-"""Operators that pass a tensor on, but for its type."""
+"""Operators that change nothing but a tensor's type."""
 _ENTRY: Final = "recorded features"
 
 
@@ -35,16 +35,16 @@ class FeatureGraph:
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
         output = next((item for item in model.graph.output if item.name == "features"), None)
         if output is None:
-            raise NotExplainable("the model shows no features, so there is nothing to attribute its scores to")
+            raise NotExplainable("the model shows no features, so its scores cannot be attributed")
         self.width = output.type.tensor_type.shape.dim[1].dim_value
         self._entries = set(self.same_as("features"))
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that makes ``tensor``; None for an input, a constant, and what is not there."""
+        """The node that produces ``tensor``; None for an input, a constant, and an unknown name."""
         return self._producer.get(tensor)
 
     def same_as(self, tensor: str) -> Iterator[str]:
-        """``tensor`` and those that it was copied or cast from."""
+        """``tensor`` and the tensors that it was copied or cast from."""
         yield tensor
         node = self.producer(tensor)
         while node is not None and node.op_type in SAME:
@@ -55,7 +55,7 @@ class FeatureGraph:
     def behind(self, tensor: str) -> list[onnx.NodeProto]:
         """The nodes between the features and ``tensor``, in order.
 
-        Raises NotExplainable when the model comes to ``tensor`` by another way too.
+        Raises NotExplainable when ``tensor`` also depends on something else.
         """
         wanted, found = [tensor], set()
         while wanted:
@@ -65,7 +65,7 @@ class FeatureGraph:
             node = self.producer(name)
             if node is None:
                 raise NotExplainable(
-                    f"the model's answer depends on {name!r} by another way than its features, so these alone do not "
+                    f"the model's answer depends on {name!r} not only through its features, so these alone do not "
                     "explain it"
                 )
             if node.output[0] not in found:
@@ -73,7 +73,7 @@ class FeatureGraph:
                 wanted += names_read(node)
         return [node for node in self._model.graph.node if node.output and node.output[0] in found]
 
-    def function(self, *tensors: str) -> Ask:
+    def function(self, *tensors: str) -> Answer:
         """Rows of features [N, F] to the values of ``tensors``. Raises NotExplainable as :meth:`behind` does."""
         nodes = {node.output[0]: node for tensor in tensors for node in self.behind(tensor)}
         kept = [node for node in self._model.graph.node if node.output and node.output[0] in nodes]
@@ -89,7 +89,7 @@ class FeatureGraph:
         try:
             session = open_session(model.SerializeToString())
         except Exception as error:
-            raise NotExplainable(f"the model cannot be run from its features on: {one_line(str(error))}") from error
+            raise NotExplainable(f"the model cannot be run from its features: {one_line(str(error))}") from error
         names: Sequence[str] = list(tensors)
         return lambda rows: list(session.run(names, {_ENTRY: np.ascontiguousarray(rows, np.float32)}))
 
@@ -97,7 +97,7 @@ class FeatureGraph:
         return helper.make_node("Cast", [_ENTRY], [name], to=self._type_of(name))
 
     def _type_of(self, name: str) -> int:
-        """Of an entry: what the cast before it says; before all casts float64, which the contract's inputs are."""
+        """The type of an entry: that of the cast before it; before all casts float64, like the inputs."""
         node = self.producer(name)
         while node is not None and node.op_type == "Identity":
             node = self.producer(node.input[0])

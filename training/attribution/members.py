@@ -1,7 +1,7 @@
 """A member of an ensemble, explained exactly on its own scale: trees by their leaves, a sum of terms term by term.
 
-What a member is, is read from the graph and then held against what the graph itself answers to the background; a member
-that is not what it seems is not explained.
+A member is recognised from the graph and then compared with the graph's own answers to the background; a member that
+does not agree is not explained.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.attribution import trees
-from training.attribution.graph import Ask, FeatureGraph, Rows
+from training.attribution.graph import Answer, FeatureGraph, Rows
 from training.errors import NotExplainable
 
 Floats = NDArray[np.float64]
 
 _FAITHFUL: Final = 1e-5
-"""How far a member may be from the graph's answer, which is float32."""
+"""Largest distance of a member from the graph's answer, which is float32."""
 _ADDITIVE: Final = 1e-6
 
 
@@ -30,16 +30,17 @@ class Member(Protocol):
     def scale(self) -> str: ...
 
     def answer(self, rows: Rows) -> Floats:
-        """What it says to rows of features [N, F], [N]."""
+        """Its answers [N] to rows of features [N, F]."""
 
     def attribute(self, rows: Rows, background: Rows) -> Floats:
-        """The part of each feature, [N, F]; a row's add up to its answer less the background's mean."""
+        """Contributions [N, F]; those of a row add up to its answer less the background's mean."""
 
 
 def find(graph: FeatureGraph, tensor: str, background: Rows) -> Member:
     """The member whose probabilities are ``tensor``.
 
-    Raises NotExplainable when it is neither trees nor a sum of terms, each of one feature, or does not answer like it.
+    Raises NotExplainable when it is neither trees nor a sum of terms of one feature each, or when it does not answer
+    like the graph.
     """
     nodes = graph.behind(tensor)
     ensembles = [node for node in nodes if node.op_type == "TreeEnsembleClassifier"]
@@ -55,11 +56,11 @@ def find(graph: FeatureGraph, tensor: str, background: Rows) -> Member:
 
 
 class _Trees:
-    """Trees on features that each pass through a function of their own first, as the grid's are."""
+    """Trees on features that first pass through a function of their own each, such as the grid."""
 
     def __init__(self, graph: FeatureGraph, tensor: str, node: Any, background: Rows) -> None:
         self._trees = trees.read(node)
-        self._place: Ask = graph.function(node.input[0])
+        self._place: Answer = graph.function(node.input[0])
         self.scale = self._trees.scale
         placed = self._placed(background)
         _require_own_columns(self._placed, background, placed)
@@ -80,13 +81,13 @@ class _Trees:
 class _Sum:
     """The softmax of scores that are sums of terms, each of one feature.
 
-    A term is known but for a constant by moving one feature alone, and in such a game a feature's Shapley value is its
-    term less the mean of its term over the background, whatever the other features are: for a linear model the
-    weight times the distance from the background's mean (Štrumbelj and Kononenko, 2014). That the scores are such sums
-    is not assumed: otherwise the parts would not add up.
+    Changing one feature alone shows its term up to a constant. In such a game a feature's Shapley value is its term
+    less the mean of its term over the background, whatever the other features are: for a linear model the weight times
+    the distance from the background's mean (Štrumbelj and Kononenko, 2014). That the scores are such sums is checked:
+    the contributions of other scores do not add up.
     """
 
-    _scores: Ask
+    _scores: Answer
     scale: str = "log_odds"
 
     def answer(self, rows: Rows) -> Floats:
@@ -98,30 +99,30 @@ class _Sum:
         found: Floats = terms[: len(rows)] - terms[len(rows) :].mean(axis=0)
         missing = np.abs(found.sum(axis=1) - (self.answer(rows) - self.answer(background).mean()))
         if missing.max(initial=0) > _ADDITIVE:
-            raise NotExplainable("its scores are no sums of terms of one feature each")
+            raise NotExplainable("its scores are not sums of terms of one feature each")
         return found
 
     def _terms(self, row: Rows, middle: Rows) -> Floats:
-        """What each feature of ``row`` [F] changes in the answer to ``middle``."""
+        """The change that each feature of ``row`` [F] makes to the answer to ``middle``."""
         mixed = np.where(np.eye(len(row), dtype=np.bool_), row, middle)
         return np.asarray(self.answer(mixed) - self.answer(middle[None]))
 
 
 def _require_equal(own: Floats, probabilities: Floats, scale: str) -> None:
-    """Raise NotExplainable unless trees that say ``own`` [N] have come to ``probabilities`` [N, C]."""
+    """Raise NotExplainable unless trees that answer ``own`` [N] agree with ``probabilities`` [N, C]."""
     if scale == "probability":
         off = np.abs(own - probabilities[:, -1])
     else:
-        # What float32 rounds off a small probability is much of its logarithm.
+        # The rounding of a small float32 probability is large in its logarithm.
         with np.errstate(all="ignore"):
             off = np.abs(own - trees.last(np.log(probabilities), scale)) * np.minimum(1, 10 * probabilities.min(axis=1))
-    # Not the other way round: NaN is not equal either.
+    # Written this way round, NaN counts as unequal too.
     if not (off <= _FAITHFUL).all():
-        raise NotExplainable(f"read from its attributes it answers otherwise, by {off.max():.3g}")
+        raise NotExplainable(f"its trees answer differently from the graph, by {off.max():.3g}")
 
 
 def _require_own_columns(place: Any, background: Rows, placed: Rows) -> None:
-    """Raise NotExplainable unless column j of what the trees see depends on feature j alone, as far as rows show it."""
+    """Raise NotExplainable unless column j of the trees' input depends on feature j alone, as far as rows show it."""
     first, width = background[0], background.shape[1]
     if placed.shape[1] != width:
         raise NotExplainable(f"its trees see {placed.shape[1]} columns, the model shows {width} features")
@@ -129,4 +130,4 @@ def _require_own_columns(place: Any, background: Rows, placed: Rows) -> None:
     for other, other_placed in zip(background[1:4], placed[1:4], strict=True):
         seen = place(np.where(one_moved, other, first))
         if not np.array_equal(seen, np.where(one_moved, other_placed, placed[0]), equal_nan=True):
-            raise NotExplainable("its trees do not see the features, each in a column of its own")
+            raise NotExplainable("its trees do not see each feature in a column of its own")

@@ -1,11 +1,11 @@
-"""The parts of features in any function's answer, estimated over random orders of the features.
+"""Contributions of features to the answer of any function, estimated over random orders of the features.
 
-Features pass one by one from a background row's values to those of the row explained; what the answer changes by when
-a feature passes is its part, on the average over orders (Štrumbelj and Kononenko, *Explaining prediction models and
-individual predictions with feature contributions*, 2014). Each order is walked from both its ends: antithetic
-sampling, which takes out much of the noise (Mitchell et al., *Sampling permutations for Shapley value estimation*,
-2022). Every walk begins at a background row's answer and ends at the row's own, so whatever the orders the parts add up
-to the answer less the mean over the background, and only how they are shared out is uncertain.
+Features change one by one from a background row's values to those of the explained row. A feature's contribution is the
+change of the answer at its step, averaged over orders (Štrumbelj and Kononenko, *Explaining prediction models and
+individual predictions with feature contributions*, 2014). Each order is walked from both ends: antithetic sampling,
+which removes much of the noise (Mitchell et al., *Sampling permutations for Shapley value estimation*, 2022). Every
+walk begins at a background row's answer and ends at the row's own, so the contributions always add up to the answer
+less the mean over the background; only their shares are uncertain.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
 PAIRS: Final = 2
-"""Orders for each background row, each walked both ways. Two are the fewest that show how much orders differ."""
+"""Orders for each background row, each walked both ways. Two is the least that shows how much orders differ."""
 _CHUNK: Final = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """``parts`` [F] add up to ``answer`` less ``base``; ``errors`` [F] are their standard errors."""
+    """``contributions`` [F] add up to ``answer`` less ``base``; ``errors`` [F] are their standard errors."""
 
     base: float
     answer: float
-    parts: Floats
+    contributions: Floats
     errors: Floats
 
 
@@ -45,19 +45,19 @@ def estimate(
 ) -> Estimate:
     """Explain ``answer`` [N, F] -> [N] at ``row`` [F] against ``background`` [B, F].
 
-    The error is that of the orders alone, from how much the orders of the same background row differ:
+    The error is that of the orders alone, estimated from how the orders of one background row differ:
 
         variance = sum over b of (variance of the pairs of b / pairs) / B^2.
 
-    The background itself is not sampled: it is part of what is asked.
+    The background itself is not sampled: it is part of the question.
     """
     own = float(answer(row[None])[0])
     behind = answer(background)
     walks = [_Walk(row, base, rng) for base in background for _ in range(pairs)]
-    mixed = iter(_answers(answer, walks))
+    mixed = iter(_answer_walks(answer, walks))
     starts = np.repeat(behind, pairs)
-    parts = np.array([walk.parts(next(mixed), start, own) for walk, start in zip(walks, starts, strict=True)])
-    by_row = parts.reshape(len(background), pairs, len(row))
+    walked = np.array([walk.contributions(next(mixed), start, own) for walk, start in zip(walks, starts, strict=True)])
+    by_row = walked.reshape(len(background), pairs, len(row))
     variance = by_row.var(axis=1, ddof=1).sum(axis=0) / pairs / len(background) ** 2
     return Estimate(float(behind.mean()), own, by_row.mean(axis=(0, 1)), np.sqrt(variance))
 
@@ -80,8 +80,8 @@ class _Walk:
         backward = (rank >= len(self._order) - passed) & (rank < len(self._order))
         return np.where(np.concatenate([forward, backward]), self._row, self._base)
 
-    def parts(self, mixed: Floats, start: float, end: float) -> Floats:
-        """What each feature changed, the mean of both ways; ``mixed`` are the answers to :meth:`mixtures`."""
+    def contributions(self, mixed: Floats, start: float, end: float) -> Floats:
+        """The change at each feature's step, mean of both ways; ``mixed`` are the answers to :meth:`mixtures`."""
         found = np.zeros(len(self._row))
         if len(self._order) == 0:
             return found
@@ -91,19 +91,19 @@ class _Walk:
         return found
 
 
-def _answers(answer: Callable[[Rows], Floats], walks: list[_Walk]) -> list[Floats]:
-    """The answers to each walk's mixtures, asked for many walks at a time."""
+def _answer_walks(answer: Callable[[Rows], Floats], walks: list[_Walk]) -> list[Floats]:
+    """The answers to each walk's mixtures, computed for many walks at a time."""
     found: list[Floats] = []
     waiting: list[Rows] = []
     for walk in walks:
         waiting.append(walk.mixtures())
         if sum(map(len, waiting)) >= _CHUNK:
-            found += _ask(answer, waiting)
+            found += _answer_together(answer, waiting)
             waiting = []
-    return found + (_ask(answer, waiting) if waiting else [])
+    return found + (_answer_together(answer, waiting) if waiting else [])
 
 
-def _ask(answer: Callable[[Rows], Floats], parts: list[Rows]) -> list[Floats]:
+def _answer_together(answer: Callable[[Rows], Floats], parts: list[Rows]) -> list[Floats]:
     rows = np.concatenate(parts)
     answers = answer(rows) if len(rows) else np.empty(0)
     return np.split(answers, np.cumsum([len(part) for part in parts])[:-1])

@@ -1,9 +1,9 @@
 """Exact attributions of a tree ensemble, from the attributes of its ONNX node.
 
 A tree is the sum over its leaves of a value times the product of the path's conditions. Of the features on a path let
-U be those whose conditions only the row meets, V those that only the background row meets; a feature that neither meets
-makes the leaf unreachable by any mixture. The leaf is then reached by the coalitions that hold all of U and none of V,
-a game whose Shapley values are
+U be those whose conditions only the row meets, V those whose conditions only the background row meets; a feature whose
+conditions neither meets makes the leaf unreachable by any mixture. The leaf is then reached by the coalitions that
+hold all of U and none of V, a game whose Shapley values are
 
     value * (|U| - 1)! |V|! / (|U| + |V|)!    for a feature of U,
    -value * |U|! (|V| - 1)! / (|U| + |V|)!    for one of V,
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import factorial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import onnx
@@ -38,12 +38,12 @@ _COMPARISONS: Final = {
     "BRANCH_NEQ": np.not_equal,
 }
 _BLOCK: Final = 16_384
-"""Conditions looked at together; with a hundred background rows some megabytes."""
+"""Conditions evaluated together; with a hundred background rows some megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Some leaves and what their paths ask: the ``i``-th condition is that ``node[i]`` decides ``wanted[i]``.
+    """Some leaves and the conditions of their paths: the ``i``-th is that ``node[i]`` decides ``wanted[i]``.
 
     Conditions of one feature on one path are neighbours, from ``slot_start`` on; so are a leaf's slots, from
     ``leaf_start`` on.
@@ -56,7 +56,7 @@ class Conditions:
     slot_feature: NDArray[np.intp]
     leaf_start: NDArray[np.intp]
     value: Floats
-    """Of each leaf, on the ensemble's scale."""
+    """The value of each leaf, on the ensemble's scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Trees:
     missing_true: Bools
     blocks: tuple[Conditions, ...]
     constant: float
-    """Of all rows: the base value, and trees that are a single leaf."""
+    """Added to every row: the base value, and trees that are a single leaf."""
 
     def decide(self, rows: NDArray[np.floating[Any]]) -> Bools:
         """Which way each node sends each of the rows [N, F], as ONNX Runtime does: [nodes, N]."""
@@ -87,7 +87,7 @@ class Trees:
         return np.asarray(found | (self.missing_true[:, None] & np.isnan(values)))
 
     def answer(self, rows: NDArray[np.floating[Any]]) -> Floats:
-        """What the ensemble says to rows [N, F], on its scale."""
+        """The ensemble's answers [N] to rows [N, F], on its scale."""
         decided = self.decide(rows)
         total = np.full(len(rows), self.constant)
         for block in self.blocks:
@@ -96,31 +96,31 @@ class Trees:
         return total
 
     def attribute(self, rows: NDArray[np.floating[Any]], background: NDArray[np.floating[Any]]) -> Floats:
-        """The part of each feature in the answers to ``rows`` [N, F], against ``background`` [B, F]: [N, F]."""
+        """Contributions [N, F] to the answers to ``rows`` [N, F], against ``background`` [B, F]."""
         found = np.zeros(rows.shape)
         decided, decided_behind = self.decide(rows), self.decide(background)
         for block in self.blocks:
             behind = _met(block, decided_behind)
             for row, met in enumerate(_met(block, decided).T):
-                parts = _parts(block, met, behind) / len(background)
-                found[row] += np.bincount(block.slot_feature, parts, rows.shape[1])
+                contributions = _contributions(block, met, behind) / len(background)
+                found[row] += np.bincount(block.slot_feature, contributions, rows.shape[1])
         return found
 
 
 def _met(block: Conditions, decided: Bools) -> Bools:
-    """Which slots' conditions are all met, [slots, N]."""
+    """Whether all conditions of a slot are met, [slots, N]."""
     return np.asarray(np.logical_and.reduceat(decided[block.node] == block.wanted[:, None], block.slot_start, axis=0))
 
 
-def _parts(block: Conditions, met: Bools, behind: Bools) -> Floats:
-    """Each slot's part in one row's answer, summed over the background; ``met`` [slots], ``behind`` [slots, B]."""
+def _contributions(block: Conditions, met: Bools, behind: Bools) -> Floats:
+    """Each slot's part of one row's answer, summed over the background; ``met`` [slots], ``behind`` [slots, B]."""
     own, other = met[:, None] & ~behind, ~met[:, None] & behind
     u, v, neither = (
         np.add.reduceat(slots, block.leaf_start, axis=0, dtype=np.int16)
         for slots in (own, other, ~met[:, None] & ~behind)
     )
     most = int(max(u.max(), v.max()))
-    of_u, of_v = (table[u, v] * (neither == 0) for table in _shares(most))
+    of_u, of_v = (table[u, v] * (neither == 0) for table in _shapley_weights(most))
     of_slot = np.where(
         met,
         np.einsum("sb,sb->s", own, of_u[block.slot_leaf]),
@@ -129,7 +129,7 @@ def _parts(block: Conditions, met: Bools, behind: Bools) -> Floats:
     return np.asarray(of_slot * block.value[block.slot_leaf])
 
 
-def _shares(most: int) -> tuple[Floats, Floats]:
+def _shapley_weights(most: int) -> tuple[Floats, Floats]:
     """(u - 1)! v! / (u + v)! and u! (v - 1)! / (u + v)! for all u and v up to ``most``."""
     of_u = np.zeros((most + 1, most + 1))
     for u in range(1, most + 1):
@@ -146,7 +146,7 @@ def read(node: onnx.NodeProto) -> Trees:
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     transform = given.get("post_transform", b"NONE").decode()
     if transform not in ("NONE", "SOFTMAX", "LOGISTIC"):
-        raise NotExplainable(f"its trees end in {transform}, which is neither a probability nor log-odds")
+        raise NotExplainable(f"its trees end in {transform}, which gives neither a probability nor log-odds")
     modes = np.array([mode.decode() for mode in given["nodes_modes"]])
     weights, constants = _class_values(given, modes)
     scale = "probability" if transform == "NONE" else "log_odds"
@@ -154,22 +154,22 @@ def read(node: onnx.NodeProto) -> Trees:
     inner = np.flatnonzero(modes != "LEAF")
     number = np.full(len(modes), -1)
     number[inner] = np.arange(len(inner))
-    paths = list(_paths(given, modes))
+    leaves = list(_leaves(given, modes))
     tracks = np.array(given.get("nodes_missing_value_tracks_true") or np.zeros(len(modes)), np.bool_)
     feature = np.array(given["nodes_featureids"], np.intp)
     return Trees(
         scale=scale,
         feature=feature[inner],
-        threshold=_numbers(given, "nodes_values")[inner],
+        threshold=_read_numbers(given, "nodes_values")[inner],
         comparison=modes[inner],
         missing_true=tracks[inner],
-        blocks=tuple(_blocks([path for path in paths if path[1]], number, feature, own)),
-        constant=float(constant[0]) + float(sum(own[leaf] for leaf, path in paths if not path)),
+        blocks=tuple(_blocks([leaf for leaf in leaves if leaf.path], number, feature, own)),
+        constant=float(constant[0]) + float(sum(own[leaf.node] for leaf in leaves if not leaf.path)),
     )
 
 
-def _numbers(given: Mapping[str, Any], name: str) -> NDArray[np.floating[Any]]:
-    """Real values of an attribute: float32 as a rule, float64 in the variant that takes double features."""
+def _read_numbers(given: Mapping[str, Any], name: str) -> NDArray[np.floating[Any]]:
+    """Real values of an attribute: usually float32, float64 in the variant that takes double features."""
     tensor = given.get(f"{name}_as_tensor")
     if tensor is not None:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
@@ -177,9 +177,9 @@ def _numbers(given: Mapping[str, Any], name: str) -> NDArray[np.floating[Any]]:
 
 
 def _class_values(given: Mapping[str, Any], modes: NDArray[np.str_]) -> tuple[Floats, Floats]:
-    """What each node adds to each class, [nodes, C], and what all rows start from, [C].
+    """What each node adds to each class, [nodes, C], and where all rows start, [C].
 
-    Two classes may have one set of weights, which is the second's.
+    With two classes there may be one set of weights, the second's.
     """
     classes = len(given.get("classlabels_int64s") or given.get("classlabels_strings") or ())
     ids = np.array(given["class_ids"], np.intp)
@@ -189,17 +189,17 @@ def _class_values(given: Mapping[str, Any], modes: NDArray[np.str_]) -> tuple[Fl
     where = np.array([at[key] for key in zip(given["class_treeids"], given["class_nodeids"], strict=True)])
     values = np.zeros((len(modes), width))
     np.add.at(
-        values, (where, np.zeros_like(ids) if single else ids), _numbers(given, "class_weights").astype(np.float64)
+        values, (where, np.zeros_like(ids) if single else ids), _read_numbers(given, "class_weights").astype(np.float64)
     )
     start = np.zeros(width)
-    base = _numbers(given, "base_values").astype(np.float64)
+    base = _read_numbers(given, "base_values").astype(np.float64)
     if len(base):
         start[:] = base[-width:] if len(base) >= width else base
     return values, start
 
 
 def last(values: Floats, scale: str) -> Floats:
-    """[N, C] on the scale, [N]."""
+    """The last class of ``values`` [N, C] on the scale, [N]."""
     if scale == "probability" or values.shape[1] == 1:
         return values[:, -1]
     return np.asarray(values[:, -1] - values[:, :-1].mean(axis=1))
@@ -208,8 +208,13 @@ def last(values: Floats, scale: str) -> Floats:
 _Path = tuple[tuple[int, bool], ...]
 
 
-def _paths(given: Mapping[str, Any], modes: NDArray[np.str_]) -> Iterator[tuple[int, _Path]]:
-    """Each leaf with the nodes above it and the way they must send a row."""
+class _Leaf(NamedTuple):
+    node: int
+    path: _Path
+
+
+def _leaves(given: Mapping[str, Any], modes: NDArray[np.str_]) -> Iterator[_Leaf]:
+    """Each leaf with the nodes above it and the way each must send a row."""
     trees = given["nodes_treeids"]
     at = {key: node for node, key in enumerate(zip(trees, given["nodes_nodeids"], strict=True))}
     seen: set[int] = set()
@@ -221,22 +226,22 @@ def _paths(given: Mapping[str, Any], modes: NDArray[np.str_]) -> Iterator[tuple[
         while stack:
             node, path = stack.pop()
             if modes[node] == "LEAF":
-                yield node, path
+                yield _Leaf(node, path)
                 continue
             for below, way in (("nodes_truenodeids", True), ("nodes_falsenodeids", False)):
                 stack.append((at[tree, given[below][node]], (*path, (node, way))))
 
 
 def _blocks(
-    paths: list[tuple[int, _Path]], number: NDArray[np.intp], feature: NDArray[np.intp], value: Floats
+    leaves: list[_Leaf], number: NDArray[np.intp], feature: NDArray[np.intp], value: Floats
 ) -> Iterator[Conditions]:
-    """The leaves in parts of some _BLOCK conditions; leaves that add nothing are left out."""
-    part: list[tuple[int, _Path]] = []
+    """The leaves in blocks of about _BLOCK conditions; leaves that add nothing are left out."""
+    part: list[_Leaf] = []
     size = 0
-    for leaf, path in paths:
-        if value[leaf]:
-            part.append((leaf, path))
-            size += len(path)
+    for leaf in leaves:
+        if value[leaf.node]:
+            part.append(leaf)
+            size += len(leaf.path)
         if size >= _BLOCK:
             yield _block(part, number, feature, value)
             part, size = [], 0
@@ -244,10 +249,8 @@ def _blocks(
         yield _block(part, number, feature, value)
 
 
-def _block(
-    paths: list[tuple[int, _Path]], number: NDArray[np.intp], feature: NDArray[np.intp], value: Floats
-) -> Conditions:
-    rows = [(order, feature[node], number[node], way) for order, (_, path) in enumerate(paths) for node, way in path]
+def _block(leaves: list[_Leaf], number: NDArray[np.intp], feature: NDArray[np.intp], value: Floats) -> Conditions:
+    rows = [(order, feature[node], number[node], way) for order, one in enumerate(leaves) for node, way in one.path]
     rows.sort(key=lambda row: row[:2])
     leaf, own_feature, node, wanted = (np.array(column) for column in zip(*rows, strict=True))
     slot_start = np.flatnonzero(np.append(True, (np.diff(leaf) != 0) | (np.diff(own_feature) != 0)))
@@ -259,5 +262,5 @@ def _block(
         slot_leaf=slot_leaf,
         slot_feature=own_feature[slot_start],
         leaf_start=np.flatnonzero(np.append(True, np.diff(slot_leaf) != 0)),
-        value=value[[leaf for leaf, _ in paths]],
+        value=value[[one.node for one in leaves]],
     )

@@ -1,0 +1,20 @@
+"""What ``train`` and ``retrain`` print about the model that they registered."""
+
+from __future__ import annotations
+
+from training.cli.output import aligned
+from training.pipeline import Artifact
+from training.scores import METRICS, score_lines, verdicts
+
+
+def summarise(artifact: Artifact) -> str:
+    """Size and parity of the file, one table of metrics with intervals, and a verdict against each baseline."""
+    parity, lines = artifact.parity, score_lines(artifact.metrics)
+    table = [["", "rows", *METRICS.values()]]
+    table += [[line.title, f"{line.rows:,}", *map(str, line.figures.values())] for line in lines]
+    first = (
+        f"registered {artifact.version}: {len(artifact.onnx) / 2**20:.1f} MB, {len(artifact.feature_names)} features, "
+        f"differs from scikit-learn by at most {parity.max_abs_diff:.1e} over {parity.rows:,} rows"
+    )
+    header = "On the last rows, with 95 % intervals (lower is better, except for ROC AUC):"
+    return "\n".join([first, "", header, *aligned(table), *verdicts(lines)])
