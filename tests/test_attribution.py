@@ -385,7 +385,7 @@ def test_background_rows_come_back_as_they_were() -> None:
     ("changes", "fault"),
     [
         ({"background": "no!"}, "metadata 'background' must hold rows of the output 'features' as base64: not base64"),
-        ({"background": base64.b64encode(b"12345").decode()}, "5 bytes are no rows of 112 float32 values"),
+        ({"background": base64.b64encode(b"12345").decode()}, "5 bytes are no rows of 118 float32 values"),
         ({"background": ""}, "0 bytes are no rows"),
         ({"members": "[1]"}, "metadata 'members' must be a JSON object of tensor names"),
         ({"members": '{"forest": "nowhere"}'}, "says that 'forest' is the tensor 'nowhere', which no node makes"),

@@ -23,6 +23,7 @@ from tests.worker_support import count
 from training import cli, explain
 from training.errors import NotExplainable
 from training.explain import explain_patterns, explain_share
+from training.features import FEATURE_NAMES
 from training.registry import promote, register
 from training.report import fetch
 from worker.engine import Engine
@@ -73,12 +74,12 @@ def test_a_fresh_score_is_explained_on_demand_and_read_by_pattern(scored: Connec
         "group by 1, 2, 3, 4, 5 order by 1 nulls first",
     )
     assert [(r["member"], r["scale"], r["errors"]) for r in sums] == [
-        (None, "probability", 112),
+        (None, "probability", len(FEATURE_NAMES)),
         ("gradient_boosting", "log_odds", 0),
         ("logistic", "log_odds", 0),
         ("random_forest", "probability", 0),
     ]
-    assert all(r["features"] == 112 and not r["sampled"] for r in sums)
+    assert all(r["features"] == len(FEATURE_NAMES) and not r["sampled"] for r in sums)
     assert sums[0]["answer"] == sums[0]["ml_confidence"]
     for row in sums:
         assert row["base"] + row["parts"] == pytest.approx(row["answer"], abs=1e-6)
@@ -140,12 +141,12 @@ def test_averages_are_over_what_was_sampled(scored: Connection) -> None:
         "and a.member is not distinct from i.member) as mean "
         "from ml.attribution_importance i order by member nulls first, rank",
     )
-    assert len(found) == 4 * 112
+    assert len(found) == 4 * len(FEATURE_NAMES)
     assert {row["scores"] for row in found} == {sampled}
     for row in found:
         assert row["mean_size"] == pytest.approx(row["mean"])
         assert (row["mean_standard_error"] is None) == (row["member"] is not None)
-    first = [row["mean_size"] for row in found[:112]]
+    first = [row["mean_size"] for row in found[: len(FEATURE_NAMES)]]
     assert first == sorted(first, reverse=True)
     assert first[0] > 0
     reported = fetch(scored, small_artifact().version)
@@ -202,7 +203,7 @@ def test_the_command_says_what_mattered(
     assert "random_forest, probability" in printed[1]
     assert "logistic, log-odds" in printed[1]
     assert len(printed) == 2 + 10 + 1 + 2
-    assert printed[12].startswith("102 others")
+    assert printed[12].startswith("108 others")
     assert cli.main(["explain", "--share", "0.1", "--since", "2024-01-01", "--quiet"]) == 0
     assert "scores explained, 0 skipped" in capsys.readouterr().out
     insert_pattern(scored, id=NOBODY, detected_at=at(2))
@@ -261,13 +262,15 @@ def test_what_does_not_fit_is_not_kept(scored: Connection) -> None:
     found = scored.execute("select pattern_id, scored_at from ml.predictions limit 1").fetchone()
     assert found is not None
     own, moment = found
-    version, parts = small_artifact().version, [0.0] * 112
+    version, parts = small_artifact().version, [0.0] * len(FEATURE_NAMES)
     said = refused_with(scored, "ML003", WRITE, [own, "nobody", moment, [None], parts, parts])
     assert said == "no model of version nobody is registered"
     said = refused_with(scored, "P0002", WRITE, [own, version, at(0), [None], parts, parts])
     assert said.startswith(f"model {version} did not score pattern {own} at 2024-01-01")
     said = refused_with(scored, "2202E", WRITE, [own, version, moment, [None], parts[1:], parts])
-    assert said.endswith("has 112 features, so 1 members have 112 contributions and standard errors, not 111 and 112")
+    width = len(FEATURE_NAMES)
+    expected = f"has {width} features, so 1 members have {width} contributions and standard errors, not {width - 1}"
+    assert said.endswith(f"{expected} and {width}")
 
 
 def test_they_go_with_the_predictions_that_they_explain(scored: Connection) -> None:

@@ -51,7 +51,7 @@ def test_contributions_are_shown_where_scores_were_explained() -> None:
     parts = dict.fromkeys(small_artifact().feature_names, 0.001) | {"rsi_14": 0.0123}
     small = replace(subject(small_artifact()), contributions=parts, explained=1_234)
     text = render(small, rows_for(small_dataset(), small))
-    assert "on the average of 1,234 explained scores; the 20 largest of 112" in text
+    assert "on the average of 1,234 explained scores; the 20 largest of 118" in text
     assert re.search(r">rsi_14</text>.*?>0\.0123</text>", text)
 
 
