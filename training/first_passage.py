@@ -23,16 +23,16 @@ from db_functions.contract import (
     WINDOW,
     Arrays,
 )
-from db_functions.database import Connection, connect
-from db_functions.errors import SchemaMissing, ScoringError, translated
+from db_functions.database import connect
+from db_functions.errors import ScoringError
 from db_functions.golden import Golden
-from db_functions.queries import query
 from db_functions.shipped import ALGORITHM
 from training.check import require_valid
 from training.export import Exported, finish, to_float32, write
 from training.features import FIRST_PASSAGE_NAMES, Array, compute_first_passage
 from training.features.first_passage import LEAST_BARS
 from training.features.graph import trace
+from training.load import read_gather_settings
 from training.pipeline import Artifact, toolchain_versions
 from training.registry import promote, register
 from training.verify import check_parity
@@ -148,7 +148,10 @@ def example_inputs(rows: int) -> dict[str, NDArray[np.float64]]:
         bars[row, : WINDOW - LEAST_BARS - row] = np.nan
     direction[6::16] = 0.0
     bars[10::32, :, :4] = 100.0
-    levels[12::16, 2] = bars[12::16, -1, 3] / np.exp(reach[12::16, 2])
+    # In units of volatility from the last close: target and stop that it has passed since the entry.
+    for row, passed in ((12, (-0.5, -1.0, -4.0)), (14, (4.0, 1.0, 0.5))):
+        steps = direction[row::16, None] * volatility[row::16] * np.array([passed])
+        levels[row::16, 2:] = bars[row::16, -1, 3:4] * np.exp(steps)
     return {"bars": bars, "levels": levels, "direction": direction}
 
 
@@ -165,8 +168,8 @@ def card(exported: Exported, horizon: int) -> str:
         f"- It scores patterns with at least {LEAST_BARS} bars. Where no label can come to be (no direction, a level "
         "on the wrong side), or no price has moved, all its features are missing, and the row falls back to the rule "
         "with the reason `low_quality`.\n"
-        "- A driftless walk earns nothing: every pair of levels has an expected value of zero before costs. It says how "
-        "likely a target is, not that a pattern is worth trading.\n"
+        "- A driftless walk earns nothing: every pair of levels has an expected value of zero before costs. It says "
+        "how likely a target is, not that a pattern is worth trading.\n"
     )
 
 

@@ -22,6 +22,7 @@ from tests.worker_support import count
 from training import cli, explain
 from training.errors import NotExplainable
 from training.explain import explain_patterns, explain_share
+from training.features import FEATURE_NAMES
 from training.registry import promote, register
 from training.report import fetch_subject
 from worker.serving.engine import Engine
@@ -71,12 +72,12 @@ def test_a_fresh_score_is_explained_on_demand_and_read_by_pattern(scored: Connec
         "group by 1, 2, 3, 4, 5 order by 1 nulls first",
     )
     assert [(r["member"], r["scale"], r["errors"]) for r in sums] == [
-        (None, "probability", 112),
+        (None, "probability", len(FEATURE_NAMES)),
         ("gradient_boosting", "log_odds", 0),
         ("logistic", "log_odds", 0),
         ("random_forest", "probability", 0),
     ]
-    assert all(r["features"] == 112 and not r["sampled"] for r in sums)
+    assert all(r["features"] == len(FEATURE_NAMES) and not r["sampled"] for r in sums)
     assert sums[0]["answer"] == sums[0]["ml_confidence"]
     for row in sums:
         assert row["base"] + row["parts"] == pytest.approx(row["answer"], abs=1e-6)
@@ -141,12 +142,12 @@ def test_averages_are_over_what_was_sampled(scored: Connection) -> None:
         "and a.member is not distinct from i.member) as mean "
         "from ml.attribution_importance i order by member nulls first, rank",
     )
-    assert len(found) == 4 * 112
+    assert len(found) == 4 * len(FEATURE_NAMES)
     assert {row["scores"] for row in found} == {sampled}
     for row in found:
         assert row["mean_size"] == pytest.approx(row["mean"])
         assert (row["mean_standard_error"] is None) == (row["member"] is not None)
-    first = [row["mean_size"] for row in found[:112]]
+    first = [row["mean_size"] for row in found[: len(FEATURE_NAMES)]]
     assert first == sorted(first, reverse=True)
     assert first[0] > 0
     reported = fetch_subject(scored, small_artifact().version).contributions
@@ -200,7 +201,7 @@ def test_the_command_says_what_mattered(
     assert "random_forest, probability" in printed[1]
     assert "logistic, log-odds" in printed[1]
     assert len(printed) == 2 + 10 + 1 + 2
-    assert printed[12].startswith("102 others")
+    assert printed[12].startswith("108 others")
     assert cli.main(["explain", "--share", "0.1", "--since", "2024-01-01", "--quiet"]) == 0
     assert "scores explained, 0 skipped" in capsys.readouterr().out
     insert_pattern(scored, id=NOBODY, detected_at=at(2))
@@ -236,7 +237,7 @@ def test_a_member_that_is_left_out_is_named(
     assert "member logistic is left out: " in capsys.readouterr().out
     assert cli.main(["explain", "--share", "1", "--since", "2024-01-01", "--quiet"]) == 0
     assert f"member logistic of {small_artifact().version} is left out: " in capsys.readouterr().out
-    assert count(connection, "ml.attributed_scores") == 3
+    assert count(connection, "ml_internal.attributed_scores") == 3
 
 
 def test_the_publisher_writes_and_analysts_read(scored: Connection) -> None:
@@ -257,13 +258,14 @@ def test_what_does_not_fit_is_not_kept(scored: Connection) -> None:
     found = scored.execute("select pattern_id, scored_at from ml.predictions limit 1").fetchone()
     assert found is not None
     own, moment = found
-    version, parts = small_artifact().version, [0.0] * 112
+    version, parts = small_artifact().version, [0.0] * len(FEATURE_NAMES)
     said = refused_with(scored, "ML003", WRITE, [own, "nobody", moment, [None], parts, parts])
     assert "nobody" in said
     said = refused_with(scored, "P0002", WRITE, [own, version, at(0), [None], parts, parts])
     assert said.startswith(f"model {version} did not score pattern {own} at 2024-01-01")
     said = refused_with(scored, "2202E", WRITE, [own, version, moment, [None], parts[1:], parts])
-    assert "not 111 and 112" in said
+    width = len(FEATURE_NAMES)
+    assert f"not {width - 1} and {width}" in said
 
 
 def test_they_go_with_the_predictions_that_they_explain(scored: Connection) -> None:

@@ -224,6 +224,7 @@ def test_the_file_says_what_it_is() -> None:
         "model_version": exported.version,
         "feature_names": json.dumps(list(FEATURE_NAMES)),
         "min_bars": str(MIN_BARS),
+        "label_horizon": "20",
         "members": json.dumps(dict(zip(DEFAULT, [f"Inline_{n}_outputs_0" for n in (1, 2, 3)], strict=True))),
     }
     assert {name for node in model.graph.node for name in node.output} >= {f"Inline_{n}_outputs_0" for n in (1, 2, 3)}
