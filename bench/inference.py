@@ -35,7 +35,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
     features = compute_features(dataset)
     fitted = fit_ensemble(features[split.fit], dataset.outcome[split.fit], ensemble.ALGORITHMS, seed=0)
     rows = split.test[np.arange(max(BATCHES)) % len(split.test)]
-    graph, feature_graph = _session(bench.artifact.onnx), _session(to_model().SerializeToString())
+    graph, feature_graph = _session(bench.artifact.onnx), _session(to_model(dataset.horizon).SerializeToString())
     for repeat in range(recorder.repeats):
         for batch in BATCHES:
             part = rows[:batch]
@@ -45,7 +45,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
                 SKLEARN: lambda part=part: fitted.probabilities(features[part]),  # type: ignore[misc]
                 ALL_CORES: lambda part=part: _on_all_cores(fitted, features[part]),  # type: ignore[misc]
                 FEATURE_GRAPH: _call(feature_graph, inputs),
-                NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np),  # type: ignore[misc]
+                NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np, dataset.horizon),  # type: ignore[misc]
             }
             for subject, run in runs.items():
                 recorder.note(subject, batch, "ms", _milliseconds(run, 0.5 * recorder.scale), repeat)

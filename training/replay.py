@@ -168,7 +168,7 @@ def _score(
             probabilities=probabilities,
             quality=quality(outputs, inputs)[good],
             bars=gathered.bars_seen[kept],
-            history=gathered.inputs["history"][kept],
+            history=np.asarray(gathered.inputs["history"][kept], np.float64),
             input_hashes=hashes,
             features=features,
         )

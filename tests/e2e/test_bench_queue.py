@@ -5,13 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from bench.peers import Peer, peers
-from bench.queue import Ours, database, measure
-from tests.servers import Server
 from bench.claims import _ROWS
 from bench.engine import NoMarks, drain
 from bench.peers import PEERS, Peer, steady_rate
-from tests.servers import available
 from tests.worker_support import count
 from worker.serving.engine import Engine
 from worker.serving.marks import Marks
@@ -19,7 +15,6 @@ from worker.serving.marks import Marks
 pytestmark = pytest.mark.slow
 
 
-@embedded
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def test_a_peer_does_every_job_once(database: str, peer: Peer) -> None:
     peer.install(database)
@@ -32,7 +27,6 @@ def test_a_peer_does_every_job_once(database: str, peer: Peer) -> None:
     assert sorted(done) == sorted(map(str, row[0]))
 
 
-@embedded
 @pytest.mark.parametrize("marks", [Marks, NoMarks])
 def test_ours_is_drained(database: str, marks: type[Marks]) -> None:
     with psycopg.connect(database, autocommit=True) as connection:

@@ -162,7 +162,7 @@ class ScoredBatch:
             probabilities=answers.probabilities,
             quality=answers.quality,
             bars=gathered.bars_seen if gathered else np.zeros(count, dtype=np.int64),
-            history=gathered.inputs["history"] if gathered else np.full((count, 2), np.nan),
+            history=np.asarray(gathered.inputs["history"] if gathered else np.full((count, 2), np.nan), np.float64),
             input_hashes=self.hashes,
             features=answers.features,
         )
