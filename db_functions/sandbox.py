@@ -57,7 +57,8 @@ def run_child(module: str, arguments: Sequence[str], data: bytes, timeout_s: flo
     with tempfile.TemporaryDirectory() as empty:
         try:
             done = subprocess.run(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-m", module, *arguments],
+                # -B: bytecode cut off at the limit on files would break every later import.
+                [sys.executable, "-B", "-m", module, *arguments],
                 input=data,
                 capture_output=True,
                 timeout=timeout_s,
