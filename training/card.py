@@ -10,10 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from db_functions.contract import CLASSES
-from training.calibrate import FLOOR, Calibration
 from training.dataset import Dataset
-from training.evaluate import BLEND, LOG_CLIP, Verdict, verdict
-from training.export import Exported
+from training.evaluate import BLEND, LOG_CLIP
+from training.export import Exported, FittedModel
 from training.learners import Recipe
 from training.split import Split
 from training.verify import ParityReport
@@ -35,7 +34,7 @@ def render(
     exported: Exported,
     dataset: Dataset,
     split: Split,
-    calibration: Calibration,
+    model: FittedModel,
     metrics: Mapping[str, Any],
     parity: ParityReport,
     toolchain: Mapping[str, str],
@@ -45,14 +44,15 @@ def render(
     """The whole card."""
     sections = [
         f"# Model `{exported.version}`",
-        _what(exported, recipe),
+        _what(exported, model, recipe),
         _data(dataset),
         _split(dataset, split),
         *([_tuning(metrics["tuning"])] if "tuning" in metrics else []),
         _metrics(metrics),
         _by_type(metrics["by_pattern_type"]),
-        _calibration(calibration, recipe, metrics["reliability"]),
-        _importances(metrics["importances"]),
+        *([_candidates(metrics["candidates"])] if "candidates" in metrics else []),
+        _calibration(model, metrics),
+        _importances(metrics),
         _use(metrics),
         _parity(parity),
         "## Toolchain\n\n" + _table(["package", "version"], [[k, v] for k, v in toolchain.items()]),
@@ -60,16 +60,24 @@ def render(
     return "\n\n".join(sections) + "\n"
 
 
-def _what(exported: Exported, recipe: Recipe) -> str:
-    how = {"vote": "soft vote", "stack": "stack"}[recipe.combine]
-    members = f"{how} of {', '.join(recipe.models)}" if len(recipe.models) > 1 else recipe.models[0]
+_KEPT: Final = {
+    "first_passage": "first passage alone, which nothing was learned for",
+    "recalibrated": "first passage, recalibrated",
+    "ridge": "first passage, corrected by a small ridge regression",
+    "ensemble": "first passage, corrected by",
+}
+
+
+def _what(exported: Exported, model: FittedModel, recipe: Recipe) -> str:
+    name = model.fitted.correction.name
+    how = f"{_KEPT[name]} {', '.join(recipe.models)}" if name == "ensemble" else _KEPT[name]
     changed = "; ".join(
         f"{name}: {', '.join(f'{key} {value}' for key, value in values.items())}"
         for name, values in recipe.parameters.items()
     )
     return (
-        f"Calibrated probability that a chart pattern reaches its target before its stop: {members}, then vector "
-        f"scaling towards the class shares. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
+        f"Calibrated probability that a chart pattern reaches its target before its stop within {model.horizon} bars: "
+        f"{how}. One ONNX file of {len(exported.onnx) / 2**20:.1f} MB from raw bars to "
         f"probability, reading {', '.join(f'`{name}`' for name in exported.inputs)}. Seed {recipe.seed}. SHA-256 "
         f"`{exported.sha256}`." + (f" Other than by default: {changed}." if changed else "")
     )
@@ -79,6 +87,8 @@ def _data(dataset: Dataset) -> str:
     symbols, counts = np.unique(dataset.symbol.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_SYMBOLS_SHOWN]
     shown = ", ".join(f"{symbols[i]} {counts[i]:,}" for i in order)
+    if len(dataset) == 0:
+        return "## Data\n\nNo labelled patterns: none are needed."
     more = f" and {len(symbols) - len(order)} more" if len(symbols) > len(order) else ""
     classes = ", ".join(
         f"{name} {number:,} ({number / len(dataset):.1%})" for name, number in dataset.class_counts().items()
@@ -97,10 +107,10 @@ def _split(dataset: Dataset, split: Split) -> str:
         rows.append([name, f"{len(part):,}", *dates, *(f"{n:,}" for n in part.class_counts().values())])
     return (
         "## Split\n\nBy time. "
-        f"{split.purged:,} rows were purged because their label window reached into the test, and {split.embargoed:,} "
-        f"lay in the embargo of {split.embargo_s / _DAY_S:.1f} days after its start. The rows to calibrate on are "
-        f"{len(split.folds)} folds of the rows fitted on, each answered by an ensemble fitted on what was known before "
-        "it, and purged and embargoed alike.\n\n" + _table(["part", "rows", "from", "to", *CLASSES], rows)
+        f"{split.purged:,} rows were purged because their label horizon reached into the test, and {split.embargoed:,} "
+        f"lay in the embargo of {split.embargo_s / _DAY_S:.1f} days after its start. The candidates are judged on "
+        f"{len(split.folds)} folds of the rows fitted on, each answered by what was fitted before it, and purged and "
+        "embargoed alike.\n\n" + _table(["part", "rows", "from", "to", *CLASSES], rows)
     )
 
 
@@ -118,51 +128,59 @@ def _tuning(tuning: Mapping[str, Any]) -> str:
     later = sum(fold["later"] for fold in tuning["folds"])
     shown = f" For each learner as it was, and the {_CANDIDATES_SHOWN} best of the others; the rest is in the metrics."
     return (
-        f"## Tuning\n\n{tried} candidates were judged by the log loss of their uncalibrated probabilities on "
+        f"## Tuning\n\n{tried} candidates were judged by the log loss of first passage with their correction on "
         f"{len(tuning['folds'])} folds in time ({later:,} rows) within the rows of the first fold above, so that "
-        "neither calibration nor test had a say. Chosen is the lowest mean among those that beat the learner as it was "
+        "none of the rows that judge had a say. Chosen is the lowest mean among those that beat the learner as it was "
         f"by more than one standard error of their differences, fold by fold.{shown}\n\n"
         + _table(["learner", "parameters", "log loss", "spread", "difference", ""], rows)
     )
 
 
+_MEASURED: Final = {
+    "forward_folds": "Each row was answered by what was fitted before it; the model itself is fitted on all of them.",
+    "held_out": "Nothing was fitted on these rows.",
+    "every_row": "Nothing was fitted at all.",
+}
+
+
 def _metrics(metrics: Mapping[str, Any]) -> str:
     method, paired = metrics["method"], metrics["with_rule"]
+    if "ml" not in metrics:
+        return "## Metrics\n\nThere was no labelled row to measure on."
     text = (
-        f"## Metrics on the last part\n\nThe event is a positive outcome (base rate {_percent(metrics['base_rate'])} "
-        f"of {metrics['rows']:,} rows). Nothing was fitted or calibrated on these rows. In brackets 95 % "
-        f"intervals from {method['resamples']:,} resamples of {method['blocks']} blocks of "
-        f"{method['block_s'] / _DAY_S:.1f} days. "
+        f"## Metrics\n\nThe event is a positive outcome (base rate {_percent(metrics['base_rate'])} "
+        f"of {metrics['rows']:,} rows). {_MEASURED[metrics['measured_on']['kind']]} In brackets 95 % "
+        f"intervals over {method['blocks']} calendar blocks of {method['block_s'] / _DAY_S:.1f} days. "
         f"Log loss takes probabilities within [{LOG_CLIP}, {1 - LOG_CLIP}]; calibration error has {method['ece_bins']} "
         "bins of equal mass.\n\n"
     )
-    whole = _comparison(metrics, {"ml": "model", "base": "base rate alone", "ml_minus_base": "model - base rate"})
-    text += whole + "\n\n" + _verdict(metrics["ml_minus_base"]["brier"], "the base rate of earlier rows")
-    if "rule" not in paired:
-        return text
-    columns = {
-        "ml": "model",
-        "rule": "rule",
-        "blend": f"blend {BLEND[0]:g}/{BLEND[1]:g}",
-        "ml_minus_rule": "model - rule",
-        "blend_minus_rule": "blend - rule",
-    }
-    text += (
-        f"\n\nAgainst the rule, over the {paired['rows']:,} rows with a rule confidence. The blend is that of the "
-        "default weights, whatever the settings say now:\n\n"
-    )
-    return text + _comparison(paired, columns) + "\n\n" + _verdict(paired["ml_minus_rule"]["brier"], "the rule")
+    columns = {"ml": "model"}
+    for name, title in _BASELINES.items():
+        if name in metrics:
+            columns |= {name: title, f"ml_minus_{name}": f"model - {title}"}
+    text += _comparison(metrics, columns)
+    if "rule" in paired:
+        columns = {
+            "ml": "model",
+            "rule": "rule",
+            "blend": f"blend {BLEND[0]:g}/{BLEND[1]:g}",
+            "ml_minus_rule": "model - rule",
+            "blend_minus_rule": "blend - rule",
+        }
+        text += (
+            f"\n\nAgainst the rule, over the {paired['rows']:,} rows with a rule confidence. The blend is that of the "
+            "default weights, whatever the settings say now:\n\n" + _comparison(paired, columns)
+        )
+    said = [f"- {one['sentence']}" for one in metrics["verdicts"]] or ["- No interval allows to say anything."]
+    return text + "\n\n" + "\n".join(said)
+
+
+_BASELINES: Final = {"base": "base rate alone", "first_passage": "first passage", "champion": "champion"}
 
 
 def _comparison(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     rows = [[title, *(_interval(metrics[c][key]) for c in columns)] for key, title in _METRICS.items()]
     return _table(["metric", *columns.values()], rows)
-
-
-def _verdict(difference: Mapping[str, float | None], other: str) -> str:
-    said = verdict(difference["low"], difference["high"])
-    warning = ": think twice before promoting it" if said is Verdict.WORSE else ""
-    return f"**By Brier score the model {said} {other}{warning}.**"
 
 
 def _by_type(types: Mapping[str, Mapping[str, Any]]) -> str:
@@ -175,19 +193,30 @@ def _by_type(types: Mapping[str, Mapping[str, Any]]) -> str:
     return "## By pattern type\n\n" + _table(header, rows)
 
 
-def _calibration(calibration: Calibration, recipe: Recipe, bins: Sequence[Mapping[str, float]]) -> str:
-    if recipe.combine == "stack":
-        slopes = [
-            f"{model} {', '.join(f'{slope:.3f}' for slope in calibration.slope[start : start + len(CLASSES)])}"
-            for model, start in zip(recipe.models, range(0, len(calibration.slope), len(CLASSES)), strict=True)
+def _candidates(found: Mapping[str, Any]) -> str:
+    why = {
+        "by_name": f"`{found['kept']}` was named.",
+        "best": f"`{found['kept']}` did best, and no simpler one was within {found['errors']:g} standard error of it.",
+        "simplest_within_error": f"`{found['kept']}` is the simplest within {found['errors']:g} standard error of the "
+        f"best, `{found['best']}`.",
+    }[found["reason"]]
+    rows = [
+        [
+            one["name"],
+            _figure(one["brier"]),
+            _interval(one["minus_first_passage"]),
+            f"{one['minus_best']['value']:.4f} ± {_figure(one['minus_best']['error'])}",
         ]
-        shifts = ", ".join(f"{bias:+.3f}" for bias in calibration.bias)
-        terms = f"slopes of {', '.join(CLASSES)}: {'; '.join(slopes)}; then {shifts}"
-    else:
-        terms = "; ".join(
-            f"{name} times {slope:.3f}, {bias:+.3f}"
-            for name, slope, bias in zip(CLASSES, calibration.slope, calibration.bias, strict=True)
-        )
+        for one in found["compared"]
+    ]
+    return f"## Candidates\n\n{why}\n\n" + _table(["candidate", "Brier", "less first passage", "less the best"], rows)
+
+
+def _calibration(model: FittedModel, metrics: Mapping[str, Any]) -> str:
+    slope = getattr(model.fitted.correction, "slope", None)
+    believed = "" if slope is None else f"What the learners say counts {slope:.3f} times. "
+    null = metrics["ece_null"]
+    perfect = "" if null["high"] is None else f"A perfect model would show a calibration error up to {null['high']:.4f}. "
     rows = [
         [
             f"{b['from']:.3f} to {b['to']:.3f}",
@@ -195,22 +224,21 @@ def _calibration(calibration: Calibration, recipe: Recipe, bins: Sequence[Mappin
             f"{b['predicted']:.3f}",
             f"{b['observed']:.3f} [{b['observed_low']:.3f}, {b['observed_high']:.3f}]",
         ]
-        for b in bins
+        for b in metrics["reliability"]
     ]
-    return (
-        f"## Calibration\n\nVector scaling of the log-probabilities, on answers out of fold: {terms}. {FLOOR:g} is "
-        "mixed into each class first. Slopes of 0 mean that the ensemble showed no skill there, and that the share of "
-        "each class is all that is answered.\n\n" + _table(["predicted P(positive)", "rows", "mean", "observed"], rows)
-    )
+    header = ["predicted P(positive)", "rows", "mean", "observed"]
+    return f"## Calibration\n\n{believed}{perfect}\n\n" + _table(header, rows)
 
 
-def _importances(importances: Mapping[str, float]) -> str:
-    best = sorted(importances.items(), key=lambda item: -item[1])[:_FEATURES_SHOWN]
+def _importances(metrics: Mapping[str, Any]) -> str:
+    importances, errors = metrics["importances"], metrics["importance_errors"]
+    sure = {name: rise for name, rise in importances.items() if errors[name] is not None and rise > 2 * errors[name]}
+    best = sorted(sure.items(), key=lambda item: -item[1])[:_FEATURES_SHOWN]
     rows = [[f"`{name}`", f"{value:+.5f}"] for name, value in best]
     return (
-        f"## Feature importances\n\nRise of the model's Brier score on test rows when one feature is shuffled; the "
-        f"{len(best)} largest of {len(importances)}. Features that say the same share their importance.\n\n"
-        + _table(["feature", "rise"], rows)
+        f"## Feature importances\n\nRise of the model's Brier score on rows that it had not seen when one feature is "
+        f"shuffled; the {len(best)} largest of {len(importances)}, those within their noise left out. Features that say "
+        "the same share their importance.\n\n" + _table(["feature", "rise"], rows)
     )
 
 

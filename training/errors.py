@@ -21,6 +21,10 @@ class UnknownLearner(ScoringError):
     """No learner of that name; `python -m training train --help` lists them."""
 
 
+class UnknownCandidate(ScoringError):
+    """No candidate of that name; `python -m training train --help` lists them."""
+
+
 class LearnerNotInstalled(ScoringError):
     """The learner's library is an optional extra that is not installed."""
 

@@ -34,7 +34,7 @@ def load_labelled(
         rows = connection.execute(query("labelled_rows"), {"since": since, "until": until}).fetchall()
     if settings is None:
         raise SchemaMissing("ml.settings is empty; run `alembic upgrade head`")
-    _, _, _, benchmark, _, lag_us, *_ = settings
+    _, _, _, benchmark, horizon, lag_us, *_ = settings
     patterns = [Pattern.from_row(row) for row in rows]
     gatherer = Gatherer(history_ttl_s=float("inf"))
     parts: list[Gathered] = []
@@ -50,8 +50,10 @@ def load_labelled(
         outcome=np.array([_OUTCOMES[row[14]] for row in rows], dtype=np.int8),
         detected_at=np.array([pattern.detected_at_us // 1_000_000 for pattern in patterns], dtype=np.int64),
         outcome_at=np.array([row[15] for row in rows], dtype=np.int64),
+        horizon_at=np.array([row[16] for row in rows], dtype=np.int64),
         pattern_id=np.array([pattern.id for pattern in patterns], dtype=object),
         symbol=np.array([pattern.symbol for pattern in patterns], dtype=object),
+        horizon=int(horizon),
     )
     seen = np.concatenate([part.bars_seen for part in parts])
     return dataset if (seen > 0).all() else dataset.take(np.flatnonzero(seen > 0))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from db_functions.contract import PARITY_TOLERANCE, Arrays
 from db_functions.golden import Golden, largest_difference
-from training.convert import convert
+from training.canary import canary_inputs
+from training.convert import OUTPUT, convert
 from training.dataset import Dataset
 from training.errors import ParityFailed
 from training.export import FittedModel
@@ -52,8 +53,9 @@ def open_session(data: bytes) -> ort.InferenceSession:
 
 
 def golden_rows(model: FittedModel, dataset: Dataset, rows: int = GOLDEN_ROWS) -> Golden:
-    """Choose ``rows`` of ``dataset`` and record the fitted model's answers to them."""
-    inputs = dataset.take(choose_rows(dataset, rows)).inputs
+    """Choose ``rows`` of ``dataset`` and record the fitted model's answers to them; without any, to plausible rows."""
+    chosen = dataset.take(choose_rows(dataset, rows)).inputs
+    inputs = chosen if len(dataset) else canary_inputs(model.min_bars)
     return Golden(inputs, model.answer(inputs))
 
 
@@ -115,9 +117,8 @@ def unfaithful(ensemble: FittedEnsemble, features: NDArray[np.float64], toleranc
     found = []
     for member in ensemble.members:
         session = open_session(convert(member, placed.shape[1]).SerializeToString())
-        (given,) = session.run(["probabilities"], {"features": placed})
-        expected = member.probabilities(placed, ensemble.classes)[:, list(ensemble.classes)]
-        amount = largest_difference({"": expected}, {"": given}).amount
+        (given,) = session.run([OUTPUT], {"features": placed})
+        amount = largest_difference({"": member.correction(placed)[:, None]}, {"": given}).amount
         if amount > tolerance:
             found.append(f"learner {member.name} by {amount:.3g}")
     return f"alone, {', '.join(found)}" if found else "each learner alone converts well"
