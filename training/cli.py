@@ -33,6 +33,7 @@ LEARNER_NAMES = (
     "lightgbm",
 )
 DEFAULT_LEARNERS = LEARNER_NAMES[:3]
+CANDIDATES = ("first_passage", "recalibrated", "ridge", "ensemble")
 ALERT_TYPES = (
     "cache_hit_rate",
     "calibration",
@@ -203,16 +204,18 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models",
         nargs="+",
-        choices=LEARNER_NAMES,
+        choices=(*LEARNER_NAMES, "first_passage"),
         default=list(DEFAULT_LEARNERS),
         metavar="NAME",
-        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three)",
+        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three); first_passage alone needs no labels",
     )
     command.add_argument(
-        "--combine",
-        choices=("vote", "stack"),
-        default="vote",
-        help="average the learners' probabilities, or weigh each by what it proved worth (default: vote)",
+        "--candidate",
+        choices=CANDIDATES,
+        help="keep this one whatever the folds say (default: the simplest that does as well as the best)",
+    )
+    command.add_argument(
+        "--no-refit", dest="refit", action="store_false", help="hold out the last fifth of the rows, and measure on it"
     )
     command.add_argument("--version", type=_version, help="name of the model (default: algorithm and hash)")
     command.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default: 0)")
@@ -294,7 +297,8 @@ def _fit(
     return train(
         dataset,
         options.models,
-        combine=options.combine,
+        candidate=options.candidate,
+        refit=options.refit,
         parameters=parameters,
         search=Search(tune, options.tune_file) if tune else None,
         seed=options.seed,
@@ -516,6 +520,8 @@ def summary(artifact: Artifact) -> str:
         f"differs from scikit-learn by at most {artifact.parity.max_abs_diff:.1e} over {artifact.parity.rows:,} rows"
     )
     whole, paired = artifact.metrics, artifact.metrics["with_rule"]
+    if "ml" not in whole:
+        return first
     if paired["rows"] == whole["rows"]:
         return "\n".join([first, *_judged(whole | paired, ("base", "rule"), "rows")])
     lines = [first, *_judged(whole, ("base",), "rows")]
