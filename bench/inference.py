@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bench import ensemble
 from bench.demo import ALGORITHMS
 from bench.harness import Bench, Recorder, connect
+from db_functions.contract import DEFAULT_HORIZON
 from tests.features_oracle import BY_TALIB, Row
 from training import features as feature_code
 from training.features.graph import to_model
@@ -36,7 +37,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
     features = compute_features(dataset)
     fitted = fit_ensemble(features[split.fit], dataset.outcome[split.fit], ALGORITHMS, seed=0)
     rows = split.test[np.arange(max(BATCHES)) % len(split.test)]
-    graph, feature_graph = session(bench.artifact.onnx), session(to_model().SerializeToString())
+    graph, feature_graph = session(bench.artifact.onnx), session(to_model(DEFAULT_HORIZON).SerializeToString())
     names, feature_names = ([item.name for item in session.get_inputs()] for session in (graph, feature_graph))
     for repeat in range(recorder.repeats):
         for batch in BATCHES:
@@ -49,7 +50,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
                 SKLEARN: lambda part=part: fitted.probabilities(features[part]),  # type: ignore[misc]
                 ALL_CORES: lambda part=part: _on_all_cores(fitted, features[part]),  # type: ignore[misc]
                 FEATURE_GRAPH: lambda given=feature_inputs: feature_graph.run(None, given),  # type: ignore[misc]
-                NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np),  # type: ignore[misc]
+                NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np, DEFAULT_HORIZON),  # type: ignore[misc]
                 TALIB: lambda inputs=inputs, batch=batch: _by_talib(inputs, batch),  # type: ignore[misc]
             }
             for subject, run in runs.items():

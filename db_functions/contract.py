@@ -123,6 +123,17 @@ META_MEMBERS: Final = "members"
 """A JSON object: for each member of an ensemble the tensor of its probabilities, P(positive) in the last column."""
 META_MIN_BARS: Final = "min_bars"
 """Rows with fewer bars than this are not given to the model (reason ``insufficient_bars``)."""
+META_LABEL_HORIZON: Final = "label_horizon"
+"""How many bars ahead the labels look that its probabilities are of; absent where that is unknown."""
+META_FITTED_FROM: Final = "fitted_from"
+META_FITTED_UNTIL: Final = "fitted_until"
+"""First and last ``detected_at``, Unix seconds, of the rows it learnt from; absent where it learnt from none."""
+
+DEFAULT_HORIZON: Final = 20
+"""The setting ``label_horizon`` as a new database has it."""
+MOST_HORIZON: Final = 1000
+_SECONDS: Final = (-62_135_596_800, 253_402_300_799)
+"""Unix seconds of the years 1 to 9999."""
 
 PARITY_TOLERANCE: Final = 1e-5
 """The largest difference between ONNX Runtime and the fitted model that registration accepts."""
@@ -175,6 +186,27 @@ def output_faults(name: str, onnx_type: str, shape: list[object]) -> list[str]:
 def describe_tensor(onnx_type: str, shape: list[object]) -> str:
     """A tensor as a person would write it, for example ``float32 [N, 3]``."""
     return f"{_PLAIN_TYPES.get(onnx_type, onnx_type)} [{', '.join(str(axis) for axis in shape)}]"
+
+
+def read_training(metadata: Mapping[str, str]) -> dict[str, int]:
+    """What a file states of its label horizon and fit window, by metadata name; what it does not state is left out.
+
+    Raises ValueError, saying what is wrong, where a value is no whole number in its range or half a window is given.
+    """
+    ranges = {META_LABEL_HORIZON: (1, MOST_HORIZON), META_FITTED_FROM: _SECONDS, META_FITTED_UNTIL: _SECONDS}
+    found: dict[str, int] = {}
+    for name, (low, high) in ranges.items():
+        text = metadata.get(name)
+        if text is None:
+            continue
+        if not re.fullmatch(r"-?[0-9]{1,12}", text) or not low <= int(text) <= high:
+            raise ValueError(f"{name!r} must be a whole number from {low} to {high}, not {text[:20]!r}")
+        found[name] = int(text)
+    if (META_FITTED_FROM in found) != (META_FITTED_UNTIL in found):
+        raise ValueError(f"{META_FITTED_FROM!r} and {META_FITTED_UNTIL!r} must be stated together")
+    if found.get(META_FITTED_FROM, 0) > found.get(META_FITTED_UNTIL, 0):
+        raise ValueError(f"{META_FITTED_FROM!r} is after {META_FITTED_UNTIL!r}")
+    return found
 
 
 def _tensor_faults(kind: str, spec: TensorSpec, onnx_type: str, shape: list[object]) -> list[str]:

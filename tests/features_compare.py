@@ -14,6 +14,7 @@ from training.features import FEATURE_NAMES, FEATURES, compute
 Matrix = NDArray[np.float64]
 
 RELATIVE = 1e-9
+HORIZON = 20
 ABSOLUTE = 1e-11
 """Room for values near zero, where TA-Lib's own rounding (some 1e-16 of the price) is all that is left."""
 ORACLE = BY_TALIB | BY_HAND
@@ -22,7 +23,7 @@ PROJECT = Path(__file__).parent.parent
 
 
 def features_of(rows: Rows) -> Matrix:
-    values: Matrix = compute(rows, np)
+    values: Matrix = compute(rows, np, HORIZON)
     return values
 
 

@@ -16,6 +16,7 @@ import talib
 from numpy.typing import NDArray
 
 from tests.features_rows import Rows
+from tests.first_passage_oracle import of_row
 
 NAN = math.nan
 Vector = NDArray[np.float64]
@@ -33,6 +34,7 @@ class Row:
         start = 0 if valid.all() else int(np.flatnonzero(~valid)[-1]) + 1
         bars = np.ascontiguousarray(rows["bars"][i, start:].T)
         self.o, self.h, self.l, self.c, self.v = bars
+        self.first_passage = of_row(bars.T, rows["levels"][i], float(rows["direction"][i]), horizon=20)
         self.market: Vector = np.ascontiguousarray(rows["market_bars"][i, start:, 3])
         self.all_market: Vector = rows["market_bars"][i, :, 3]
         self.support, self.resistance, self.target, self.entry, self.stop = map(float, rows["levels"][i])
@@ -353,4 +355,10 @@ BY_HAND: dict[str, Callable[[Row], float]] = {
     "duration_log": lambda r: math.log1p(max(r.duration, 0.0)) if r.duration == r.duration else NAN,
     "rule_confidence": lambda r: r.rule_confidence,
     "direction": lambda r: r.direction,
+    "first_passage_target": lambda r: r.first_passage[0],
+    "first_passage_stop": lambda r: r.first_passage[1],
+    "first_passage_neither": lambda r: r.first_passage[2],
+    "first_passage_target_plain": lambda r: r.first_passage[3],
+    "first_passage_stop_plain": lambda r: r.first_passage[4],
+    "first_passage_neither_plain": lambda r: r.first_passage[5],
 }

@@ -36,6 +36,7 @@ def test_every_feature_has_a_second_definition() -> None:
         "price action",
         "market context",
         "history",
+        "first passage",
     }
 
 

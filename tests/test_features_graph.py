@@ -18,6 +18,7 @@ import pytest
 from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, WINDOW
 from tests.features_compare import (
     COLUMN,
+    HORIZON,
     PROJECT,
     Matrix,
     differences,
@@ -43,7 +44,7 @@ class Graph:
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    model = to_model()
+    model = to_model(HORIZON)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     return Graph(model, ort.InferenceSession(model.SerializeToString(), options))
@@ -78,7 +79,7 @@ def test_graph_has_the_contract_inputs_and_a_free_batch(graph: Graph) -> None:
 
 
 def test_trace_gives_symbols_by_contract_name() -> None:
-    inputs, features = trace()
+    inputs, features = trace(HORIZON)
     assert set(inputs) == set(INPUT_NAMES)
     assert features.dtype == ndonnx.float64
     assert features.shape[1] == len(FEATURES)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.market import CLOSE
-from db_functions.contract import PARITY_TOLERANCE
+from db_functions.contract import DEFAULT_HORIZON, PARITY_TOLERANCE
 from db_functions.golden import largest_difference
 from tests.real_rows import real_rows
 from training.candidates import fit_simple
@@ -57,7 +57,7 @@ def test_the_rows_are_many_and_have_every_kind_of_hole(rows: Dataset) -> None:
 
 
 def test_the_graphs_features_are_numpys(rows: Dataset, features: Floats) -> None:
-    session = open_session(to_model().SerializeToString())
+    session = open_session(to_model(DEFAULT_HORIZON).SerializeToString())
     (given,) = session.run(["features"], {name: rows.inputs[name] for name in INPUT_NAMES})
     np.testing.assert_array_equal(np.isnan(given), np.isnan(features))
     # NaN on both sides is no difference; some features have no value in any row here.
@@ -84,11 +84,11 @@ def test_the_graphs_probabilities_are_the_libraries(
     rows: Dataset, features: Floats, known: Rows, fitted: FittedEnsemble, names: tuple[str, ...] | str
 ) -> None:
     if isinstance(names, str):
-        model = FittedModel(fit_simple(known, (names,))[names], HORIZON)
+        model = FittedModel(fit_simple(known, (names,))[names], DEFAULT_HORIZON)
     else:
         ensemble = replace(fitted, members=tuple(member for member in fitted.members if member.name in names))
         # A fitted slope would all but flatten the correction of rows like these, and any difference with it.
-        model = FittedModel(Fitted(Ensemble(ensemble, 3.0), fit_rest(known)), HORIZON)
+        model = FittedModel(Fitted(Ensemble(ensemble, 3.0), fit_rest(known)), DEFAULT_HORIZON)
     session = open_session(export(model).onnx)
     outputs = [item.name for item in session.get_outputs()]
     given = session.run(outputs, {item.name: rows.inputs[item.name] for item in session.get_inputs()})

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import LinearRegression
+from onnx import numpy_helper
 from skl2onnx import update_registered_converter
 from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes
 from skl2onnx.operator_converters.linear_regressor import convert_sklearn_linear_regressor as convert_linear
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression
 
 from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference

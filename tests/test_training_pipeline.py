@@ -54,9 +54,9 @@ def test_the_metrics_are_those_of_the_forward_folds_and_the_model_has_every_row(
     assert metrics["measured_on"]["kind"] == "forward_folds"
     assert metrics["base_rate"] == pytest.approx(data.positive[split.judged].mean())
     trained = metrics["trained"]
-    assert (trained["fitted_rows"], trained["undefined"], trained["horizon"]) == (len(data), 0, HORIZON)
-    assert (trained["fitted_from"], trained["fitted_until"]) == (data.detected_at[0], data.horizon_at.max())
-    assert trained["test_from"] == trained["fitted_until"]
+    assert (trained["fitted_rows"], trained["undefined"], metrics["label_horizon"]) == (len(data), 0, HORIZON)
+    assert (metrics["fitted_from"], metrics["fitted_until"]) == (data.detected_at[0], data.detected_at[-1])
+    assert trained["test_from"] == data.horizon_at.max() + 1
 
 
 def test_without_a_refit_the_last_fifth_is_held_out() -> None:
@@ -65,7 +65,8 @@ def test_without_a_refit_the_last_fifth_is_held_out() -> None:
     metrics = train(data, ["logistic"], refit=False, seed=3, size=SMALL).metrics
     assert metrics["measured_on"]["kind"] == "held_out"
     assert metrics["rows"] == len(split.test)
-    assert metrics["trained"]["fitted_until"] == data.horizon_at[split.fit].max() < data.detected_at[split.test].min()
+    assert metrics["fitted_until"] == data.detected_at[split.fit[-1]]
+    assert data.horizon_at[split.fit].max() < data.detected_at[split.test].min()
     assert metrics["trained"]["test_from"] == split.boundary + split.embargo_s
 
 

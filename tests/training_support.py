@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from db_functions.contract import DEFAULT_HORIZON
 from training.blocks import uniqueness
 from training.candidates import fit_simple
 from training.correction import Ensemble, Fitted, Rows, fit_ensemble, fit_rest
@@ -23,7 +24,7 @@ SMALL = 0.03
 """Nine trees and four rounds."""
 
 
-HORIZON = 20
+HORIZON = DEFAULT_HORIZON
 
 
 def dataset(rows: int = 1_200, seed: int = 1, strength: float = 1.0) -> Dataset:
@@ -75,9 +76,7 @@ def dataset(rows: int = 1_200, seed: int = 1, strength: float = 1.0) -> Dataset:
     )
 
 
-def _drawn(
-    rng: np.random.Generator, inputs: dict[str, NDArray[Any]], moved: NDArray[np.float64]
-) -> NDArray[np.int8]:
+def _drawn(rng: np.random.Generator, inputs: dict[str, NDArray[Any]], moved: NDArray[np.float64]) -> NDArray[np.int8]:
     """Outcomes whose log-odds are those of first passage and ``moved``."""
     target, stop, neither = compute_first_passage(inputs, np, HORIZON)[:, :3].T
     p = 1 / (1 + np.exp(-(np.log(target / (1 - target)) + moved)))

@@ -138,7 +138,9 @@ def slope_of(rows: Rows, said: Sequence[Said], known: Index) -> float:
     return fit_slope(own.offset, correction[kept], own.hit, own.weight)
 
 
-def choose(evidence: Evidence, outcome: NDArray[np.int8], block: blocks.Block, *, candidate: str | None = None) -> Choice:
+def choose(
+    evidence: Evidence, outcome: NDArray[np.int8], block: blocks.Block, *, candidate: str | None = None
+) -> Choice:
     """The rule above, or ``candidate`` by name; ``outcome`` and ``block`` are of the judged rows [M]."""
     hit = np.asarray(outcome == POSITIVE, np.float64)
     losses = {name: (p[:, 2] - hit) ** 2 for name, p in evidence.answers.items()}

@@ -216,7 +216,9 @@ def _calibration(model: FittedModel, metrics: Mapping[str, Any]) -> str:
     slope = getattr(model.fitted.correction, "slope", None)
     believed = "" if slope is None else f"What the learners say counts {slope:.3f} times. "
     null = metrics["ece_null"]
-    perfect = "" if null["high"] is None else f"A perfect model would show a calibration error up to {null['high']:.4f}. "
+    perfect = (
+        "" if null["high"] is None else f"A perfect model would show a calibration error up to {null['high']:.4f}. "
+    )
     rows = [
         [
             f"{b['from']:.3f} to {b['to']:.3f}",

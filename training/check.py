@@ -30,6 +30,7 @@ from db_functions.contract import (
     VERSION,
     VERSION_RULE,
     WINDOW,
+    read_training,
 )
 from db_functions.errors import InvalidModel, one_line
 from training.attribution import background
@@ -165,6 +166,10 @@ def _metadata_faults(model: onnx.ModelProto) -> Iterator[str]:
     bars = found.get(META_MIN_BARS, "")
     if not bars.isascii() or not bars.isdigit() or not 1 <= int(bars[:9]) <= WINDOW:
         yield f"metadata {META_MIN_BARS!r} must be a whole number from 1 to {WINDOW}, not {bars[:20]!r}"
+    try:
+        read_training(found)
+    except ValueError as error:
+        yield f"metadata {error}"
     yield from _feature_name_faults(model, found.get(META_FEATURE_NAMES))
     yield from _attribution_faults(model, found.get(META_BACKGROUND), found.get(META_MEMBERS))
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import CLASSES, INPUTS
+from db_functions.contract import CLASSES, DEFAULT_HORIZON, INPUTS
 from training.errors import InvalidDataset
 
 NEGATIVE, NEUTRAL, POSITIVE = range(len(CLASSES))
@@ -37,7 +37,7 @@ class Dataset:
     horizon_at: NDArray[np.int64]
     pattern_id: NDArray[np.object_]
     symbol: NDArray[np.object_]
-    horizon: int
+    horizon: int = DEFAULT_HORIZON
     """Bars: the label horizon that the outcomes were judged by."""
 
     def __post_init__(self) -> None:

@@ -151,7 +151,7 @@ def verdicts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry for each interval of a difference that excludes zero, in either direction, with a sentence."""
     if not metrics["rows"]:
         return []
-    places = {name: metrics for name in _OPPONENTS} | {"rule": metrics["with_rule"]}
+    places = dict.fromkeys(_OPPONENTS, metrics) | {"rule": metrics["with_rule"]}
     found = []
     for name, place in places.items():
         for score, title in SCORES.items():

@@ -21,10 +21,14 @@ from numpy.typing import NDArray
 
 from db_functions.contract import (
     CONTRACT_VERSION,
+    DEFAULT_HORIZON,
     INPUTS,
     META_BACKGROUND,
     META_CONTRACT_VERSION,
     META_FEATURE_NAMES,
+    META_FITTED_FROM,
+    META_FITTED_UNTIL,
+    META_LABEL_HORIZON,
     META_MEMBERS,
     META_MIN_BARS,
     META_MODEL_VERSION,
@@ -54,7 +58,7 @@ class FittedModel:
     """
 
     fitted: Fitted
-    horizon: int
+    horizon: int = DEFAULT_HORIZON
     algorithm: str = "first_passage"
 
     @property
@@ -120,11 +124,16 @@ class Exported:
 
 
 def export(
-    model: FittedModel, *, background: NDArray[np.float32] | None = None, version: str | None = None
+    model: FittedModel,
+    *,
+    background: NDArray[np.float32] | None = None,
+    fitted: tuple[int, int] | None = None,
+    version: str | None = None,
 ) -> Exported:
     """Write ``model`` as one self-contained ONNX file, the same bytes for the same model.
 
-    ``background`` are rows of features that its scores will be explained against.
+    ``background`` are rows of features that its scores will be explained against, ``fitted`` the first and the last
+    moment, Unix seconds, of what was learned from.
     Without ``version``, it is the algorithm and the first ten hex digits of the file's own SHA-256 before the version
     is put in: equal models get equal names, on any machine with the same toolchain.
     """
@@ -137,6 +146,8 @@ def export(
             version=version,
             feature_names=model.feature_names,
             min_bars=model.min_bars,
+            horizon=model.horizon,
+            fitted=fitted,
             background=background,
             members=members,
         )
@@ -155,6 +166,8 @@ def write(
     *,
     feature_names: Sequence[str] = (),
     min_bars: int,
+    horizon: int | None = None,
+    fitted: tuple[int, int] | None = None,
     version: str | None = None,
     background: NDArray[np.float32] | None = None,
     members: Mapping[str, ndx.Array] | None = None,
@@ -177,6 +190,10 @@ def write(
         for tensor in tensors:
             _state_shape(tensor, specs[tensor.name], len(feature_names))
     properties = {META_CONTRACT_VERSION: str(CONTRACT_VERSION), META_MIN_BARS: str(min_bars)}
+    if horizon is not None:
+        properties[META_LABEL_HORIZON] = str(horizon)
+    if fitted is not None:
+        properties |= {META_FITTED_FROM: str(fitted[0]), META_FITTED_UNTIL: str(fitted[1])}
     if feature_names:
         properties[META_FEATURE_NAMES] = json.dumps(list(feature_names))
     if version is not None:

@@ -53,7 +53,7 @@ def load_labelled(
         horizon_at=np.array([row[16] for row in rows], dtype=np.int64),
         pattern_id=np.array([pattern.id for pattern in patterns], dtype=object),
         symbol=np.array([pattern.symbol for pattern in patterns], dtype=object),
-        horizon=int(horizon),
+        horizon=horizon,
     )
     seen = np.concatenate([part.bars_seen for part in parts])
     return dataset if (seen > 0).all() else dataset.take(np.flatnonzero(seen > 0))

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import CONTRACT_VERSION
+from db_functions.contract import CONTRACT_VERSION, META_FITTED_FROM, META_FITTED_UNTIL, META_LABEL_HORIZON
 from training import blocks, card, learners, tune
 from training import features as feature_code
 from training.attribution import background
@@ -115,7 +115,9 @@ def train(
             found = tune.search(dataset, rows, tuning_folds(dataset, split), recipe, search, progress=progress)
             recipe = replace(recipe, parameters=found.parameters(recipe.parameters))
         stage("fit")
-        model, judged = _first_passage(dataset, rows) if alone else _fit(dataset, rows, split, recipe, candidate, progress)
+        model, judged = (
+            _first_passage(dataset, rows) if alone else _fit(dataset, rows, split, recipe, candidate, progress)
+        )
         stage("evaluate")
         metrics = _metrics(dataset, rows, judged, champion, seed, progress)
         metrics["trained"] = _trained(dataset, split, undefined)
@@ -124,7 +126,13 @@ def train(
         if found:
             metrics["tuning"] = found.to_dict()
         stage("export")
-        exported = export(model, background=_background(model, features[split.fit], seed), version=version)
+        window = _window(dataset, split)
+        metrics[META_LABEL_HORIZON] = dataset.horizon
+        if window is not None:
+            metrics |= {META_FITTED_FROM: window[0], META_FITTED_UNTIL: window[1]}
+        exported = export(
+            model, background=_background(model, features[split.fit], seed), fitted=window, version=version
+        )
         require_valid(exported.onnx)
         stage("verify")
         golden = golden_rows(model, dataset)
@@ -195,7 +203,9 @@ def _first_passage(dataset: Dataset, rows: Rows) -> tuple[FittedModel, Judged]:
     """Nothing is fitted, so every row is one that it has not seen."""
     fitted = Fitted(FirstPassage(), None)
     every = np.arange(len(dataset))
-    return FittedModel(fitted, dataset.horizon), Judged("every_row", every, fitted.answer(rows.features), fitted, every, None)
+    return FittedModel(fitted, dataset.horizon), Judged(
+        "every_row", every, fitted.answer(rows.features), fitted, every, None
+    )
 
 
 def _blocks(dataset: Dataset, index: Index) -> blocks.Block:
@@ -232,24 +242,25 @@ def _metrics(
     return metrics
 
 
+def _window(dataset: Dataset, split: Split) -> tuple[int, int] | None:
+    """The first and the last ``detected_at``, Unix seconds, of the rows fitted on; None where nothing was fitted."""
+    return (int(dataset.detected_at[split.fit[0]]), int(dataset.detected_at[split.fit[-1]])) if len(split.fit) else None
+
+
 def _trained(dataset: Dataset, split: Split, undefined: int) -> dict[str, Any]:
     """What was learned from; times in Unix seconds.
 
-    ``fitted_until`` is the end of the last label window fitted on: from then on nothing that happens is known to it.
+    Nothing detected from ``test_from`` on has a label window that meets one fitted on.
     """
     fit = dataset.take(split.fit)
-    until = int(fit.horizon_at.max()) if len(fit) else None
+    last = split.boundary + split.embargo_s if len(split.test) else int(fit.horizon_at.max(initial=-1)) + 1
     return {
         "rows": len(dataset),
         "from": int(dataset.detected_at[0]) if len(dataset) else None,
         "until": int(dataset.detected_at[-1]) if len(dataset) else None,
         "fitted_rows": len(fit),
-        "fitted_from": int(fit.detected_at[0]) if len(fit) else None,
-        "fitted_until": until,
-        # Nothing detected from here on was used for training.
-        "test_from": split.boundary + split.embargo_s if len(split.test) else until or 0,
+        "test_from": last,
         "positive_rate": float(fit.positive.mean()) if len(fit) else None,
-        "horizon": dataset.horizon,
         "undefined": undefined,
     }
 

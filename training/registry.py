@@ -19,6 +19,7 @@ from db_functions.contract import (
     META_MIN_BARS,
     META_MODEL_VERSION,
     OUTPUTS,
+    read_training,
 )
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel, UnknownModel, translated
@@ -101,7 +102,7 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
         outputs=names,
         feature_names=json.loads(metadata.get(META_FEATURE_NAMES, "[]")),
         min_bars=min_bars,
-        metrics={},
+        metrics=dict(read_training(metadata)),
         card=f"# {path.name}\n\nRegistered from a file; nothing is known here of how it was trained.\n",
         toolchain={"producer": f"{session.get_modelmeta().producer_name}".strip(), **toolchain_versions()},
         drift_baseline={},

@@ -85,9 +85,7 @@ def run(world: World, recipe: Recipe | None, rng: np.random.Generator) -> Run:
     (entry,) = (one for one in choice.compared if one["name"] == choice.kept)
     high = entry["minus_first_passage"]["high"]
     true = world.truth[judged, 2]
-    losses = [
-        float(np.mean((evidence.answers[name][:, 2] - true) ** 2)) for name in (choice.kept, "first_passage")
-    ]
+    losses = [float(np.mean((evidence.answers[name][:, 2] - true) ** 2)) for name in (choice.kept, "first_passage")]
     better = choice.kept != "first_passage" and high is not None and high < 0
     return Run(choice.kept, better, losses[0] - losses[1])
 

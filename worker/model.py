@@ -18,10 +18,12 @@ from db_functions.contract import (
     INPUTS,
     META_CONTRACT_VERSION,
     META_FEATURE_NAMES,
+    META_LABEL_HORIZON,
     META_MIN_BARS,
     PARITY_TOLERANCE,
     Arrays,
     check_signature,
+    read_training,
 )
 from db_functions.errors import InvalidModel, one_line
 from db_functions.golden import Golden, largest_difference
@@ -50,6 +52,8 @@ class Model:
     output_names: tuple[str, ...]
     feature_count: int
     session: Any
+    label_horizon: int | None = None
+    """Bars ahead that its labels looked; None where the file does not say."""
     golden: bytes | None = None
 
     def run(self, inputs: Arrays, deadline: float | None = None) -> dict[str, NDArray[Any]]:
@@ -89,6 +93,11 @@ def load(model_id: int, version: str, data: bytes, sha256: str, golden: bytes | 
             f"contract version {metadata.get(META_CONTRACT_VERSION)!r}; this worker serves {CONTRACT_VERSION}"
         )
     min_bars, names = _numbers_of(metadata, session, faults)
+    trained: dict[str, int] = {}
+    try:
+        trained = read_training(metadata)
+    except ValueError as error:
+        faults.append(f"metadata: {error}")
     if faults:
         raise InvalidModel(f"model {version} does not keep the scoring contract: " + "; ".join(faults))
     return Model(
@@ -99,6 +108,7 @@ def load(model_id: int, version: str, data: bytes, sha256: str, golden: bytes | 
         output_names=tuple(item.name for item in session.get_outputs()),
         feature_count=len(names),
         session=session,
+        label_horizon=trained.get(META_LABEL_HORIZON),
         golden=golden,
     )
 

@@ -138,9 +138,13 @@ def read(node: onnx.NodeProto) -> Trees:
     Raises NotExplainable when its answer is no sum or mean over trees, or has several targets.
     """
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    transform, aggregate = (given.get(k, d).decode() for k, d in (("post_transform", b"NONE"), ("aggregate_function", b"SUM")))
+    transform, aggregate = (
+        given.get(k, d).decode() for k, d in (("post_transform", b"NONE"), ("aggregate_function", b"SUM"))
+    )
     if transform != "NONE" or aggregate not in ("SUM", "AVERAGE") or set(given["target_ids"]) != {0}:
-        raise NotExplainable(f"its trees end in {transform} of the {aggregate.lower()}, which is no sum over one target")
+        raise NotExplainable(
+            f"its trees end in {transform} of the {aggregate.lower()}, which is no sum over one target"
+        )
     modes = np.array([mode.decode() for mode in given["nodes_modes"]])
     own, constant = _leaf_values(given, len(modes))
     inner = np.flatnonzero(modes != "LEAF")

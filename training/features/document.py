@@ -31,6 +31,25 @@ float64 by one definition that NumPy runs in training and that is traced into th
 - A range holds for sound bars (low <= open, close <= high, volume >= 0), up to rounding in the last digits.
 - Hour and weekday are those of `detected_at` in UTC, as sine and cosine.
 
+## What first passage means
+
+The probability that a driftless random walk with the recent volatility touches the target before the stop, the stop
+first, or neither, within the label's horizon. It is NaN where no label can come to be: no direction, a target or stop
+on the wrong side of the price, a price that is not above 0.
+
+- `target` and `stop` are those of the labels: as on the row, or where absent 2 mean true ranges of 14 bars from the
+  price, which is the entry or else C. `a` = |ln(target / C)| and `b` = |ln(C / stop)|, 0 where C has passed that level;
+  `L` = a + b. A level of 0 or less is never reached. `T` is the setting `label_horizon` at the time of training.
+- `s` is the volatility per bar, the geometric mean of five estimates: root mean squares of ln(C / C[1]) over 20 bars,
+  over 60, and exponentially weighted (0.94) over 100; Parkinson's over 20; Garman and Klass's with the overnight move
+  over 30, the mean of ln(O / C[1])^2 + ln(H / L)^2 / 2 - (2 ln 2 - 1) ln(C / O)^2. (The L in that is the low.) `s127` is
+  the root mean square of all ln(C / C[1]) of the window.
+- Every estimate is over as many bars as there are with a bar before them. One that is 0 is left out; where all are, no
+  price has moved and nothing is known. A bar with a low of 0 or less or a high of 1e100 or more ends the history too.
+- The formula holds at any ratio of `s sqrt(T)` to `L`: where its sum converges slowly, the method of images takes over.
+- `plain` is the yardstick that a trained model is measured by; the other three are what is served. They say that
+  volatility reverts to its mean, that it is uncertain, and that a bar that touches both levels counts as a stop.
+
 ## Where a TA-Lib name stands
 
 The value equals TA-Lib's on the same bars, unstable periods 0, to 1e-9 relative (near zero, to 1e-11). Recursive

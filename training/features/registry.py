@@ -93,8 +93,9 @@ def evaluate(registered: Iterable[Registered], window: Window) -> Array:
     xp = window.xp
     entries = list(registered)
     values = xp.concat([entry.compute(window) for entry in entries], axis=1)
-    # One division for all the columns: in a graph, every node costs as much as its arithmetic.
-    per_atr = window.constant(np.array([[entry.per_atr for entry in entries]]))
-    values = values / xp.where(per_atr, window.atr, 1.0)
+    if any(entry.per_atr for entry in entries):
+        # One division for all the columns: in a graph, every node costs as much as its arithmetic.
+        per_atr = window.constant(np.array([[entry.per_atr for entry in entries]]))
+        values = values / xp.where(per_atr, window.atr, 1.0)
     needed = window.constant(np.array([[float(entry.feature.min_bars) for entry in entries]]))
     return xp.where((window.count >= needed) & (xp.abs(values) < math.inf), values, math.nan)

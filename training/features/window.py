@@ -34,11 +34,13 @@ class Window:
 
     Bars before the first valid one are replaced by copies of the newest: they change no highest or lowest value, their
     changes are zero, and no weight falls on them. A bar with a price that is not finite ends the history there.
+    ``horizon`` is the number of bars that labels look ahead.
     """
 
-    def __init__(self, inputs: Mapping[str, Array], xp: Any) -> None:
+    def __init__(self, inputs: Mapping[str, Array], xp: Any, horizon: int) -> None:
         self.inputs = inputs
         self.xp = xp
+        self.horizon = horizon
         self.memory: dict[object, Any] = {}
 
     def constant(self, values: NDArray[Any]) -> Array:
@@ -63,8 +65,12 @@ class Window:
         """Leading bars to ignore, int64 [N]: all up to the newest one without finite prices."""
         xp = self.xp
         prices = xp.sum(self._raw[:, :4, :], axis=1)
-        holes = self.as_float(~(xp.abs(prices) < np.inf))
-        ranked = holes * self.constant(np.arange(1.0, WINDOW + 1))
+        return self.through(~(xp.abs(prices) < np.inf))
+
+    def through(self, flags: Array) -> Array:
+        """How many bars, counted from the oldest, end with the newest that is flagged, int64 [N]; 0 without one."""
+        xp = self.xp
+        ranked = self.as_float(flags) * self.constant(np.arange(1.0, WINDOW + 1))
         # A column of 0.5 in front wins where nothing is missing; the place of the winner is the number of bars lost.
         return xp.argmax(xp.concat([ranked[:, :1] * 0.0 + 0.5, ranked], axis=1), axis=1)
 

@@ -1,0 +1,271 @@
+"""Target before stop by arithmetic alone: the first passage of a driftless walk with the recent volatility.
+
+Three probabilities, once as the formula gives them and once with three corrections that need no labels either:
+volatility reverts towards its mean within the horizon, it is uncertain, and a bar that touches both levels counts as a
+stop. Levels are those that ``ml.label_outcomes`` judges by, stand-ins included.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from db_functions.contract import LEVEL_COLUMNS, WINDOW
+from training.features.passage import passage
+from training.features.registry import Family
+from training.features.window import Array, Window, shared
+
+FIRST_PASSAGE = Family("first passage")
+feature = FIRST_PASSAGE.feature
+
+LEAST_BARS: Final = 15
+"""A stand-in level needs 14 true ranges; with fewer returns than that, volatility is a guess."""
+
+STAND_IN_ATRS: Final = 2.0
+STAND_IN_BARS: Final = 14
+REVERSION: Final = 0.3
+"""How far volatility goes back to its mean within the horizon, as an exponent."""
+UNCERTAINTY: Final = 0.15
+"""Standard deviation of the logarithm of volatility."""
+
+# Gauss-Hermite with seven nodes: Abramowitz and Stegun, table 25.10. Written out, so that every machine has these bits.
+_NODES: Final = (0.816287882858965, 1.673551628767471, 2.651961356835233)
+_NODE_WEIGHTS: Final = (0.8102646175568073, 0.4256072526101278, 0.05451558281912703, 0.0009717812450995192)
+_STANDARD_NORMAL: Final = math.sqrt(2) * np.array([*(-x for x in reversed(_NODES)), 0.0, *_NODES])
+_MIDDLE: Final = 4
+"""Place of the node 0 among the spreads; the plain one stands in front of the seven."""
+_MEANS: Final = np.array(
+    [[1.0, *[0.0] * 7], [0.0, *(w / math.sqrt(math.pi) for w in (*_NODE_WEIGHTS[:0:-1], *_NODE_WEIGHTS))]]
+)
+"""[2, 8]: plain and averaged."""
+
+_FARTHEST: Final = 1000.0
+"""Of a distance in log prices; no price that counts is as far from another."""
+_RANGES: Final = 32
+_SERIES: Final = (_RANGES, _RANGES, _RANGES - 1, WINDOW - 1, 2)
+"""Logarithms taken side by side: high / low, close / open, open / close before, close / close before, level / close.
+
+They are a multiple of 8 together, as in :mod:`training.features.passage`.
+"""
+_ESTIMATORS: Final = 5
+
+
+def _ages() -> list[NDArray[np.float64]]:
+    return [np.arange(length - 1.0, -1.0, -1.0) for length in _SERIES]
+
+
+def _weights() -> NDArray[np.float64]:
+    """[8, 224]: what each squared logarithm weighs in the five variances, then in that of all returns."""
+    ranges, _, _, returns, _ = _ages()
+    table = np.zeros((8, sum(_SERIES)))
+    high_low, close_open, overnight, changes, _ = np.split(table, np.cumsum(_SERIES)[:-1], axis=1)
+    changes[0] = returns < 20
+    changes[1] = returns < 60
+    high_low[2] = (ranges < 20) / (4 * math.log(2))
+    changes[3] = _decay()[::-1]
+    # Garman and Klass's, with the square of the overnight move.
+    high_low[4] = 0.5 * (ranges < 30)
+    close_open[4] = (1 - 2 * math.log(2)) * (ranges < 30)
+    overnight[4] = ranges[1:] < 30
+    # The last two only fill a row.
+    changes[5:] = 1.0
+    return table
+
+
+def _decay() -> NDArray[np.float64]:
+    """Weights of the exponential average by age."""
+    return np.array([math.prod([0.94] * age) if age < 100 else 0.0 for age in range(WINDOW - 1)])
+
+
+def _counts() -> NDArray[np.float64]:
+    """[WINDOW + 1, 8]: by how many bars are lost, the sum of weights that each variance is divided by."""
+    decay = _decay()
+    rows = [
+        [min(n, 20), min(n, 60), min(n, 20), math.fsum(decay[:n]), min(n, 30), *[n] * 3]
+        for n in (max(WINDOW - lost - 1, 0) for lost in range(WINDOW + 1))
+    ]
+    return np.array(rows, dtype=np.float64)
+
+
+_WEIGHTS: Final = _weights()
+_COUNTS: Final = _counts()
+_NEEDED: Final = np.concatenate(_ages())[None] + 2
+"""Bars needed for each logarithm to count: every one is of a bar that has one before it."""
+
+
+@shared
+def _lost(w: Window) -> Array:
+    """Leading bars that do not count, int64 [N]: up to the newest with a price that labels or logarithms refuse."""
+    return w.through(~(w.valid & (w.low > 0.0) & (w.high < 1e100)))
+
+
+@shared
+def _count(w: Window) -> Array:
+    return WINDOW - w.as_float(w.xp.expand_dims(_lost(w), axis=1))
+
+
+@shared
+def _sides(w: Window) -> Array:
+    """The side of the price where target and stop lie, [N, 2]."""
+    return w.direction * w.constant(np.array([[1.0, -1.0]]))
+
+
+@shared
+def _price(w: Window) -> Array:
+    """What labels measure from, [N, 1]: the entry, or the last close."""
+    entry = w.level("entry")
+    return w.xp.where(w.xp.abs(entry) < 1e100, entry, w.last_close)
+
+
+@shared
+def _levels(w: Window) -> Array:
+    """Target and stop as labels use them, [N, 2]."""
+    first, last = LEVEL_COLUMNS.index("target"), LEVEL_COLUMNS.index("stoploss")
+    given = w.inputs["levels"][:, first : last + 1 : last - first]
+    stand_in = _price(w) + _sides(w) * STAND_IN_ATRS * w.mean(w.true_range, STAND_IN_BARS)
+    return w.xp.where(w.xp.abs(given) < math.inf, given, stand_in)
+
+
+@shared
+def _logarithms(w: Window) -> Array:
+    """[N, 224]."""
+    xp = w.xp
+    before = w.close[:, :-1]
+    # No price falls to a level of zero or less; the least positive one stands for it.
+    levels = xp.maximum(_levels(w), w.constant(np.array(1e-300)))
+    latest = slice(-_RANGES, None)
+    above = [w.high[:, latest], w.close[:, latest], w.open[:, 1 - _RANGES :], w.close[:, 1:], levels]
+    below = [w.low[:, latest], w.open[:, latest], before[:, 1 - _RANGES :], before, w.last_close, w.last_close]
+    return xp.log(xp.concat(above, axis=1) / xp.concat(below, axis=1))
+
+
+@shared
+def _distances(w: Window) -> Array:
+    """How far target and stop are from the last close, in log price [N, 2]; 0 where it has passed them."""
+    xp = w.xp
+    ahead = _logarithms(w)[:, -2:] * _sides(w)
+    return xp.minimum(xp.maximum(ahead, w.constant(np.array(0.0))), w.constant(np.array(_FARTHEST)))
+
+
+@shared
+def _spreads(w: Window) -> Array:
+    """Volatility times the square root of the horizon, [N, 8]: plain, then at the seven nodes; NaN where none is known.
+
+    An estimate of zero (no range in twenty bars, say) tells nothing of what may come and is left out of the mean.
+    """
+    xp = w.xp
+    logs = _logarithms(w)
+    squares = xp.where(w.constant(_NEEDED) <= _count(w), logs * logs, 0.0)
+    sums = xp.sum(xp.expand_dims(squares, axis=1) * w.constant(_WEIGHTS[None]), axis=2)
+    variances = sums / xp.take(w.constant(_COUNTS), _lost(w), axis=0)
+    known = variances > 0.0
+    halves = 0.5 * xp.log(xp.where(known, variances, 1.0))
+    chosen = w.constant(np.array([[1.0] * _ESTIMATORS + [0.0] * 3]))
+    estimators = xp.sum(w.as_float(known) * chosen, axis=1, keepdims=True)
+    plain = xp.sum(halves * chosen, axis=1, keepdims=True) / estimators
+    longer = xp.where(known[:, _ESTIMATORS : _ESTIMATORS + 1], halves[:, _ESTIMATORS : _ESTIMATORS + 1], plain)
+    reverted = np.array([[0.0, *[REVERSION] * 7]])
+    shifts = np.array([[0.0, *(UNCERTAINTY * _STANDARD_NORMAL - UNCERTAINTY**2 / 2)]]) + math.log(w.horizon) / 2
+    return xp.exp(plain + w.constant(reverted) * (longer - plain) + w.constant(shifts))
+
+
+@shared
+def _probabilities(w: Window) -> Array:
+    """Target, stop and neither, each corrected and plain, [N, 6]."""
+    xp = w.xp
+    spreads = _spreads(w)
+    bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(w.horizon)
+    found = passage(_distances(w), spreads, bar, xp)
+    means = xp.sum(xp.expand_dims(found.hits, axis=1) * w.constant(_MEANS[None, ::-1, :, None]), axis=2)
+    target, stop, ever_stop = (means[:, :, i] for i in range(3))
+    nothing, everything = w.constant(np.array(0.0)), w.constant(np.array(1.0))
+    # Paths that go on to the stop: no more can be moved, and with a horizon of one bar all of them touch both in it.
+    onward = xp.maximum(ever_stop - stop, nothing) * w.constant(np.array([[1.0, 0.0]]))
+    both = found.both[:, _MIDDLE : _MIDDLE + 1]
+    moved = onward if w.horizon == 1 else xp.minimum(target * both, onward)
+    target = xp.minimum(xp.maximum(target - moved, nothing), everything)
+    rest = 1.0 - target
+    stop = xp.minimum(xp.maximum(stop + moved, nothing), rest)
+    columns = xp.concat([target, stop, rest - stop], axis=1)
+    return xp.where(_defined(w), columns, math.nan)
+
+
+@shared
+def _defined(w: Window) -> Array:
+    """Where a label could come to be, and volatility is known, [N, 1]."""
+    gain = (_levels(w) - _price(w)) * _sides(w) > 0.0
+    spread = _spreads(w)[:, :1]
+    known = (_count(w) >= LEAST_BARS) & (spread > 0.0) & (spread < math.inf)
+    return gain[:, :1] & gain[:, 1:] & (_price(w) > 1e-100) & known
+
+
+_SOURCE: Final = "heat equation on an interval; Karlin and Taylor (1975), Borodin and Salminen (2002)"
+_OWN: Final = "own, on the plain one; Gauss-Hermite of Abramowitz and Stegun (1964), 25.4.46"
+_MISSING: Final = "NaN where a label is undefined or no price has moved"
+
+
+@feature(
+    "E[P] - k E[P], P as first_passage_target_plain at s' exp(0.15 x - 0.01125) instead of s, x standard normal (7 "
+    "nodes), s' = s (s127 / s)^0.3, k = mean over u in (0, 1) of 2 Phi(-L / (s' sqrt(u))); k E[P] at most what goes "
+    "on to the stop by the horizon, E[2 Phi(-b / (s sqrt(T)))] less P(stop first), and just that where T is 1",
+    source=_OWN,
+    range="[0, 1]",
+    bars=LEAST_BARS,
+    missing=_MISSING,
+)
+def first_passage_target(w: Window) -> Array:
+    return _probabilities(w)[:, 0:1]
+
+
+@feature(
+    "first_passage_stop_plain, averaged as first_passage_target is, and what k takes from that one",
+    source=_OWN,
+    range="[0, 1]",
+    bars=LEAST_BARS,
+    missing=_MISSING,
+)
+def first_passage_stop(w: Window) -> Array:
+    return _probabilities(w)[:, 2:3]
+
+
+@feature(
+    "1 - first_passage_target - first_passage_stop", source=_OWN, range="[0, 1]", bars=LEAST_BARS, missing=_MISSING
+)
+def first_passage_neither(w: Window) -> Array:
+    return _probabilities(w)[:, 4:5]
+
+
+@feature(
+    "b/L + 2/pi sum over n of (-1)^n / n sin(n pi b/L) exp(-n^2 pi^2 s^2 T / (2 L^2)); 1 where C has passed the target",
+    source=_SOURCE,
+    range="[0, 1]",
+    bars=LEAST_BARS,
+    missing=_MISSING,
+)
+def first_passage_target_plain(w: Window) -> Array:
+    return _probabilities(w)[:, 1:2]
+
+
+@feature(
+    "first_passage_target_plain with a and b exchanged; 1 where C has passed the stop",
+    source=_SOURCE,
+    range="[0, 1]",
+    bars=LEAST_BARS,
+    missing=_MISSING,
+)
+def first_passage_stop_plain(w: Window) -> Array:
+    return _probabilities(w)[:, 3:4]
+
+
+@feature(
+    "1 - first_passage_target_plain - first_passage_stop_plain",
+    source=_SOURCE,
+    range="[0, 1]",
+    bars=LEAST_BARS,
+    missing=_MISSING,
+)
+def first_passage_neither_plain(w: Window) -> Array:
+    return _probabilities(w)[:, 5:6]
