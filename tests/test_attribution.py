@@ -337,7 +337,7 @@ def _changed(**changes: str) -> onnx.ModelProto:
 def test_a_member_that_is_not_what_it_seems_is_not_explained() -> None:
     model = _changed()
     named = json.loads(_properties(model)["members"])
-    # The forest's answers doubled afterwards, which its leaves know nothing of; first passage times itself and a feature.
+    # The forest's answers doubled afterwards, which its leaves know nothing of; first passage times features.
     model.graph.node.extend(
         [
             helper.make_node("Add", [named["random_forest"]] * 2, ["twice"]),

@@ -93,7 +93,8 @@ def uniqueness(dataset: Dataset) -> float:
     """The mean uniqueness of the label windows of each symbol, in (0, 1]; 1 without rows.
 
     A window's uniqueness is the mean, over its time, of one over the number of windows of its symbol open then (López
-    de Prado, *Advances in Financial Machine Learning*, 2018, chapter 4). So many of N labels are worth independent ones.
+    de Prado, *Advances in Financial Machine Learning*, 2018, chapter 4). So many of N labels are worth independent
+    ones.
     """
     if len(dataset) == 0:
         return 1.0

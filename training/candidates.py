@@ -1,10 +1,10 @@
 """Which correction is kept: every candidate answers later rows, and the simplest that does as well as the best stays.
 
 Each fold's later rows are answered by what was fitted before them (``split``). The ensemble's slope within a fold comes
-from its answers to earlier folds alone, so the first fold's is 0: first passage. Candidates are compared by Brier score,
-row by row, with errors from sums over calendar blocks (``blocks``). Kept is the simplest whose mean loss is within one
-standard error of the lowest (the one-standard-error rule of Breiman et al., *Classification and Regression Trees*,
-1984, with the difference paired). Where rows show no skill, that is first passage itself.
+from its answers to earlier folds alone, so the first fold's is 0: first passage. Candidates are compared by Brier
+score, row by row, with errors from sums over calendar blocks (``blocks``). Kept is the simplest whose mean loss is
+within one standard error of the lowest (the one-standard-error rule of Breiman et al., *Classification and Regression
+Trees*, 1984, with the difference paired). Where rows show no skill, that is first passage itself.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Each candidate's answers [M, 3] to the rows of all folds [M], what the ensembles said, and the last fold's fits."""
+    """Each candidate's answers [M, 3] to the rows of all folds [M], what the ensembles said, and the last fold's
+    fits.
+    """
 
     judged: Index
     answers: Mapping[str, Floats]

@@ -239,8 +239,8 @@ def _importances(metrics: Mapping[str, Any]) -> str:
     rows = [[f"`{name}`", f"{value:+.5f}"] for name, value in best]
     return (
         f"## Feature importances\n\nRise of the model's Brier score on rows that it had not seen when one feature is "
-        f"shuffled; the {len(best)} largest of {len(importances)}, those within their noise left out. Features that say "
-        "the same share their importance.\n\n" + _table(["feature", "rise"], rows)
+        f"shuffled; the {len(best)} largest of {len(importances)}, those within their noise left out. Features that "
+        "say the same share their importance.\n\n" + _table(["feature", "rise"], rows)
     )
 
 

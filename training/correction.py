@@ -11,11 +11,12 @@ Four candidates, from simple to rich, each pulled towards d = 0:
 - ``first_passage``: d = 0.
 - ``recalibrated``: d = b0 + b1 (logit q - its mean), each b ~ N(0, 0.1^2). (Platt, *Probabilistic outputs for support
   vector machines*, 1999, with q as the offset.)
-- ``ridge``: d = w . x over a dozen directed features, standardised and held within 4, w ~ N(0, t^2 / 12) each; t of 0.05,
-  0.1 or 0.2, by the evidence of the rows fitted on (Laplace's approximation: MacKay, *Bayesian interpolation*, 1992).
-- ``ensemble``: d = s times the mean of what the learners say (``learners``), within 1; s >= 0, s ~ N(0, 0.5^2), from answers
-  to rows later than those that the learners had. Shrinking predictions by what they proved worth on other rows is
-  Copas, *Regression, prediction and shrinkage* (1983).
+- ``ridge``: d = w . x over a dozen directed features, standardised and held within 4, w ~ N(0, t^2 / 12) each; t of
+  0.05, 0.1 or 0.2, by the evidence of the rows fitted on (Laplace's approximation: MacKay, *Bayesian interpolation*,
+  1992).
+- ``ensemble``: d = s times the mean of what the learners say (``learners``), within 1; s >= 0, s ~ N(0, 0.5^2), from
+  answers to rows later than those that the learners had. Shrinking predictions by what they proved worth on other rows
+  is Copas, *Regression, prediction and shrinkage* (1983).
 
 Labels whose windows overlap say less than as many independent ones, so each log-likelihood is multiplied by the mean
 uniqueness of the windows (``blocks.uniqueness``).
@@ -323,7 +324,8 @@ class Fit:
 
 
 def fit_log_odds(offset: Floats, design: Floats, hit: Floats, precision: Floats, weight: float) -> Fit:
-    """Maximise ``weight`` times the log-likelihood of ``hit`` [N] at log-odds ``offset + design @ b``, b ~ N(0, 1/precision).
+    """Maximise ``weight`` times the log-likelihood of ``hit`` [N] at log-odds ``offset + design @ b``, b ~ N(0,
+    1/precision).
 
     ``design`` is [N, k], ``precision`` [k]. Newton's method; the function is concave, so there is one maximum.
     """

@@ -9,7 +9,8 @@ blocks (``blocks``); differences are paired, row by row.
   (DeLong et al., *Comparing the areas under two or more correlated ROC curves*, 1988; with blocks, Obuchowski,
   *Nonparametric analysis of clustered ROC curve data*, 1997).
 - Calibration error is a sum of absolute values; its interval is a bootstrap over the same blocks. Even a perfect model
-  shows some, so it stands beside what outcomes drawn from the model's own probabilities show, overlaps kept (``shocks``).
+  shows some, so it stands beside what outcomes drawn from the model's own probabilities show, overlaps kept
+  (``shocks``).
 """
 
 from __future__ import annotations
@@ -79,9 +80,9 @@ def evaluate(
     that. ``baselines`` are others' P(positive) [N] by name (``first_passage``, ``champion``), NaN where they have none.
     ``ml``, each baseline and ``ml_minus_BASELINE`` are over the rows that the baseline answers; ``with_rule`` over the
     rows with a rule confidence: ``ml``, ``rule``, ``blend`` and the paired differences (below zero is better for Brier,
-    log loss and calibration error, above zero for AUC). ``verdicts`` says what each interval that excludes no difference
-    allows to say, ``refused`` why nobody should serve this model; ``reliability`` has the bins of the calibration error,
-    ``ece_null`` what a perfect model shows; ``by_pattern_type`` single figures.
+    log loss and calibration error, above zero for AUC). ``verdicts`` says what each interval that excludes no
+    difference allows to say, ``refused`` why nobody should serve this model; ``reliability`` has the bins of the
+    calibration error, ``ece_null`` what a perfect model shows; ``by_pattern_type`` single figures.
     """
     p, hit = np.asarray(probability, np.float64), dataset.positive.astype(np.float64)
     rule = np.asarray(dataset.inputs["rule_confidence"], np.float64)
@@ -195,8 +196,8 @@ def _signed(entry: Mapping[str, float]) -> str:
 def perfect_ece(p: Floats, dataset: Dataset, *, seed: int, draws: int = NULL_DRAWS) -> dict[str, float | None]:
     """The calibration error of a perfect model on these rows: outcomes drawn from ``p`` [N], overlaps kept.
 
-    Its median and 95 % quantile over ``draws``. Of more rows than _MOST_NULL_ROWS the newest are drawn, and the error is
-    that of so many.
+    Its median and 95 % quantile over ``draws``. Of more rows than _MOST_NULL_ROWS the newest are drawn, and the error
+    is that of so many.
     """
     rows = slice(max(0, len(p) - _MOST_NULL_ROWS), None)
     p, dataset = p[rows], dataset.take(rows)

@@ -80,15 +80,15 @@ def train(
 ) -> Artifact:
     """Split, compute features, search for parameters if asked to, choose, fit, evaluate, export, check and verify.
 
-    ``models`` are the learners of the candidate ``ensemble``; ``("first_passage",)`` alone needs no labels, and no rows.
-    The simplest of the candidates that does as well as the best on forward folds is kept (``candidates``), or the one
-    named as ``candidate``. It is fitted on every row at the end, and the metrics are those of the folds; without
-    ``refit`` the last fifth is held out from the beginning, and the metrics are of that. ``champion`` is P(positive) [N]
-    of the model to compare with, NaN for rows that it has learned from.
+    ``models`` are the learners of the candidate ``ensemble``; ``("first_passage",)`` alone needs no labels, and no
+    rows. The simplest of the candidates that does as well as the best on forward folds is kept (``candidates``), or the
+    one named as ``candidate``. It is fitted on every row at the end, and the metrics are those of the folds; without
+    ``refit`` the last fifth is held out from the beginning, and the metrics are of that. ``champion`` is P(positive)
+    [N] of the model to compare with, NaN for rows that it has learned from.
 
     Equal datasets, models and seeds give equal bytes. ``size`` scales the number of trees, for tests. Raises
-    TooFewRows, StaleSearch, UnknownLearner, UnknownCandidate, LearnerNotInstalled, InvalidModel, and ParityFailed, naming
-    the learner, when the file does not answer as the fitted model does.
+    TooFewRows, StaleSearch, UnknownLearner, UnknownCandidate, LearnerNotInstalled, InvalidModel, and ParityFailed,
+    naming the learner, when the file does not answer as the fitted model does.
     """
     check_candidate(candidate)
     alone = tuple(models) == FIRST_PASSAGE
@@ -317,8 +317,8 @@ def require_enough(dataset: Dataset, split: Split) -> None:
         classes = ", ".join(f"{count} {name}" for name, count in dataset.class_counts().items())
         raise TooFewRows(
             f"{len(dataset)} labelled rows ({classes}) are too few to train on: {'; '.join(lacking)} (after "
-            f"{split.purged} purged and {split.embargoed} embargoed); label more outcomes, widen --since and --until, or "
-            "begin with --models first_passage, which needs no labels"
+            f"{split.purged} purged and {split.embargoed} embargoed); label more outcomes, widen --since and --until, "
+            "or begin with --models first_passage, which needs no labels"
         )
 
 

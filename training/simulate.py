@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
-from db_functions.contract import INPUTS
+from db_functions.contract import INPUTS, TensorSpec
 from training import blocks, learners
 from training.candidates import choose, forward
 from training.correction import CANDIDATES, NEITHER, STOP, TARGET, Rows, directed, log_odds
@@ -107,11 +107,15 @@ def synthetic(rows: int = ROWS, *, seed: int = 0, symbols: int = SYMBOLS, bars: 
     features[:, [TARGET, STOP, NEITHER]] = _first_passage(rng, rows)
     detected_at = _START_S + place.astype(np.int64) * _DAY_S
     end = detected_at + HORIZON * _DAY_S
-    inputs = {name: np.broadcast_to(np.zeros((), spec.dtype), (rows, *spec.shape)) for name, spec in INPUTS.items()}
+    inputs = {name: np.broadcast_to(np.zeros((), spec.dtype), (rows, *_lengths(spec))) for name, spec in INPUTS.items()}
     inputs["direction"] = direction
     names = np.array([f"S{number}" for number in symbol], dtype=object)
     outcome = np.zeros(rows, np.int8)
     return Dataset(inputs, outcome, detected_at, end, end, names, names, HORIZON), features
+
+
+def _lengths(spec: TensorSpec) -> list[int]:
+    return [length or 0 for length in spec.shape]
 
 
 def _first_passage(rng: np.random.Generator, rows: int) -> Floats:

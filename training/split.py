@@ -1,13 +1,14 @@
 """Parting rows by time into folds, each judged by what was known before it; no label window crosses a boundary.
 
 A row learns from its label window, detected_at to horizon_at, so one whose window reaches into a later part would show
-that part's future: it is purged. The end of the *horizon* decides, not the moment at which the outcome was known: by the
-latter only quick outcomes would stay near a boundary. An embargo after each boundary drops the rows that are most alike
-to those just before it (their bar windows overlap almost wholly). Both are the remedies of López de Prado, *Advances in
-Financial Machine Learning* (2018), chapter 7.
+that part's future: it is purged. The end of the *horizon* decides, not the moment at which the outcome was known: by
+the latter only quick outcomes would stay near a boundary. An embargo after each boundary drops the rows that are most
+alike to those just before it (their bar windows overlap almost wholly). Both are the remedies of López de Prado,
+*Advances in Financial Machine Learning* (2018), chapter 7.
 
 Folds are of growing length: what was fitted on all rows before a fold answers the fold, then the next one is fitted
-with the fold as well. So most rows are answered by something that has not seen them, and the last fit can have them all.
+with the fold as well. So most rows are answered by something that has not seen them, and the last fit can have them
+all.
 
 Parameters of learners, when they are searched for, are judged on folds of the same kind within the rows before all
 these folds.

@@ -138,9 +138,8 @@ def read(node: onnx.NodeProto) -> Trees:
     Raises NotExplainable when its answer is no sum or mean over trees, or has several targets.
     """
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    transform, aggregate = (
-        given.get(k, d).decode() for k, d in (("post_transform", b"NONE"), ("aggregate_function", b"SUM"))
-    )
+    transform = given.get("post_transform", b"NONE").decode()
+    aggregate = given.get("aggregate_function", b"SUM").decode()
     if transform != "NONE" or aggregate not in ("SUM", "AVERAGE") or set(given["target_ids"]) != {0}:
         raise NotExplainable(
             f"its trees end in {transform} of the {aggregate.lower()}, which is no sum over one target"
@@ -175,7 +174,7 @@ def _leaf_values(given: Mapping[str, Any], nodes: int) -> tuple[Floats, float]:
     """What each node adds to the answer, [nodes], and what all rows start from."""
     at = {key: node for node, key in enumerate(zip(given["nodes_treeids"], given["nodes_nodeids"], strict=True))}
     where = np.array([at[key] for key in zip(given["target_treeids"], given["target_nodeids"], strict=True)])
-    values = np.bincount(where, _numbers(given, "target_weights").astype(np.float64), nodes)
+    values = np.asarray(np.bincount(where, _numbers(given, "target_weights").astype(np.float64), nodes), np.float64)
     if given.get("aggregate_function", b"SUM") == b"AVERAGE":
         values = values / len(set(given["nodes_treeids"]))
     return values, float(_numbers(given, "base_values").astype(np.float64).sum())
