@@ -102,6 +102,8 @@ def synthetic(rows: int = ROWS, *, seed: int = 0, symbols: int = SYMBOLS, bars: 
         state = _PERSISTENCE * state + np.sqrt(1 - _PERSISTENCE**2) * shock
         walk[day] = state
     features = walk[place, symbol].astype(np.float64)
+    # All others are about 0 in truth, too.
+    features[:, FEATURE_NAMES.index("rsi_14")] = 50 + 10 * features[:, FEATURE_NAMES.index("rsi_14")]
     direction = rng.choice([-1.0, 1.0], rows)
     features[:, FEATURE_NAMES.index("direction")] = direction
     features[:, [TARGET, STOP, NEITHER]] = _first_passage(rng, rows)
