@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from training.evaluate import Verdict, mass_bins, metrics_of, verdict
+from training.evaluate import Measured, Sample, Verdict, expected_calibration_error, mass_bins, verdict
 
 Floats = NDArray[np.float64]
 
@@ -51,31 +51,23 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Every answer's metrics: on the rows as they are, and on each resample of them (the same for all answers)."""
+    """Every answer's metrics, on the same rows and the same blocks of time [N]."""
 
-    values: Mapping[str, Mapping[str, float]]
-    draws: Mapping[str, Mapping[str, Floats]]
+    measured: Mapping[str, Measured]
+    block: NDArray[np.int64]
 
     def figure(self, name: str, metric: str, minus: str | None = None) -> Figure:
-        """The metric of one answer, or by how much it exceeds that of another."""
-        value, draws = self.values[name][metric], self.draws[name][metric]
-        if minus is not None:
-            value, draws = value - self.values[minus][metric], draws - self.draws[minus][metric]
-        known = draws[np.isfinite(draws)]
-        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-        return Figure(value, float(low), float(high))
+        """The metric of one answer, or by how much it exceeds that of another; NaN where it is undefined."""
+        one = self.measured[name] if minus is None else self.measured[name].less(self.measured[minus])
+        found = one.entries(self.block)[metric]
+        value, low, high = (np.nan if number is None else number for number in found.values())
+        return Figure(value, low, high)
 
 
 def compare(answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> Comparison:
     """Judge each answer [N] (a probability of ``hit`` [N], which is 0 or 1); at least one row is needed."""
-    weights = _block_weights(detected_at)
-    once = np.ones((1, len(hit)))
-    values, draws = {}, {}
-    for name, answer in answers.items():
-        metrics = metrics_of(answer, hit)
-        values[name] = {metric: float(function(once)[0]) for metric, function in metrics.items()}
-        draws[name] = {metric: function(weights) for metric, function in metrics.items()}
-    return Comparison(values, draws)
+    block = (detected_at // _BLOCK_S).astype(np.int64)
+    return Comparison(Sample(hit, block, _SEED, _RESAMPLES).measure(answers), block)
 
 
 def print_quality(console: Console, answers: Mapping[str, Floats], hit: Floats, detected_at: Floats) -> None:
@@ -95,20 +87,12 @@ def print_quality(console: Console, answers: Mapping[str, Floats], hit: Floats, 
         console.print(line)
 
 
-def _block_weights(detected_at: Floats) -> Floats:
-    """How often each row counts in each resample of whole 30-day blocks [resamples, N]."""
-    _, member = np.unique((detected_at - detected_at.min()) // _BLOCK_S, return_inverse=True)
-    blocks = int(member.max()) + 1
-    drawn = np.random.default_rng(_SEED).multinomial(blocks, np.full(blocks, 1 / blocks), size=_RESAMPLES)
-    return drawn[:, member].astype(np.float64)
-
-
 def _quality_table(comparison: Comparison) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold", caption="value, 95 % interval", caption_justify="left")
     table.add_column("")
     for title in METRICS.values():
         table.add_column(title)
-    for name in comparison.values:
+    for name in comparison.measured:
         table.add_row(name, *(str(comparison.figure(name, metric)) for metric in METRICS))
     return table
 
@@ -132,8 +116,7 @@ def _reliability_table(answers: Mapping[str, Floats], hit: Floats) -> Table:
 def chance_ece(answer: Floats) -> float:
     """The calibration error that a perfectly calibrated answer [N] would show, by chance alone, on so few rows."""
     rng = np.random.default_rng(_SEED)
-    once = np.ones((1, len(answer)))
-    draws = [metrics_of(answer, (rng.random(len(answer)) < answer).astype(np.float64))["ece"](once) for _ in range(200)]
+    draws = [expected_calibration_error(answer, rng.random(len(answer)) < answer) for _ in range(200)]
     return float(np.mean(draws))
 
 

@@ -87,7 +87,7 @@ def evaluate(
     p, hit = np.asarray(probability, np.float64), dataset.positive.astype(np.float64)
     rule = np.asarray(dataset.inputs["rule_confidence"], np.float64)
     others = {"base": np.broadcast_to(np.asarray(known_rate, np.float64), p.shape), **(baselines or {})}
-    sample = _Sample(hit, blocks.blocks_of(dataset), seed, resamples)
+    sample = Sample(hit, blocks.blocks_of(dataset), seed, resamples)
     result: dict[str, Any] = {"rows": len(p), "base_rate": _mean(hit), "compared": {}}
     for name, values in others.items():
         known = np.isfinite(values)
@@ -108,7 +108,7 @@ def evaluate(
     return result
 
 
-def _method(dataset: Dataset, p: Floats, base: Floats, sample: _Sample) -> dict[str, Any]:
+def _method(dataset: Dataset, p: Floats, base: Floats, sample: Sample) -> dict[str, Any]:
     hit = sample.hit
     found = blocks.mean((p - hit) ** 2 - (base - hit) ** 2, sample.block)
     return {
@@ -129,7 +129,7 @@ def compare(
 ) -> dict[str, Any]:
     """Metrics of each of ``answers`` to all rows of ``dataset``, and as ``A_minus_BASELINE`` the paired differences."""
     hit = dataset.positive.astype(np.float64)
-    return _Sample(hit, blocks.blocks_of(dataset), seed, resamples).compare(answers, baseline)
+    return Sample(hit, blocks.blocks_of(dataset), seed, resamples).compare(answers, baseline)
 
 
 def block_weights(dataset: Dataset, *, seed: int, resamples: int) -> Floats:
@@ -252,7 +252,7 @@ def mass_bins(p: Floats, bins: int = ECE_BINS) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
     """Rows to compare answers on: what came [N], in which block [N], and how the calibration error is resampled."""
 
     hit: Floats
@@ -260,13 +260,17 @@ class _Sample:
     seed: int
     resamples: int
 
-    def take(self, rows: NDArray[np.bool_]) -> _Sample:
-        return _Sample(self.hit[rows], self.block[rows], self.seed, self.resamples)
+    def take(self, rows: NDArray[np.bool_]) -> Sample:
+        return Sample(self.hit[rows], self.block[rows], self.seed, self.resamples)
+
+    def measure(self, answers: Mapping[str, Floats]) -> dict[str, Measured]:
+        """Each answer on the same rows and resamples, ready to be compared."""
+        member, drawn = blocks.draws(self.block, seed=self.seed, resamples=self.resamples)
+        return {name: Measured.of(p, self.hit, member, drawn) for name, p in answers.items()}
 
     def compare(self, answers: Mapping[str, Floats], baseline: str) -> dict[str, Any]:
         """Every answer's metrics, and those of the others less the ``baseline``'s."""
-        member, drawn = blocks.draws(self.block, seed=self.seed, resamples=self.resamples)
-        measured = {name: _Measured.of(p, self.hit, member, drawn) for name, p in answers.items()}
+        measured = self.measure(answers)
         result: dict[str, Any] = {name: one.entries(self.block) for name, one in measured.items()}
         for name, one in measured.items():
             if name != baseline:
@@ -275,7 +279,7 @@ class _Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class Measured:
     """The metrics of one answer: row by row where they are means, the calibration error by its draws [resamples]."""
 
     rows: Mapping[str, Floats]
@@ -283,7 +287,7 @@ class _Measured:
     ece_draws: Floats
 
     @classmethod
-    def of(cls, p: Floats, hit: Floats, member: NDArray[np.intp], drawn: Floats) -> _Measured:
+    def of(cls, p: Floats, hit: Floats, member: NDArray[np.intp], drawn: Floats) -> Measured:
         auc, part = _auc(p, hit)
         number = mass_bins(p)
         width, count = int(number.max(initial=0)) + 1, drawn.shape[1]
@@ -292,9 +296,9 @@ class _Measured:
         draws = np.abs(drawn @ surplus).sum(axis=1) / total
         return cls({**_losses(p, hit), "roc_auc": auc + part}, expected_calibration_error(p, hit), draws)
 
-    def less(self, other: _Measured) -> _Measured:
+    def less(self, other: Measured) -> Measured:
         rows = {name: values - other.rows[name] for name, values in self.rows.items()}
-        return _Measured(rows, self.ece - other.ece, self.ece_draws - other.ece_draws)
+        return Measured(rows, self.ece - other.ece, self.ece_draws - other.ece_draws)
 
     def entries(self, block: blocks.Block) -> dict[str, dict[str, float | None]]:
         found = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ from training.simulate import synthetic
 
 Floats = NDArray[np.float64]
 MODELS: dict[str, Callable[[], FittedModel]] = {
-    **{name: (lambda name=name: small_candidate(name)) for name in CANDIDATES[:-1]},
+    **{name: partial(small_candidate, name) for name in CANDIDATES[:-1]},
     "ensemble": small_model,
 }
 
