@@ -41,7 +41,9 @@ def convert(member: Member, width: int) -> onnx.ModelProto:
         raise NotConvertible(f"learner {member.name} cannot be converted to ONNX: {one_line(str(error))}") from error
     (answer,) = model.graph.output
     # Each converter has its own name for it.
-    model.graph.node.append(helper.make_node("Identity", [answer.name], [OUTPUT]))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [OUTPUT if name == answer.name else name for name in names]
     answer.name = OUTPUT
     return model
 
