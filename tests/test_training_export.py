@@ -24,6 +24,7 @@ from sklearn.linear_model import LinearRegression
 from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
 from tests.training_support import (
+    HORIZON,
     SMALL,
     fit_small,
     small_candidate,
@@ -265,6 +266,7 @@ def test_the_file_says_what_it_is() -> None:
         "model_version": exported.version,
         "feature_names": json.dumps(list(FEATURE_NAMES)),
         "min_bars": str(MIN_BARS),
+        "label_horizon": str(HORIZON),
     }
     assert list(members) == ["first_passage", *DEFAULT]
     assert {name for node in model.graph.node for name in node.output} >= set(members.values())

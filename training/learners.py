@@ -40,7 +40,8 @@ from sklearn.preprocessing import StandardScaler
 
 from training.errors import LearnerNotInstalled, UnknownLearner
 
-TREES: Final = 300
+TREES: Final = 100
+"""More take time and change the mean of trees with large leaves by little."""
 ROUNDS: Final = 120
 LIMIT_SHARE: Final = 0.001
 """Features are held within the quantiles [LIMIT_SHARE, 1 - LIMIT_SHARE] of the rows fitted on."""
