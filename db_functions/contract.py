@@ -120,7 +120,7 @@ META_FEATURE_NAMES: Final = "feature_names"
 META_BACKGROUND: Final = "background"
 """Rows of ``features`` that scores are explained against; ``training.attribution.background`` has their form."""
 META_MEMBERS: Final = "members"
-"""A JSON object: for each member of an ensemble the tensor of its probabilities, P(positive) in the last column."""
+"""A JSON object: for each part of the model the tensor [N, 1] of the log-odds that it says."""
 META_MIN_BARS: Final = "min_bars"
 """Rows with fewer bars than this are not given to the model (reason ``insufficient_bars``)."""
 META_LABEL_HORIZON: Final = "label_horizon"
@@ -245,6 +245,15 @@ def check_outputs(outputs: Arrays, batch: int) -> NDArray[np.bool_]:
         good &= np.abs(p[:, 2] - confidence.astype(np.float64)) <= SUM_TOLERANCE
     mask: NDArray[np.bool_] = good
     return mask
+
+
+def unanswered(outputs: Arrays) -> NDArray[np.bool_]:
+    """Which rows the model gives no answer to, [batch]: probabilities and confidence are NaN throughout.
+
+    A model says so where its question has no meaning, such as for a pattern without direction. The row falls back.
+    """
+    silent: NDArray[np.bool_] = np.isnan(outputs["probabilities"]).all(axis=1) & np.isnan(outputs["ml_confidence"])
+    return silent
 
 
 def quality(outputs: Arrays, inputs: Arrays) -> NDArray[np.float32]:

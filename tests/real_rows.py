@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import timedelta
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ def real_rows() -> Dataset:
         if (what := _outcome(series[pattern.symbol], pattern)) is not None
     ]
     patterns = [pattern for pattern, _ in found]
-    outcome = np.array([which for _, (which, _) in found], dtype=np.int8)
-    outcome_at = np.array([at for _, (_, at) in found], dtype=np.int64)
+    outcome = np.array([what.outcome for _, what in found], dtype=np.int8)
+    outcome_at = np.array([what.known_at for _, what in found], dtype=np.int64)
     rng = np.random.default_rng(11)
     count = len(patterns)
     bars, market = np.full((2, count, WINDOW, 5), np.nan)
@@ -69,8 +70,10 @@ def real_rows() -> Dataset:
         outcome=outcome,
         detected_at=detected_at,
         outcome_at=outcome_at,
+        horizon_at=np.array([what.horizon_at for _, what in found], dtype=np.int64),
         pattern_id=np.arange(count).astype(str).astype(object),
         symbol=np.array([pattern.symbol for pattern in patterns], dtype=object),
+        horizon=HORIZON,
     )
 
 
@@ -78,8 +81,14 @@ def _moment(pattern: Pattern) -> int:
     return int(pattern.detected_at.timestamp())
 
 
-def _outcome(series: Series, pattern: Pattern) -> tuple[int, int] | None:
-    """Class and time of what came of a pattern, stop before target within a bar; None while the window is open."""
+class _Label(NamedTuple):
+    outcome: int
+    known_at: int
+    horizon_at: int
+
+
+def _outcome(series: Series, pattern: Pattern) -> _Label | None:
+    """What came of a pattern, stop before target within a bar; None while the window is open."""
     start = int(np.searchsorted(series.ts, _moment(pattern), side="right"))
     if start + HORIZON > len(series):
         return None
@@ -90,10 +99,11 @@ def _outcome(series: Series, pattern: Pattern) -> tuple[int, int] | None:
     stopped = low <= pattern.stoploss if bullish else high >= pattern.stoploss
     reached = high >= pattern.target if bullish else low <= pattern.target
     decided = np.flatnonzero(stopped | reached)
+    end = int(series.ts[start + HORIZON - 1])
     if not len(decided):
-        return NEUTRAL, int(series.ts[start + HORIZON - 1])
+        return _Label(NEUTRAL, end, end)
     first = int(decided[0])
-    return NEGATIVE if stopped[first] else POSITIVE, int(series.ts[start + first])
+    return _Label(NEGATIVE if stopped[first] else POSITIVE, int(series.ts[start + first]), end)
 
 
 def _fill(bars: Floats, market: Floats, series: Series, benchmark: Series, at: int, kept: int) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 from _pytest.mark import ParameterSet
 from numpy.typing import NDArray
 
-from training.calibrate import fit_calibration
+from db_functions.contract import DEFAULT_HORIZON
+from training.blocks import uniqueness
+from training.candidates import fit_simple
+from training.correction import Ensemble, Fitted, Rows, fit_ensemble, fit_rest
 from training.dataset import Dataset
-from training.export import Exported, FittedModel, export
-from training.features import compute
-from training.learners import DEFAULT, Combine, fit_ensemble
+from training.export import Exported, FittedModel, export, to_float32
+from training.features import compute, compute_first_passage
+from training.learners import DEFAULT, Recipe
 from training.pipeline import Artifact, train
 
 DAY_S = 86_400
@@ -23,17 +28,24 @@ SMALL = 0.03
 """Nine trees and four rounds."""
 
 
-def dataset(rows: int = 1_200, seed: int = 1) -> Dataset:
-    """Patterns over about three years, with short histories and missing levels, rules and context among them."""
+HORIZON = DEFAULT_HORIZON
+
+
+def dataset(rows: int = 1_200, seed: int = 1, strength: float = 1.0) -> Dataset:
+    """Patterns over about three years, with short histories and missing levels, rules and context among them.
+
+    Outcomes are drawn from first passage, moved in log-odds by momentum and the rule, ``strength`` times.
+    """
     rng = np.random.default_rng(seed)
     bars = _bars(rng, rows)
-    last = bars[:, -1, 3]
-    width = rng.uniform(0.01, 0.05, rows)
-    levels = last[:, None] * np.stack(
-        [np.full(rows, 0.97), np.full(rows, 1.03), 1 + width, np.ones(rows), 1 - width], axis=1
-    )
+    last = bars[:, -1, 3].copy()
+    direction = rng.choice([-1.0, 1.0], rows)
+    # Target above and stop below a bullish pattern, the other way round under a bearish one.
+    ahead = direction[:, None] * np.array([1, -1]) * rng.uniform(0.01, 0.05, (rows, 2))
+    ones = np.ones(rows)
+    levels = last[:, None] * np.stack([0.97 * ones, 1.03 * ones, 1 + ahead[:, 0], ones, 1 + ahead[:, 1]], axis=1)
     rule = rng.uniform(0.05, 0.95, rows)
-    pull = 8 * (last / bars[:, -21, 3] - 1) + 1.5 * (rule - 0.5) + rng.logistic(0, 0.5, rows)
+    moved = strength * (12 * direction * (last / bars[:, -21, 3] - 1) + 2 * (rule - 0.5))
     for row in np.flatnonzero(rng.random(rows) < 0.1):
         bars[row, : rng.integers(1, 90)] = np.nan
     levels[rng.random(rows) < 0.1, 2] = np.nan
@@ -42,26 +54,39 @@ def dataset(rows: int = 1_200, seed: int = 1) -> Dataset:
     context = np.full((rows, 6), np.nan)
     context[:, 1] = rng.uniform(10, 40, rows)
     names = np.array(["flag", "wedge", "double_top"], dtype=object)
+    inputs = {
+        "bars": bars,
+        "market_bars": _bars(rng, rows),
+        "levels": levels,
+        "rule_confidence": rule,
+        "direction": direction,
+        "duration_s": rng.uniform(1e4, 1e6, rows),
+        "pattern_type": rng.choice(names, rows),
+        "timeframe": np.full(rows, "1d", dtype=object),
+        "detected_at": detected_at,
+        "context": context,
+        "history": np.stack([rng.uniform(0.2, 0.6, rows), rng.integers(1, 500, rows).astype(float)], axis=1),
+    }
+    window = 28 * DAY_S
     return Dataset(
-        inputs={
-            "bars": bars,
-            "market_bars": _bars(rng, rows),
-            "levels": levels,
-            "rule_confidence": rule,
-            "direction": rng.choice([-1.0, 1.0], rows),
-            "duration_s": rng.uniform(1e4, 1e6, rows),
-            "pattern_type": rng.choice(names, rows),
-            "timeframe": np.full(rows, "1d", dtype=object),
-            "detected_at": detected_at,
-            "context": context,
-            "history": np.stack([rng.uniform(0.2, 0.6, rows), rng.integers(1, 500, rows).astype(float)], axis=1),
-        },
-        outcome=np.where(pull > 0.25, 2, np.where(pull < -0.1, 0, 1)).astype(np.int8),
+        inputs=inputs,
+        outcome=_drawn(rng, inputs, moved),
         detected_at=detected_at,
-        outcome_at=detected_at + rng.integers(DAY_S, 20 * DAY_S, rows),
+        outcome_at=detected_at + rng.integers(DAY_S, window, rows),
+        horizon_at=detected_at + window,
         pattern_id=np.array([f"pattern {row}" for row in range(rows)], dtype=object),
-        symbol=rng.choice(np.array(["AAA", "BBB"], dtype=object), rows),
+        symbol=rng.choice(np.array([f"S{number:02d}" for number in range(40)], dtype=object), rows),
+        horizon=HORIZON,
     )
+
+
+def _drawn(rng: np.random.Generator, inputs: dict[str, NDArray[Any]], moved: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Outcomes whose log-odds are those of first passage and ``moved``."""
+    target, stop, neither = compute_first_passage(inputs, np, HORIZON)[:, :3].T
+    p = 1 / (1 + np.exp(-(np.log(target / (1 - target)) + moved)))
+    drawn = rng.random(len(p))
+    other = np.where(rng.random(len(p)) < stop / (stop + neither), 0, 1)
+    return np.where(drawn < p, 2, other).astype(np.int8)
 
 
 def _bars(rng: np.random.Generator, rows: int) -> NDArray[np.float64]:
@@ -85,31 +110,45 @@ def small_dataset() -> Dataset:
 @cache
 def small_features() -> NDArray[np.float64]:
     """Its features."""
-    return np.asarray(compute(small_dataset().inputs, np, small_dataset().horizon))
-
-
-def fit_small(
-    outcome: NDArray[np.int8] | None = None, models: tuple[str, ...] = DEFAULT, combine: Combine = "vote"
-) -> FittedModel:
-    """A few trees fitted on two thirds of the shared rows, calibrated on the rest."""
-    outcome = small_dataset().outcome if outcome is None else outcome
-    ensemble = fit_ensemble(small_features()[:800], outcome[:800], models, seed=3, size=SMALL, combine=combine)
-    return FittedModel(ensemble, fit_calibration(ensemble.probabilities(small_features()[800:]), outcome[800:]))
+    return np.asarray(compute(small_dataset().inputs, np, HORIZON))
 
 
 @cache
-def small_model(models: tuple[str, ...] = DEFAULT, combine: Combine = "vote") -> FittedModel:
+def small_rows() -> Rows:
+    """What the candidates are fitted on, as training makes it of them."""
+    data = small_dataset()
+    return Rows(to_float32(small_features()).astype(np.float64), data.outcome, uniqueness(data))
+
+
+def fit_small(outcome: NDArray[np.int8] | None = None, models: tuple[str, ...] = DEFAULT) -> FittedModel:
+    """An ensemble of a few trees fitted on two thirds of the shared rows, believed as it is."""
+    rows = small_rows() if outcome is None else replace(small_rows(), outcome=outcome)
+    early = rows.take(np.arange(800))
+    recipe = Recipe(models, seed=3, size=SMALL)
+    fitted = Fitted(Ensemble(fit_ensemble(early, recipe), 0.8), fit_rest(early))
+    return FittedModel(fitted, HORIZON, recipe.algorithm)
+
+
+@cache
+def small_model(models: tuple[str, ...] = DEFAULT) -> FittedModel:
     """:func:`fit_small` once, for all who do not change it."""
-    return fit_small(models=models, combine=combine)
+    return fit_small(models=models)
 
 
 @cache
-def small_export(models: tuple[str, ...] = DEFAULT, combine: Combine = "vote") -> Exported:
+def small_candidate(name: str) -> FittedModel:
+    """Another candidate, fitted on the same rows."""
+    early = small_rows().take(np.arange(800))
+    return FittedModel(fit_simple(early, (name,))[name], HORIZON, name)
+
+
+@cache
+def small_export(models: tuple[str, ...] = DEFAULT) -> Exported:
     """The file of :func:`small_model`."""
-    return export(small_model(models, combine))
+    return export(small_model(models))
 
 
 @cache
 def small_artifact() -> Artifact:
-    """The shared rows, trained."""
-    return train(small_dataset(), seed=3, size=SMALL)
+    """The shared rows, trained, the ensemble kept by name."""
+    return train(small_dataset(), candidate="ensemble", seed=3, size=SMALL)

@@ -8,17 +8,26 @@ from typing import Any, Final
 
 import numpy as np
 
-from db_functions.contract import CLASSES
-from training.calibrate import FLOOR, Calibration
 from training.dataset import Dataset
-from training.evaluate import LOG_CLIP, Verdict
-from training.export import Exported
+from training.evaluate import LOG_CLIP
+from training.export import Exported, FittedModel
 from training.learners import Recipe
 from training.rendering import day, render_markdown
-from training.scores import METRICS, above_noise, fixed, percent, score_lines, verdict_on, verdicts
+from training.scores import METRICS, Interval, above_noise, fixed, percent, score_lines
 from training.split import Split
 from training.verify import ParityReport
 
+_KEPT: Final = {
+    "first_passage": "first passage alone; no correction was learned",
+    "recalibrated": "first passage, recalibrated",
+    "ridge": "first passage, corrected by a small ridge regression",
+    "ensemble": "first passage, corrected by",
+}
+_MEASURED: Final = {
+    "forward_folds": "Each row was answered by what was fitted before it. The model itself is fitted on all of them.",
+    "held_out": "Nothing was fitted on these rows.",
+    "every_row": "Nothing was fitted at all.",
+}
 IN_REPORT: Final = ("Metrics", "By pattern type", "Reliability", "Feature importances")
 """Headings of the sections that the report shows itself, from its own rows."""
 
@@ -27,7 +36,7 @@ def render(
     exported: Exported,
     dataset: Dataset,
     split: Split,
-    calibration: Calibration,
+    model: FittedModel,
     metrics: Mapping[str, Any],
     parity: ParityReport,
     toolchain: Mapping[str, str],
@@ -46,32 +55,38 @@ def render(
         symbols=_symbols(dataset),
         split=split,
         parts=_parts(dataset, split),
-        candidates=list(_candidates(metrics["tuning"])) if "tuning" in metrics else [],
+        kept=_what(model, recipe),
+        horizon=model.horizon,
+        measured=_MEASURED[metrics["measured_on"]["kind"]],
+        why=_why(metrics["candidates"]) if "candidates" in metrics else "",
+        compared=_compared(metrics["candidates"]) if "candidates" in metrics else [],
+        slope=getattr(model.fitted.correction, "slope", None),
+        tried=list(_tried(metrics["tuning"])) if "tuning" in metrics else [],
         metrics=metrics,
         log_clip=LOG_CLIP,
         titles=list(METRICS.values()),
         scores=[[line.title, f"{line.rows:,}", *map(str, line.figures.values())] for line in lines],
-        verdicts=verdicts(lines),
-        worse=any(line.name.startswith("ml_minus_") and verdict_on(line) is Verdict.WORSE for line in lines),
+        verdicts=[one["sentence"] for one in metrics["verdicts"]],
+        refused=metrics["refused"],
         types=list(_types(metrics["by_pattern_type"])),
-        terms=_terms(calibration, recipe),
-        floor=f"{FLOOR:g}",
         bins=_bins(metrics["reliability"]),
-        important=[[name, f"{value:+.5f}"] for name, value in above_noise(metrics["importances"])],
+        important=[
+            [name, f"{value:+.5f}"] for name, value in above_noise(metrics["importances"], metrics["importance_errors"])
+        ],
         parity=parity,
         toolchain=toolchain,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Tried:
     """Cells of a candidate of the search; rank 0 is the learner as it was, 1 the best of the others."""
 
     cells: list[str]
     rank: int
 
 
-def _candidates(tuning: Mapping[str, Any]) -> Iterator[_Candidate]:
+def _tried(tuning: Mapping[str, Any]) -> Iterator[_Tried]:
     for name, found in tuning["learners"].items():
         before, *others = found["candidates"]
         others.sort(key=lambda one: one["mean"])
@@ -79,7 +94,7 @@ def _candidates(tuning: Mapping[str, Any]) -> Iterator[_Candidate]:
             difference = f"{one['difference']:+.4f} ± {one['standard_error']:.4f}" if rank else "as it was"
             chosen = "chosen" if one["parameters"] == found["chosen"] else ""
             figures = [fixed(one["mean"]), fixed(one["spread"]), difference, chosen]
-            yield _Candidate([name, _arguments(one["parameters"]), *figures], rank)
+            yield _Tried([name, _arguments(one["parameters"]), *figures], rank)
 
 
 def _arguments(parameters: Mapping[str, Any]) -> str:
@@ -108,19 +123,32 @@ def _types(types: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
         yield [kind.strip() or "(empty)", f"{entry['rows']:,}", percent(entry["base_rate"]), *figures]
 
 
-def _terms(calibration: Calibration, recipe: Recipe) -> str:
-    """The fitted slopes and shifts."""
-    if recipe.combine == "stack":
-        slopes = [
-            f"{model} {', '.join(f'{slope:.3f}' for slope in calibration.slope[start : start + len(CLASSES)])}"
-            for model, start in zip(recipe.models, range(0, len(calibration.slope), len(CLASSES)), strict=True)
+def _what(model: FittedModel, recipe: Recipe) -> str:
+    name = model.fitted.correction.name
+    return f"{_KEPT[name]} {', '.join(recipe.models)}" if name == "ensemble" else _KEPT[name]
+
+
+def _why(found: Mapping[str, Any]) -> str:
+    """Why the kept candidate was kept."""
+    kept, errors = found["kept"], found["errors"]
+    return {
+        "by_name": f"`{kept}` was named.",
+        "best": f"`{kept}` did best, and no simpler one was within {errors:g} standard error of it.",
+        "simplest_within_error": f"`{kept}` is the simplest within {errors:g} standard error of the best, "
+        f"`{found['best']}`.",
+    }[found["reason"]]
+
+
+def _compared(found: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [
+            one["name"],
+            fixed(one["brier"]),
+            str(Interval.of(one["minus_first_passage"])),
+            f"{one['minus_best']['value']:.4f} ± {fixed(one['minus_best']['error'])}",
         ]
-        shifts = ", ".join(f"{bias:+.3f}" for bias in calibration.bias)
-        return f"slopes of {', '.join(CLASSES)}: {'; '.join(slopes)}; then {shifts}"
-    return "; ".join(
-        f"{name} times {slope:.3f}, {bias:+.3f}"
-        for name, slope, bias in zip(CLASSES, calibration.slope, calibration.bias, strict=True)
-    )
+        for one in found["compared"]
+    ]
 
 
 def _bins(bins: Sequence[Mapping[str, float]]) -> list[list[str]]:

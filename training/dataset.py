@@ -17,7 +17,7 @@ from training.errors import InvalidDataset
 
 NEGATIVE, NEUTRAL, POSITIVE = range(len(CLASSES))
 
-_OWN_COLUMNS: Final = ("outcome", "detected_at", "outcome_at", "pattern_id", "symbol")
+_OWN_COLUMNS: Final = ("outcome", "detected_at", "outcome_at", "horizon_at", "pattern_id", "symbol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Dataset:
     """Labelled patterns, oldest first.
 
     ``inputs`` are the scoring contract's, each [N, ...]; ``outcome`` int8 [N] indexes ``contract.CLASSES``;
-    ``detected_at`` and ``outcome_at`` are int64 Unix seconds [N], the label window's two ends, both inclusive;
-    ``horizon`` is how many bars ahead the labels looked.
+    times are int64 Unix seconds [N]: a label window begins at ``detected_at`` and ends at ``horizon_at``, ``horizon``
+    bars later; its outcome was known at ``outcome_at``, earlier where target or stop was touched before the end.
     Raises InvalidDataset when lengths differ, an input is missing, or rows are not in order of ``detected_at``.
     """
 
@@ -34,9 +34,11 @@ class Dataset:
     outcome: NDArray[np.int8]
     detected_at: NDArray[np.int64]
     outcome_at: NDArray[np.int64]
+    horizon_at: NDArray[np.int64]
     pattern_id: NDArray[np.object_]
     symbol: NDArray[np.object_]
     horizon: int = DEFAULT_HORIZON
+    """Bars: the label horizon that the outcomes were judged by."""
 
     def __post_init__(self) -> None:
         # Lists are accepted from callers; arrays are what everything after this relies on.

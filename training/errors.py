@@ -21,6 +21,10 @@ class UnknownLearner(ScoringError):
     """There is no learner of that name; `python -m training train --help` lists them."""
 
 
+class UnknownCandidate(ScoringError):
+    """No candidate of that name; `python -m training train --help` lists them."""
+
+
 class LearnerNotInstalled(ScoringError):
     """The learner needs an optional library that is not installed."""
 

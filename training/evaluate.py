@@ -1,22 +1,32 @@
-"""How good the probabilities are on rows that nothing was fitted on, against the rule confidence as the baseline.
+"""How good the probabilities are on rows that nothing was fitted on, against four baselines.
 
-The event is "positive outcome". Every figure carries a 95 % bootstrap interval. Patterns close in time share bars and
-outcomes, so whole blocks of time are resampled, not rows: intervals over rows would be far too narrow. Differences are
-paired, that is, taken within each resample. Rows without a rule confidence count for the model's own figures and are
-left out of every comparison with the rule.
+The event is "positive outcome". The baselines: the base rate of earlier rows, the rule confidence, first passage (the
+probability that needs no training), and the champion. Every figure carries a 95 % interval from sums over calendar
+blocks (``blocks``); differences are paired, row by row.
+
+- Brier score and log loss are means over rows.
+- ROC AUC is nearly one: a row's part is how much its own place among the rows of the other kind exceeds the average
+  (DeLong et al., *Comparing the areas under two or more correlated ROC curves*, 1988; with blocks, Obuchowski,
+  *Nonparametric analysis of clustered ROC curve data*, 1997).
+- Calibration error is a sum of absolute values; its interval is a bootstrap over the same blocks. Even a perfect model
+  shows some, so it stands beside what outcomes drawn from the model's own probabilities show, overlaps kept
+  (``shocks``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.dataset import Dataset
+from training import blocks
+from training.dataset import POSITIVE, Dataset
+from training.shocks import outcomes, shocks_of
 
 Floats = NDArray[np.float64]
 
@@ -28,14 +38,13 @@ ECE_BINS: Final = 10
 RESAMPLES: Final = 1_000
 BLEND: Final = (0.6, 0.4)
 """Default weights of model and rule. Fixed, so that figures of two models compare whatever the settings said."""
+CHANCE: Final = 0.5
 MIN_ROWS_BY_TYPE: Final = 30
-_LEAST_BLOCKS: Final = 20
-_DAY_S: Final = 86_400
-_CELLS: Final = 10_000_000
+NULL_DRAWS: Final = 200
+METRICS: Final = ("brier", "log_loss", "roc_auc", "ece")
+_MOST_NULL_ROWS: Final = 20_000
 _INTERVAL: Final = (0.025, 0.975)
-
-_Metric = Callable[[Floats], Floats]
-"""Takes weights [B, N] and answers one figure for each of the B resamples."""
+_NULL: Final = (0.5, 0.95)
 
 
 class Verdict(StrEnum):
@@ -60,43 +69,58 @@ def evaluate(
     probability: NDArray[np.floating[Any]],
     dataset: Dataset,
     *,
-    known_rate: float,
+    known_rate: float | Floats,
+    baselines: Mapping[str, Floats] | None = None,
     seed: int,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Metrics of P(positive) [N] on ``dataset``, as plain numbers that JSON can hold (null where undefined).
 
-    ``known_rate`` is the share of positives among the earlier rows: who knows nothing else answers that to every row,
-    and a calibrated model without skill does little better. ``ml``, ``base`` (that answer) and ``ml_minus_base`` are
-    over all rows; ``with_rule`` over the rows with a rule confidence: ``ml``, ``rule``, ``blend`` and the paired
-    differences (below zero is better for Brier, log loss and calibration error, above zero for AUC);
-    ``by_pattern_type`` single figures; ``reliability`` the bins of the calibration error.
+    ``known_rate`` is the share of positives among the earlier rows, one for all or [N]: who knows nothing else answers
+    that. ``baselines`` are others' P(positive) [N] by name (``first_passage``, ``champion``), NaN where they have none.
+    ``ml``, each baseline and ``ml_minus_BASELINE`` are over the rows that the baseline answers; ``with_rule`` over the
+    rows with a rule confidence: ``ml``, ``rule``, ``blend`` and the paired differences (below zero is better for Brier,
+    log loss and calibration error, above zero for AUC). ``verdicts`` says what each interval that excludes no
+    difference allows to say, ``refused`` why nobody should serve this model; ``reliability`` has the bins of the
+    calibration error, ``ece_null`` what a perfect model shows; ``by_pattern_type`` single figures.
     """
     p, hit = np.asarray(probability, np.float64), dataset.positive.astype(np.float64)
     rule = np.asarray(dataset.inputs["rule_confidence"], np.float64)
-    block, block_s = _blocks(dataset)
+    others = {"base": np.broadcast_to(np.asarray(known_rate, np.float64), p.shape), **(baselines or {})}
+    sample = Sample(hit, blocks.blocks_of(dataset), seed, resamples)
+    result: dict[str, Any] = {"rows": len(p), "base_rate": _mean(hit), "compared": {}}
+    for name, values in others.items():
+        known = np.isfinite(values)
+        found = sample.take(known).compare({"ml": p[known], name: values[known]}, name) if known.any() else {}
+        result["compared"][name] = int(known.sum())
+        result |= found if name == "base" else {key: entry for key, entry in found.items() if key != "ml"}
     has_rule = np.isfinite(rule)
-    answers = {"ml": p, "rule": rule, "blend": np.clip(BLEND[0] * p + BLEND[1] * rule, 0, 1)}
-    paired = {name: values[has_rule] for name, values in answers.items()}
     with_rule: dict[str, Any] = {"rows": int(has_rule.sum()), "base_rate": _mean(hit[has_rule])}
+    answers = {"ml": p, "rule": rule, "blend": np.clip(BLEND[0] * p + BLEND[1] * rule, 0, 1)}
     if has_rule.any():
-        with_rule |= _compare(paired, "rule", hit[has_rule], block[has_rule], seed, resamples)
+        paired = {name: values[has_rule] for name, values in answers.items()}
+        with_rule |= sample.take(has_rule).compare(paired, "rule")
+    result |= {"with_rule": with_rule, "by_pattern_type": _by_type(dataset, answers, hit)}
+    result |= {"reliability": reliability(p, hit), "ece_null": perfect_ece(p, dataset, seed=seed)}
+    result["verdicts"] = verdicts(result)
+    result["refused"] = refusals(result)
+    result["method"] = _method(dataset, p, others["base"], sample)
+    return result
+
+
+def _method(dataset: Dataset, p: Floats, base: Floats, sample: Sample) -> dict[str, Any]:
+    hit = sample.hit
+    found = blocks.mean((p - hit) ** 2 - (base - hit) ** 2, sample.block)
     return {
-        "rows": len(p),
-        "base_rate": _mean(hit),
-        **_compare({"ml": p, "base": np.full(len(p), known_rate)}, "base", hit, block, seed, resamples),
-        "with_rule": with_rule,
-        "by_pattern_type": _by_type(dataset, answers, hit),
-        "reliability": reliability(p, hit),
-        "method": {
-            "log_clip": LOG_CLIP,
-            "ece_bins": ECE_BINS,
-            "resamples": resamples,
-            "interval": 0.95,
-            "block_s": block_s,
-            "blocks": len(np.unique(block)),
-            "blend_weights": list(BLEND),
-        },
+        "log_clip": LOG_CLIP,
+        "ece_bins": ECE_BINS,
+        "resamples": sample.resamples,
+        "interval": blocks.LEVEL,
+        "block_s": blocks.length_s(dataset) if len(dataset) else 0,
+        "blocks": len(np.unique(sample.block)),
+        "design_effect": _number(found.design_effect),
+        "uniqueness": blocks.uniqueness(dataset),
+        "blend_weights": list(BLEND),
     }
 
 
@@ -105,31 +129,98 @@ def compare(
 ) -> dict[str, Any]:
     """Metrics of each of ``answers`` to all rows of ``dataset``, and as ``A_minus_BASELINE`` the paired differences."""
     hit = dataset.positive.astype(np.float64)
-    return _compare(answers, baseline, hit, _blocks(dataset)[0], seed, resamples)
+    return Sample(hit, blocks.blocks_of(dataset), seed, resamples).compare(answers, baseline)
 
 
 def block_weights(dataset: Dataset, *, seed: int, resamples: int) -> Floats:
-    """How often each row counts in each resample of whole blocks of time, [resamples, N]."""
-    blocks, member = np.unique(_blocks(dataset)[0], return_inverse=True)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(blocks), np.full(len(blocks), 1 / len(blocks)), size=resamples)
-    return np.asarray(drawn[:, member], np.float64)
+    """How often each row counts in each resample of whole calendar blocks, [resamples, N]."""
+    member, drawn = blocks.draws(blocks.blocks_of(dataset), seed=seed, resamples=resamples)
+    return drawn[:, member]
 
 
-def metrics_of(p: Floats, hit: Floats) -> Mapping[str, _Metric]:
-    """The metrics of probabilities ``p`` [N] against ``hit`` [N] (0 or 1), as functions of row weights."""
-    clipped = np.clip(p, LOG_CLIP, 1 - LOG_CLIP)
-    return {
-        "brier": _weighted_mean((p - hit) ** 2),
-        "log_loss": _weighted_mean(-np.log(np.where(hit > 0, clipped, 1 - clipped))),
-        "roc_auc": _auc(p, hit),
-        "ece": _calibration_error(p, hit),
-    }
+SCORES: Final = {"brier": "Brier score", "log_loss": "log loss", "roc_auc": "ROC AUC", "ece": "calibration error"}
+_OPPONENTS: Final = {
+    "base": "the base rate of earlier rows",
+    "rule": "the rule",
+    "first_passage": "first passage",
+    "first_passage_served": "first passage with its corrections",
+    "champion": "the champion",
+}
 
 
-def point(metric: _Metric, rows: int) -> float | None:
-    """The metric with every row counted once; None where it is undefined."""
-    return _number(metric(np.ones((1, rows)))[0])
+def verdicts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One entry for each interval of a difference that excludes zero, in either direction, with a sentence."""
+    if not metrics["rows"]:
+        return []
+    places = dict.fromkeys(_OPPONENTS, metrics) | {"rule": metrics["with_rule"]}
+    found = []
+    for name, place in places.items():
+        for score, title in SCORES.items():
+            entry = place.get(f"ml_minus_{name}", {}).get(score)
+            if entry is None:
+                continue
+            sign = -1 if score == "roc_auc" else 1
+            claim = verdict(*(_times(sign, entry[side]) for side in ("low", "high")[::sign]))
+            if claim in (Verdict.BETTER, Verdict.WORSE):
+                sentence = f"By {title} the model {claim} {_OPPONENTS[name]}."
+                found.append({"against": name, "score": score, "verdict": claim.name.lower(), "sentence": sentence})
+    auc, null = metrics["ml"]["roc_auc"], metrics["ece_null"]
+    if auc["high"] is not None and auc["high"] < CHANCE:
+        sentence = "By ROC AUC the model is worse than chance: it puts rows in the wrong order."
+        found.append({"against": "chance", "score": "roc_auc", "verdict": "worse", "sentence": sentence})
+    if null["high"] is not None and metrics["ml"]["ece"]["value"] > null["high"]:
+        sentence = "Its calibration error is larger than a perfect model would show."
+        found.append({"against": "perfect", "score": "ece", "verdict": "worse", "sentence": sentence})
+    return found
+
+
+def refusals(metrics: Mapping[str, Any]) -> list[str]:
+    """Why this model should not be served, a sentence for each reason; empty when there is none."""
+    worse = {(one["against"], one["score"]) for one in metrics["verdicts"] if one["verdict"] == "worse"}
+    found = []
+    if ("first_passage", "brier") in worse:
+        entry = metrics["ml_minus_first_passage"]["brier"]
+        found.append(
+            f"it is worse than first passage, which needs no training: its Brier score is higher by {_signed(entry)}"
+        )
+    if ("chance", "roc_auc") in worse:
+        entry = metrics["ml"]["roc_auc"]
+        found.append(f"it is worse than chance: its ROC AUC is {_signed(entry)}")
+    return found
+
+
+def _signed(entry: Mapping[str, float]) -> str:
+    return f"{entry['value']:.4f} [{entry['low']:.4f}, {entry['high']:.4f}]"
+
+
+def perfect_ece(p: Floats, dataset: Dataset, *, seed: int, draws: int = NULL_DRAWS) -> dict[str, float | None]:
+    """The calibration error of a perfect model on these rows: outcomes drawn from ``p`` [N], overlaps kept.
+
+    Its median and 95 % quantile over ``draws``. Of more rows than _MOST_NULL_ROWS the newest are drawn, and the error
+    is that of so many.
+    """
+    rows = slice(max(0, len(p) - _MOST_NULL_ROWS), None)
+    p, dataset = p[rows], dataset.take(rows)
+    if len(p) == 0:
+        return {"median": None, "high": None}
+    rng, shocks = np.random.default_rng(seed), shocks_of(dataset)
+    three = np.stack([1 - p, np.zeros_like(p), p], axis=1)
+    found = [expected_calibration_error(p, outcomes(shocks.draw(rng), three) == POSITIVE) for _ in range(draws)]
+    median, high = np.quantile(found, _NULL)
+    return {"median": float(median), "high": float(high)}
+
+
+def expected_calibration_error(p: Floats, hit: NDArray[Any]) -> float:
+    """The mean over bins of equal mass, weighted by rows, of the distance between predicted and observed."""
+    return float(np.abs(np.bincount(mass_bins(p), p - hit)).sum() / len(p))
+
+
+def figures(p: Floats, hit: Floats) -> dict[str, float | None]:
+    """The metrics of probabilities ``p`` [N] against ``hit`` [N] (0 or 1); None where one is undefined."""
+    if len(p) == 0:
+        return dict.fromkeys(METRICS)
+    means = {name: float(values.mean()) for name, values in _losses(p, hit).items()}
+    return {**means, "roc_auc": _number(_auc(p, hit)[0]), "ece": expected_calibration_error(p, hit)}
 
 
 def reliability(p: Floats, hit: Floats) -> list[dict[str, Any]]:
@@ -160,88 +251,87 @@ def mass_bins(p: Floats, bins: int = ECE_BINS) -> NDArray[np.intp]:
     return np.searchsorted(edges, p, side="right")
 
 
-def _compare(
-    answers: Mapping[str, Floats], baseline: str, hit: Floats, block: NDArray[np.int64], seed: int, resamples: int
-) -> dict[str, Any]:
-    """Every answer's metrics, and those of the others less the ``baseline``'s."""
-    draws: dict[str, dict[str, Floats]] = {}
-    values: dict[str, dict[str, float | None]] = {}
-    for name, p in answers.items():
-        metrics = metrics_of(p, hit)
-        # The same seed for every answer, so that differences are paired.
-        draws[name] = _bootstrap(metrics, block, seed, resamples)
-        values[name] = {metric: point(function, len(p)) for metric, function in metrics.items()}
-    result: dict[str, Any] = {
-        name: {metric: _with_interval(values[name][metric], draws[name][metric]) for metric in values[name]}
-        for name in answers
-    }
-    for name in answers:
-        if name != baseline:
-            result[f"{name}_minus_{baseline}"] = {
-                metric: _with_interval(
-                    _minus(values[name][metric], values[baseline][metric]),
-                    draws[name][metric] - draws[baseline][metric],
-                )
-                for metric in values[name]
-            }
-    return result
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows to compare answers on: what came [N], in which block [N], and how the calibration error is resampled."""
+
+    hit: Floats
+    block: blocks.Block
+    seed: int
+    resamples: int
+
+    def take(self, rows: NDArray[np.bool_]) -> Sample:
+        return Sample(self.hit[rows], self.block[rows], self.seed, self.resamples)
+
+    def measure(self, answers: Mapping[str, Floats]) -> dict[str, Measured]:
+        """Each answer on the same rows and resamples, ready to be compared."""
+        member, drawn = blocks.draws(self.block, seed=self.seed, resamples=self.resamples)
+        return {name: Measured.of(p, self.hit, member, drawn) for name, p in answers.items()}
+
+    def compare(self, answers: Mapping[str, Floats], baseline: str) -> dict[str, Any]:
+        """Every answer's metrics, and those of the others less the ``baseline``'s."""
+        measured = self.measure(answers)
+        result: dict[str, Any] = {name: one.entries(self.block) for name, one in measured.items()}
+        for name, one in measured.items():
+            if name != baseline:
+                result[f"{name}_minus_{baseline}"] = one.less(measured[baseline]).entries(self.block)
+        return result
 
 
-def _bootstrap(
-    metrics: Mapping[str, _Metric], block: NDArray[np.int64], seed: int, resamples: int
-) -> dict[str, Floats]:
-    """Every metric on ``resamples`` draws of whole blocks, in chunks that bound memory."""
-    rng = np.random.default_rng(seed)
-    blocks, member = np.unique(block, return_inverse=True)
-    chunk = max(1, _CELLS // max(1, len(block)))
-    found: dict[str, list[Floats]] = {name: [] for name in metrics}
-    for start in range(0, resamples, chunk):
-        drawn = rng.multinomial(
-            len(blocks), np.full(len(blocks), 1 / len(blocks)), size=min(chunk, resamples - start)
-        ).astype(np.float64)
-        weights = drawn[:, member]
-        for name, metric in metrics.items():
-            found[name].append(metric(weights))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The metrics of one answer: row by row where they are means, the calibration error by its draws [resamples]."""
+
+    rows: Mapping[str, Floats]
+    ece: float
+    ece_draws: Floats
+
+    @classmethod
+    def of(cls, p: Floats, hit: Floats, member: NDArray[np.intp], drawn: Floats) -> Measured:
+        auc, part = _auc(p, hit)
+        number = mass_bins(p)
+        width, count = int(number.max(initial=0)) + 1, drawn.shape[1]
+        surplus = np.bincount(member * width + number, p - hit, count * width).reshape(count, width)
+        total = drawn @ np.bincount(member, minlength=count)
+        draws = np.abs(drawn @ surplus).sum(axis=1) / total
+        return cls({**_losses(p, hit), "roc_auc": auc + part}, expected_calibration_error(p, hit), draws)
+
+    def less(self, other: Measured) -> Measured:
+        rows = {name: values - other.rows[name] for name, values in self.rows.items()}
+        return Measured(rows, self.ece - other.ece, self.ece_draws - other.ece_draws)
+
+    def entries(self, block: blocks.Block) -> dict[str, dict[str, float | None]]:
+        found = {}
+        for name, values in self.rows.items():
+            mean = blocks.mean(values, block)
+            found[name] = _entry(mean.value, *mean.interval())
+        return {**found, "ece": _entry(self.ece, *np.quantile(self.ece_draws, _INTERVAL))}
 
 
-def _weighted_mean(values: Floats) -> _Metric:
-    return lambda weights: weights @ values / weights.sum(axis=1)
+def _entry(value: float, low: float, high: float) -> dict[str, float | None]:
+    return {"value": _number(value), "low": _number(low), "high": _number(high)}
 
 
-def _auc(p: Floats, hit: Floats) -> _Metric:
-    """Area under the ROC curve: the share of (positive, other) pairs in the right order, ties counting half."""
-    order = np.argsort(p, kind="stable")
-    starts = np.flatnonzero(np.diff(p[order], prepend=-np.inf))
-
-    def metric(weights: Floats) -> Floats:
-        ordered = weights[:, order]
-        positive = np.add.reduceat(ordered * hit[order], starts, axis=1)
-        other = np.add.reduceat(ordered * (1 - hit[order]), starts, axis=1)
-        below = np.cumsum(other, axis=1) - other
-        pairs = positive.sum(axis=1) * other.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.sum(positive * (below + other / 2), axis=1) / np.where(pairs > 0, pairs, np.nan))
-
-    return metric
+def _losses(p: Floats, hit: Floats) -> dict[str, Floats]:
+    clipped = np.clip(p, LOG_CLIP, 1 - LOG_CLIP)
+    return {"brier": (p - hit) ** 2, "log_loss": -np.log(np.where(hit > 0, clipped, 1 - clipped))}
 
 
-def _calibration_error(p: Floats, hit: Floats) -> _Metric:
-    """Mean over bins of equal mass, weighted by rows, of the distance between predicted and observed."""
-    number = mass_bins(p)
-    surplus = np.eye(number.max(initial=0) + 1)[number] * (p - hit)[:, None]
-    return lambda weights: np.abs(weights @ surplus).sum(axis=1) / weights.sum(axis=1)
+def _auc(p: Floats, hit: Floats) -> tuple[float, Floats]:
+    """The share of (positive, other) pairs in the right order, ties counting half; and each row's part in it [N].
 
-
-def _blocks(dataset: Dataset) -> tuple[NDArray[np.int64], int]:
-    """The block of time each row falls in: a label window long, a day at least, but twenty of them at least."""
-    if len(dataset) == 0:
-        return np.empty(0, np.int64), 0
-    start = dataset.detected_at
-    window = int(np.median(dataset.outcome_at - start))
-    span = int(start[-1] - start[0])
-    length = max(1, min(max(_DAY_S, window), span // _LEAST_BLOCKS))
-    return (start - start[0]) // length, length
+    The parts have mean 0. NaN where there is only one kind of row.
+    """
+    positive = hit > 0
+    own, other = np.sort(p[positive]), np.sort(p[~positive])
+    if len(own) == 0 or len(other) == 0:
+        return math.nan, np.full(len(p), np.nan)
+    # For each row the share of the rows of the other kind that it stands rightly to.
+    below = (np.searchsorted(other, p, "left") + np.searchsorted(other, p, "right")) / (2 * len(other))
+    above = 1 - (np.searchsorted(own, p, "left") + np.searchsorted(own, p, "right")) / (2 * len(own))
+    auc = float(below[positive].mean())
+    share = len(own) / len(p)
+    return auc, np.where(positive, (below - auc) / share, (above - auc) / (1 - share))
 
 
 def _by_type(dataset: Dataset, answers: Mapping[str, Floats], hit: Floats) -> dict[str, Any]:
@@ -253,16 +343,9 @@ def _by_type(dataset: Dataset, answers: Mapping[str, Floats], hit: Floats) -> di
         if entry["rows"] >= MIN_ROWS_BY_TYPE:
             for name in ("ml", "rule"):
                 known = rows & np.isfinite(answers[name])
-                metrics = metrics_of(answers[name][known], hit[known]) if known.any() else {}
-                entry[name] = {metric: point(function, int(known.sum())) for metric, function in metrics.items()}
+                entry[name] = figures(answers[name][known], hit[known])
         result[str(kind)] = entry
     return result
-
-
-def _with_interval(value: float | None, draws: Floats) -> dict[str, float | None]:
-    known = draws[np.isfinite(draws)]
-    low, high = np.quantile(known, _INTERVAL) if len(known) else (np.nan, np.nan)
-    return {"value": value, "low": _number(low), "high": _number(high)}
 
 
 def _wilson(share: float, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -275,8 +358,8 @@ def _mean(values: Floats) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _minus(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
+def _times(sign: int, value: float | None) -> float | None:
+    return None if value is None else sign * value
 
 
 def _number(value: float) -> float | None:

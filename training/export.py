@@ -1,4 +1,4 @@
-"""One file from raw bars to calibrated probability: features, ensemble and calibration joined as an ONNX graph.
+"""One file from raw bars to calibrated probability: features, first passage and its correction joined as an ONNX graph.
 
 :class:`FittedModel` is the same chain in NumPy and scikit-learn, the answer that the file must give; ``verify``
 compares the two.
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import ndonnx as ndx
 import numpy as np
@@ -20,7 +20,6 @@ import spox
 from numpy.typing import NDArray
 
 from db_functions.contract import (
-    CLASSES,
     CONTRACT_VERSION,
     DEFAULT_HORIZON,
     INPUTS,
@@ -40,10 +39,12 @@ from db_functions.contract import (
 )
 from training import features as feature_code
 from training.attribution import background as background_rows
-from training.calibrate import Calibration
-from training.convert import convert
+from training.convert import OUTPUT, convert
+from training.correction import SERVED, Ask, FirstPassage, Fitted, by_library, side_by_side
+from training.features import FIRST_PASSAGE_NAMES
+from training.features.first_passage import LEAST_BARS
 from training.features.graph import trace
-from training.learners import FittedEnsemble, combined
+from training.learners import Member
 
 _DIGEST_CHARACTERS: Final = 10
 _MARK: Final = "member "
@@ -51,20 +52,55 @@ _MARK: Final = "member "
 
 @dataclass(frozen=True, slots=True)
 class FittedModel:
-    """A fitted ensemble and its calibration, of labels that look ``horizon`` bars ahead."""
+    """A fitted correction to first passage within ``horizon`` bars, and the name of its algorithm.
 
-    ensemble: FittedEnsemble
-    calibration: Calibration
+    First passage alone shows the features that it is made of; anything learned shows all of them.
+    """
+
+    fitted: Fitted
     horizon: int = DEFAULT_HORIZON
+    algorithm: str = "first_passage"
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is first passage and nothing else."""
+        return isinstance(self.fitted.correction, FirstPassage)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return FIRST_PASSAGE_NAMES if self.alone else feature_code.FEATURE_NAMES
+
+    @property
+    def compute(self) -> Callable[[Arrays, Any, int], Any]:
+        """Its features."""
+        return feature_code.compute_first_passage if self.alone else feature_code.compute
+
+    @property
+    def min_bars(self) -> int:
+        """Rows with fewer bars are not scored."""
+        return LEAST_BARS if self.alone else feature_code.MIN_BARS
+
+    def own(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Its columns among all features [N, F]."""
+        return features[:, [feature_code.FEATURE_NAMES.index(name) for name in self.feature_names]]
+
+    def probabilities(self, features: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:
+        """P(negative, neutral, positive) [N, 3] of its own features, and what each member said."""
+        if not self.alone:
+            return self.fitted.probabilities(features, xp, ask)
+        target, stop, neither = (FIRST_PASSAGE_NAMES.index(name) for name in SERVED)
+        return side_by_side(features, (stop, neither, target), xp), {}
 
     def answer(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """The contract's outputs for raw ``inputs``, by NumPy and scikit-learn."""
-        return self.answer_from(feature_code.compute(inputs, np, self.horizon))
+        return self.answer_from(self.compute(inputs, np, self.horizon))
 
     def answer_from(self, features: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
-        """The contract's outputs for features [N, F] already computed."""
-        calibrated = self.calibration.apply(self.ensemble.probabilities(features), np).astype(np.float32)
-        return {"ml_confidence": calibrated[:, 2], "probabilities": calibrated, "features": to_float32(features)}
+        """The contract's outputs for its own features [N, F] already computed."""
+        shown = to_float32(features)
+        exact, _ = self.probabilities(shown.astype(np.float64), np, by_library)
+        answer = np.asarray(exact, np.float32)
+        return {"ml_confidence": answer[:, 2], "probabilities": answer, "features": shown}
 
 
 def to_float32(features: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -97,7 +133,7 @@ def export(
     """Write ``model`` as one self-contained ONNX file, the same bytes for the same model.
 
     ``background`` are rows of features that its scores will be explained against, ``fitted`` the first and the last
-    moment, Unix seconds, of what was learnt from.
+    moment, Unix seconds, of what was learned from.
     Without ``version``, it is the algorithm and the first ten hex digits of the file's own SHA-256 before the version
     is put in: equal models get equal names, on any machine with the same toolchain.
     """
@@ -108,15 +144,15 @@ def export(
             inputs,
             outputs,
             version=version,
-            feature_names=feature_code.FEATURE_NAMES,
-            min_bars=feature_code.MIN_BARS,
+            feature_names=model.feature_names,
+            min_bars=model.min_bars,
             horizon=model.horizon,
             fitted=fitted,
             background=background,
             members=members,
         )
 
-    return finish(written, model.ensemble.algorithm, version)
+    return finish(written, model.algorithm, version)
 
 
 def finish(written: Callable[[str | None], bytes], algorithm: str, version: str | None) -> Exported:
@@ -144,8 +180,8 @@ def write(
     """The file that computes ``outputs`` from ``inputs``, both by their contract names; inputs not needed are left out.
 
     ``feature_names`` are of the columns of ``features``, where that is an output. Two things that explaining scores
-    needs, both optional: ``background``, rows of these features [B, F], and ``members``, the probabilities that each
-    member of an ensemble answers, P(positive) in the last column.
+    needs, both optional: ``background``, rows of these features [B, F], and ``members``, the log-odds [N, 1] that each
+    part of the model adds.
     """
     marked = {_MARK + name: array for name, array in (members or {}).items()}
     proto = spox.build(
@@ -177,37 +213,24 @@ def write(
 
 
 _traced = cache(trace)
-"""Tracing takes seconds and is the same for every model."""
+"""Tracing takes seconds and is the same for every model of one horizon."""
 
 
 def _join(model: FittedModel) -> tuple[dict[str, ndx.Array], dict[str, ndx.Array], dict[str, ndx.Array]]:
-    """Inputs, outputs, and what the members answer, where they know the positive class: then it is their last."""
-    inputs, traced = _traced(model.horizon)
-    # One cast for the output and the ensemble: the graph can be entered there.
+    """Inputs, outputs, and what each member says."""
+    inputs, traced = _traced(model.horizon, model.compute)
+    # One cast for the output and all that follows: the graph can be entered there.
     features = ndx.astype(traced, ndx.float32)
-    ensemble = model.ensemble
-    placed = ensemble.grid.place(features, ndx).unwrap_spox()
-    width = ensemble.grid.low.shape[1]
-    answers = [
-        ndx.asarray(spox.inline(convert(member, width))(features=placed)["probabilities"])
-        for member in ensemble.members
-    ]
-    columns = [_three_columns(ndx.astype(answer, ndx.float64), ensemble.classes) for answer in answers]
-    uncalibrated = combined(columns, ensemble.combine, ndx)
-    calibrated = ndx.astype(model.calibration.apply(uncalibrated, ndx), ndx.float32)
-    outputs = {"ml_confidence": calibrated[:, 2], "probabilities": calibrated, "features": features}
-    names = [member.name for member in ensemble.members] if len(CLASSES) - 1 in ensemble.classes else []
-    return inputs, outputs, dict(zip(names, answers, strict=False))
 
+    def ask(member: Member, placed: ndx.Array) -> ndx.Array:
+        width = len(model.feature_names)
+        answer = spox.inline(convert(member, width))(features=placed.unwrap_spox())[OUTPUT]
+        return ndx.astype(ndx.asarray(answer), ndx.float64)
 
-def _three_columns(probabilities: ndx.Array, classes: tuple[int, ...]) -> ndx.Array:
-    """[N, classes seen] to [N, 3], with zeros for a class never seen."""
-    nothing = probabilities[:, :1] * 0.0
-    columns = [
-        probabilities[:, classes.index(c) : classes.index(c) + 1] if c in classes else nothing
-        for c in range(len(CLASSES))
-    ]
-    return ndx.concat(columns, axis=1)
+    exact, members = model.probabilities(ndx.astype(features, ndx.float64), ndx, ask)
+    answer = ndx.astype(exact, ndx.float32)
+    outputs = {"ml_confidence": answer[:, 2], "probabilities": answer, "features": features}
+    return inputs, outputs, dict(members)
 
 
 def _state_shape(tensor: onnx.ValueInfoProto, spec: TensorSpec, features: int) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from db_functions import shipped
 from db_functions.contract import (
-    CLASSES,
     CONTRACT_VERSION,
     DEFAULT_HORIZON,
     META_LABEL_HORIZON,
@@ -58,23 +57,17 @@ def _in_order(features: Array, xp: Any, corrected: bool = True) -> Array:
     return xp.concat([features[:, i : i + 1] for i in order], axis=1)
 
 
-def _served(features: Array, xp: Any) -> Array:
-    """[N, 3] in float64; a third each where nothing is known, which no row is served: all its features are missing."""
-    known = _in_order(features, xp)
-    return xp.where(known == known, known, 1 / len(CLASSES))
-
-
 def answer(inputs: Arrays, horizon: int) -> dict[str, NDArray[np.float32]]:
     """The contract's outputs by NumPy."""
     features = np.asarray(compute_first_passage(inputs, np, horizon))
-    served = to_float32(_served(features, np))
+    served = to_float32(_in_order(features, np))
     return {"ml_confidence": served[:, 2], "probabilities": served, "features": to_float32(features)}
 
 
 def export(horizon: int = DEFAULT_HORIZON, version: str | None = None) -> Exported:
     """The model as one ONNX file, the same bytes for the same horizon."""
     inputs, features = trace(horizon, compute_first_passage)
-    served = ndx.astype(_served(features, ndx), ndx.float32)
+    served = ndx.astype(_in_order(features, ndx), ndx.float32)
     outputs = {
         "ml_confidence": served[:, 2],
         "probabilities": served,

@@ -1,11 +1,20 @@
 """The learners, the ensemble they form, and fitting it so that it survives conversion to ONNX.
 
+Each learner is a regressor of what the first-passage probability q leaves open, on the scale of log-odds. One step of
+Newton's method from q towards the log-odds that explain the outcomes y best is a weighted least-squares problem
+(McCullagh and Nelder, *Generalized Linear Models*, 1989; Friedman, Hastie and Tibshirani, *Additive logistic
+regression*, 2000):
+
+    target (y - q) / (q (1 - q)),  weight q (1 - q),
+
+which any regressor that takes weights solves in its own way. More steps would follow noise: the signal is small.
+
 What converts exactly is narrower than what the libraries fit (measured; see the parity gate in ``verify``): trees must
 be fitted on float32, on imputed values, with no scaler before them. So features are put on a float32 grid here, absent
 ones on their median, by code that also runs inside the graph; the one scaler stands inside the logistic member.
 
-Market data is mostly noise, so every learner is held in: large leaves, shallow and slow boosting, small weights. What
-that was worth on real patterns stands in ``calibrate``, which also stretches answers that turn out too timid.
+Market data is mostly noise, so every learner is held in: large leaves, shallow and slow boosting, small weights. The
+ensemble's slope (``correction``) shrinks or stretches what they say to what it proved worth on later rows.
 """
 
 from __future__ import annotations
@@ -20,19 +29,19 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    GradientBoostingClassifier,
-    HistGradientBoostingClassifier,
-    RandomForestClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from db_functions.contract import CLASSES
 from training.errors import LearnerNotInstalled, UnknownLearner
 
-TREES: Final = 300
+TREES: Final = 100
+"""More take time and change the mean of trees with large leaves by little."""
 ROUNDS: Final = 120
 LIMIT_SHARE: Final = 0.001
 """Features are held within the quantiles [LIMIT_SHARE, 1 - LIMIT_SHARE] of the rows fitted on."""
@@ -40,11 +49,11 @@ GRID_BITS: Final = 20
 """A feature is rounded to its largest limit (as a power of two) divided by two to this power."""
 LEAST_STEP_EXPONENT: Final = -40
 """The finest step, 2**-40 or about 1e-12: anything smaller in a feature is rounding."""
+LIMIT: Final = 1.0
+"""Log-odds: the farthest that an ensemble moves first passage before its slope."""
 LEAF_SHARE: Final = 0.02
 LEAST_LEAF: Final = 20
 
-Combine = Literal["vote", "stack"]
-"""``vote`` averages the members' probabilities; ``stack`` leaves them to the calibration, which weighs each."""
 Parameters = Mapping[str, Mapping[str, Any]]
 """Arguments of learners, by learner, that replace their defaults; the functions in ``LEARNERS`` have them."""
 
@@ -68,7 +77,7 @@ def _random_forest(
     features: float | Literal["sqrt"] = "sqrt",
 ) -> Any:
     # Depth bounds the file's size whatever the number of rows.
-    return RandomForestClassifier(
+    return RandomForestRegressor(
         _times(size, TREES),
         max_depth=depth,
         min_samples_leaf=_leaf(rows, leaf_share),
@@ -87,7 +96,7 @@ def _extra_trees(
     leaf_share: float = LEAF_SHARE,
     features: float | Literal["sqrt"] = "sqrt",
 ) -> Any:
-    return ExtraTreesClassifier(
+    return ExtraTreesRegressor(
         _times(size, TREES),
         max_depth=depth,
         min_samples_leaf=_leaf(rows, leaf_share),
@@ -98,9 +107,9 @@ def _extra_trees(
 
 
 def _logistic(seed: int, size: float, rows: int, *, strength: float = 0.001) -> Any:  # noqa: ARG001 - one signature
-    # A prior of standard deviation sqrt(C) on each weight: a hundred features move the log-odds by 0.3, unless many
-    # rows say more.
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, random_state=seed))
+    # A prior of standard deviation sqrt(strength) on each weight: a hundred features move the log-odds by 0.3, unless
+    # many rows say more. Under the Newton weights this is one step of a logistic regression with the offset q.
+    return make_pipeline(StandardScaler(), Ridge(alpha=1 / strength, solver="cholesky"))
 
 
 # No boosting below stops early: it would hold out rows at random, and neighbours in time would leak into them.
@@ -116,7 +125,7 @@ def _gradient_boosting(
     leaf_share: float = LEAF_SHARE,
     penalty: float = 50.0,
 ) -> Any:
-    return HistGradientBoostingClassifier(
+    return HistGradientBoostingRegressor(
         max_iter=_times(size, ROUNDS),
         learning_rate=rate,
         max_leaf_nodes=leaves,
@@ -139,7 +148,7 @@ def _exact_boosting(
 ) -> Any:
     # Half the rows and a tenth of the features for each tree: what an exact search of every threshold needs not to
     # follow noise, nor to take minutes.
-    return GradientBoostingClassifier(
+    return GradientBoostingRegressor(
         n_estimators=_times(size, ROUNDS),
         learning_rate=rate,
         max_depth=depth,
@@ -160,7 +169,7 @@ def _xgboost(
     leaf_share: float = LEAF_SHARE,
     penalty: float = 50.0,
 ) -> Any:
-    return _library("xgboost").XGBClassifier(
+    return _library("xgboost").XGBRegressor(
         n_estimators=_times(size, ROUNDS),
         learning_rate=rate,
         max_depth=depth,
@@ -183,7 +192,7 @@ def _lightgbm(
     leaf_share: float = LEAF_SHARE,
     penalty: float = 50.0,
 ) -> Any:
-    return _library("lightgbm").LGBMClassifier(
+    return _library("lightgbm").LGBMRegressor(
         n_estimators=_times(size, ROUNDS),
         learning_rate=rate,
         num_leaves=leaves,
@@ -218,7 +227,7 @@ LEARNERS: Final[Mapping[str, Callable[..., Any]]] = {
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,
 }
-"""Each builds an unfitted classifier from (seed, size, rows); other arguments are what ``Parameters`` may change."""
+"""Each builds an unfitted regressor from (seed, size, rows); other arguments are what ``Parameters`` may change."""
 DEFAULT: Final = ("random_forest", "logistic", "gradient_boosting")
 
 _FOREST: Final = {
@@ -281,41 +290,37 @@ class Member:
     name: str
     estimator: Any
 
-    def probabilities(self, placed: NDArray[np.float32], classes: Sequence[int]) -> NDArray[np.float64]:
-        """Its own library's P(negative, neutral, positive), [N, 3], of features on the grid; 0 for a class unseen."""
-        answer = np.zeros((len(placed), len(CLASSES)))
-        if len(placed):
-            with warnings.catch_warnings():
-                # LightGBM names unnamed columns at fitting, and then warns that arrays have no names.
-                warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-                answer[:, list(classes)] = self.estimator.predict_proba(placed)
-        return answer
+    def correction(self, placed: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Its own library's answer to features on the grid, [N], in log-odds."""
+        if len(placed) == 0:
+            return np.empty(0)
+        with warnings.catch_warnings():
+            # LightGBM names unnamed columns at fitting, and then warns that arrays have no names.
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            return np.asarray(self.estimator.predict(placed), np.float64).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
 class FittedEnsemble:
-    """Fitted members and how they are combined, the grid their features are put on, the classes they have seen."""
+    """Fitted members, and the grid that their features are put on."""
 
-    algorithm: str
     members: tuple[Member, ...]
-    combine: Combine
     grid: Grid
-    classes: tuple[int, ...]
 
-    def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of features [N, F]: the members' mean P(negative, neutral, positive), [N, 3]; stacked, all side by side."""
+    def correction(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The members' mean answer to features [N, F], within LIMIT of 0: log-odds [N]."""
         placed = self.grid.place(features, np)
-        return np.asarray(combined([m.probabilities(placed, self.classes) for m in self.members], self.combine, np))
+        return np.asarray(combined([member.correction(placed) for member in self.members], np))
 
 
-def combined(answers: Sequence[Any], combine: Combine, xp: Any) -> Any:
-    """Probabilities [N, 3] of each member as one answer: their mean, or [N, 3 * members]. For NumPy and the graph."""
-    if combine == "stack":
-        return xp.concat(list(answers), axis=1)
+def combined(answers: Sequence[Any], xp: Any) -> Any:
+    """The mean of what members say, in log-odds, held within LIMIT of 0. For NumPy and the graph."""
     total = answers[0]
     for answer in answers[1:]:
         total = total + answer
-    return total / float(len(answers))
+    mean = total / float(len(answers))
+    mean = xp.where(mean > LIMIT, LIMIT, mean)
+    return xp.where(mean < -LIMIT, -LIMIT, mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,57 +328,42 @@ class Recipe:
     """All that decides what is fitted on given rows."""
 
     models: tuple[str, ...]
-    combine: Combine = "vote"
     parameters: Parameters = field(default_factory=dict)
     seed: int = 0
     size: float = 1.0
+
+    @property
+    def algorithm(self) -> str:
+        """A short name for what these learners form."""
+        if len(self.models) == 1:
+            return self.models[0]
+        return "ensemble" if set(self.models) == set(DEFAULT) else "+".join(self.models)
 
     def unfitted(self, rows: int) -> list[Any]:
         """Its learners as they will be fitted on so many rows. Raises LearnerNotInstalled."""
         return [LEARNERS[name](self.seed, self.size, rows, **self.parameters.get(name, {})) for name in self.models]
 
-    def fit(self, features: NDArray[np.float64], outcome: NDArray[np.int8]) -> FittedEnsemble:
-        """:func:`fit_ensemble` by this recipe."""
-        return fit_ensemble(
-            features,
-            outcome,
-            self.models,
-            seed=self.seed,
-            size=self.size,
-            combine=self.combine,
-            parameters=self.parameters,
-        )
+    def fit(
+        self,
+        features: NDArray[np.float64],
+        target: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        used: NDArray[np.bool_] | None = None,
+    ) -> FittedEnsemble:
+        """Fit each learner to ``target`` [N] with ``weight`` [N] on those of the features [N, F] that are ``used`` [F].
 
-
-def fit_ensemble(
-    features: NDArray[np.float64],
-    outcome: NDArray[np.int8],
-    models: Sequence[str],
-    *,
-    seed: int,
-    size: float = 1.0,
-    combine: Combine = "vote",
-    parameters: Parameters | None = None,
-) -> FittedEnsemble:
-    """Fit the named learners on features [N, F].
-
-    ``size`` scales the number of trees, for tests. Raises UnknownLearner for a name that is not in ``LEARNERS``,
-    LearnerNotInstalled for one whose library is missing.
-    """
-    names = check_names(models)
-    grid = fit_grid(features)
-    placed = grid.place(features, np)
-    # Libraries differ in whether labels may skip a number, as they do where a class was never seen.
-    classes, label = np.unique(outcome, return_inverse=True)
-    members = []
-    for name in names:
-        estimator = LEARNERS[name](seed, size, len(features), **(parameters or {}).get(name, {}))
-        estimator.fit(placed, label)
-        _use_one_thread(estimator)
-        members.append(Member(name, estimator))
-    return FittedEnsemble(
-        _algorithm(names, combine), tuple(members), combine, grid, tuple(int(known) for known in classes)
-    )
+        Raises LearnerNotInstalled.
+        """
+        grid = fit_grid(features, used)
+        placed = grid.place(features, np)
+        members = []
+        for name, estimator in zip(self.models, self.unfitted(len(features)), strict=True):
+            # Of a pipeline the last step takes the weights.
+            key = "ridge__sample_weight" if name == "logistic" else "sample_weight"
+            estimator.fit(placed, target, **{key: weight})
+            _use_one_thread(estimator)
+            members.append(Member(name, estimator))
+        return FittedEnsemble(tuple(members), grid)
 
 
 def check_names(models: Sequence[str]) -> list[str]:
@@ -391,16 +381,12 @@ def defaults(name: str) -> dict[str, Any]:
     return {key: it.default for key, it in signature.parameters.items() if it.kind is it.KEYWORD_ONLY}
 
 
-def _algorithm(names: Sequence[str], combine: Combine) -> str:
-    if len(names) == 1:
-        return names[0]
-    joined = "ensemble" if set(names) == set(DEFAULT) else "+".join(names)
-    return joined if combine == "vote" else f"stack+{joined}"
+def fit_grid(features: NDArray[np.float64], used: NDArray[np.bool_] | None = None) -> Grid:
+    """The grid of the rows [N, F] to be fitted on.
 
-
-def fit_grid(features: NDArray[np.float64]) -> Grid:
-    """The grid of the rows [N, F] to be fitted on; a feature never finite in them is held at 0, that is, ignored."""
-    finite = np.where(np.isfinite(features), features, np.nan)
+    A feature that is not ``used`` [F], or never finite in these rows, is held at 0, that is, ignored.
+    """
+    finite = np.where(np.isfinite(features) & (True if used is None else used), features, np.nan)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         limits = np.nan_to_num(np.nanquantile(finite, [LIMIT_SHARE, 1 - LIMIT_SHARE], axis=0, keepdims=True))

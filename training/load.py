@@ -33,15 +33,16 @@ class GatherSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Labelled:
-    """``outcome_at`` is when the outcome became known, Unix seconds."""
+    """``outcome_at`` is when the outcome became known, ``horizon_at`` the end of its label horizon, Unix seconds."""
 
     pattern: Pattern
     outcome_label: str
     outcome_at: int
+    horizon_at: int
 
     @classmethod
-    def from_columns(cls, *, outcome_label: str, outcome_at: int, **pattern: Any) -> _Labelled:
-        return cls(Pattern(**pattern), outcome_label, outcome_at)
+    def from_columns(cls, *, outcome_label: str, outcome_at: int, horizon_at: int, **pattern: Any) -> _Labelled:
+        return cls(Pattern(**pattern), outcome_label, outcome_at, horizon_at)
 
 
 def read_gather_settings(connection: Connection) -> GatherSettings:
@@ -74,6 +75,7 @@ def load_labelled(
         outcome=np.array([_OUTCOMES[row.outcome_label] for row in rows], dtype=np.int8),
         detected_at=np.array([pattern.detected_at_us // 1_000_000 for pattern in patterns], dtype=np.int64),
         outcome_at=np.array([row.outcome_at for row in rows], dtype=np.int64),
+        horizon_at=np.array([row.horizon_at for row in rows], dtype=np.int64),
         pattern_id=np.array([pattern.id for pattern in patterns], dtype=object),
         symbol=np.array([pattern.symbol for pattern in patterns], dtype=object),
         horizon=settings.label_horizon,

@@ -15,23 +15,28 @@ from numpy.typing import NDArray
 
 from db_functions.contract import CONTRACT_VERSION, META_FITTED_FROM, META_FITTED_UNTIL, META_LABEL_HORIZON
 from db_functions.progress import Stages, bar
-from training import card, learners, tune
+from training import blocks, card, learners, tune
 from training import features as feature_code
 from training.attribution import background
 from training.baseline import drift_baseline
-from training.calibrate import fit_calibration
+from training.candidates import Choice, check_candidate, choose, forward, refit
 from training.check import require_valid
+from training.correction import TARGET, Ensemble, FirstPassage, Fitted, Rows
 from training.dataset import Dataset
 from training.errors import ParityFailed, TooFewRows
 from training.evaluate import evaluate
 from training.export import Exported, FittedModel, export, to_float32
+from training.features import FIRST_PASSAGE_NAMES
 from training.learners import Recipe
-from training.split import Split, split_by_time, tuning_folds
+from training.split import TEST_SHARE, Index, Split, split_by_time, tuning_folds, without_fitting
 from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows, unfaithful
 
-FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "calibrate": (50, 10), "test": (50, 10)}
+FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "folds": (50, 10), "test": (50, 10)}
 """Rows that each part needs in all, and of positive and of other outcomes."""
+FIRST_PASSAGE: Final = ("first_passage",)
+"""As models to train: the one that needs no labels."""
 IMPORTANCE_ROWS: Final = 1_000
+PLAIN_TARGET: Final = feature_code.FEATURE_NAMES.index(FIRST_PASSAGE_NAMES[3])
 _FEATURE_CHUNK: Final = 2_000
 _PACKAGES: Final = ("numpy", "scikit-learn", "scipy", "skl2onnx", "onnx", "onnxruntime", "spox", "ndonnx", "protobuf")
 _OPTIONAL_PACKAGES: Final = ("onnxmltools", "xgboost", "xgboost-cpu", "lightgbm")
@@ -62,7 +67,9 @@ def train(
     dataset: Dataset,
     models: Sequence[str] = learners.DEFAULT,
     *,
-    combine: learners.Combine = "vote",
+    candidate: str | None = None,
+    refit: bool = True,
+    champion: NDArray[np.float64] | None = None,
     parameters: learners.Parameters | None = None,
     seed: int = 0,
     version: str | None = None,
@@ -71,81 +78,98 @@ def train(
     embargo_s: int | None = None,
     search: tune.Search | None = None,
 ) -> Artifact:
-    """Split, compute features, search for parameters if asked to, fit, calibrate, evaluate, export, check and verify.
+    """Split, compute features, search for parameters if asked to, choose, fit, evaluate, export, check and verify.
+
+    ``models`` are the learners of the candidate ``ensemble``; ``("first_passage",)`` alone needs no labels, and no
+    rows. The simplest of the candidates that does as well as the best on forward folds is kept (``candidates``), or the
+    one named as ``candidate``. It is fitted on every row at the end, and the metrics are those of the folds; without
+    ``refit`` the last fifth is held out from the beginning, and the metrics are of that. ``champion`` is P(positive)
+    [N] of the model to compare with, NaN for rows that it has learned from.
 
     Equal datasets, models and seeds give equal bytes. ``size`` scales the number of trees, for tests. Raises
-    TooFewRows, StaleSearch, UnknownLearner, LearnerNotInstalled, InvalidModel, and ParityFailed, naming the learner,
-    when the file does not answer as the fitted model does.
+    TooFewRows, StaleSearch, UnknownLearner, UnknownCandidate, LearnerNotInstalled, InvalidModel, and ParityFailed,
+    naming the learner, when the file does not answer as the fitted model does.
     """
-    recipe = Recipe(tuple(learners.check_names(models)), combine, parameters or {}, seed, size)
-    recipe.unfitted(len(dataset))  # A library that is missing is missed before any work.
-    split = split_by_time(dataset, embargo_s=embargo_s)
-    require_enough(dataset, split)
+    check_candidate(candidate)
+    alone = tuple(models) == FIRST_PASSAGE
+    names = FIRST_PASSAGE if alone else tuple(learners.check_names(models))
+    recipe = Recipe(names, parameters or {}, seed, size)
+    if not alone:
+        recipe.unfitted(len(dataset))  # Fail early when a library is missing.
     with Stages(6 if search else 5, shown=progress) as stage:
         stage("features")
         features = compute_features(dataset, progress=progress)
+        defined = np.isfinite(features[:, TARGET])
+        undefined = len(dataset) - int(defined.sum())
+        dataset, features = dataset.take(defined), features[defined]
+        champion = None if champion is None else champion[defined]
+        rows = Rows(to_float32(features).astype(np.float64), dataset.outcome, blocks.uniqueness(dataset))
         found = None
-        if search:
+        if alone:
+            split = without_fitting(dataset)
+        else:
+            split = split_by_time(dataset, test_share=0.0 if refit else TEST_SHARE, embargo_s=embargo_s)
+            require_enough(dataset, split)
+        if search and not alone:
             stage("tune")
-            found = tune.search(dataset, features, tuning_folds(dataset, split), recipe, search, progress=progress)
+            found = tune.search(dataset, rows, tuning_folds(dataset, split), recipe, search, progress=progress)
             recipe = replace(recipe, parameters=found.parameters(recipe.parameters))
         stage("fit")
-        model = _fit(dataset, features, split, recipe, progress)
-        stage("evaluate")
-        test = split.test
-        known = dataset.positive[split.fit].mean()
-        held_out = model.answer_from(features[test])["ml_confidence"]
-        metrics = evaluate(held_out, dataset.take(test), known_rate=float(known), seed=seed)
-        metrics["importances"] = permutation_importances(
-            model, features[test], dataset.positive[test], seed=seed, progress=progress
+        model, judged = (
+            _first_passage(dataset, rows) if alone else _fit(dataset, rows, split, recipe, candidate, progress)
         )
-        metrics["trained"] = {
-            "rows": len(dataset),
-            "from": int(dataset.detected_at[0]),
-            "until": int(dataset.detected_at[-1]),
-            # From here on it has learnt from nothing.
-            "test_from": split.boundary + split.embargo_s,
-            "positive_rate": float(known),
-        }
+        stage("evaluate")
+        metrics = _metrics(dataset, rows, judged, champion, seed, progress)
+        metrics["trained"] = _trained(dataset, split, undefined)
         if recipe.parameters:
             metrics["parameters"] = recipe.parameters
         if found:
             metrics["tuning"] = found.to_dict()
         stage("export")
-        rows = background.choose(features[split.fit], seed=seed)
-        fitted = int(dataset.detected_at[split.fit[0]]), int(dataset.detected_at[split.fit[-1]])
-        metrics |= {META_LABEL_HORIZON: dataset.horizon, META_FITTED_FROM: fitted[0], META_FITTED_UNTIL: fitted[1]}
-        exported = export(model, background=rows, fitted=fitted, version=version)
+        window = _window(dataset, split)
+        metrics[META_LABEL_HORIZON] = dataset.horizon
+        if window is not None:
+            metrics |= {META_FITTED_FROM: window[0], META_FITTED_UNTIL: window[1]}
+        exported = export(
+            model, background=_background(model, features[split.fit], seed), fitted=window, version=version
+        )
         require_valid(exported.onnx)
         stage("verify")
+        golden = golden_rows(model, dataset)
         parity = _gate(model, exported, dataset, features, progress)
     toolchain = toolchain_versions()
     return Artifact(
         version=exported.version,
-        algorithm=model.ensemble.algorithm,
+        algorithm=model.algorithm,
         onnx=exported.onnx,
         sha256=exported.sha256,
         contract_version=CONTRACT_VERSION,
         inputs=list(exported.inputs),
         outputs=list(exported.outputs),
-        feature_names=list(feature_code.FEATURE_NAMES),
-        min_bars=feature_code.MIN_BARS,
+        feature_names=list(model.feature_names),
+        min_bars=model.min_bars,
         metrics=metrics,
-        card=card.render(
-            exported,
-            dataset,
-            split,
-            model.calibration,
-            metrics,
-            parity,
-            toolchain,
-            recipe=recipe,
-        ),
+        card=card.render(exported, dataset, split, model, metrics, parity, toolchain, recipe=recipe),
         toolchain=toolchain,
-        drift_baseline=_baseline(model, dataset, features, split),
-        golden=golden_rows(model, dataset).to_bytes(),
+        drift_baseline=_baseline(model, dataset, features, split, judged),
+        golden=golden.to_bytes(),
         parity=parity,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows that something answered without having seen them, its answers [M, 3], and a fit that had not seen the last.
+
+    ``importance_rows`` are those that ``unseen`` may be asked about. ``kind`` says how they came about.
+    """
+
+    kind: str
+    rows: Index
+    answers: NDArray[np.float64]
+    unseen: Fitted
+    importance_rows: Index
+    choice: Choice | None
 
 
 def _gate(
@@ -154,29 +178,117 @@ def _gate(
     try:
         return check_parity(exported.onnx, golden_rows(model, dataset, GATE_ROWS), progress=progress)
     except ParityFailed as error:
-        raise ParityFailed(f"{error} ({unfaithful(model.ensemble, features[:GATE_ROWS])})") from error
+        correction = model.fitted.correction
+        alone = unfaithful(correction.fitted, features[:GATE_ROWS]) if isinstance(correction, Ensemble) else ""
+        raise ParityFailed(f"{error} ({alone or correction.name})") from error
 
 
-def _fit(dataset: Dataset, features: NDArray[np.float64], split: Split, recipe: Recipe, progress: bool) -> FittedModel:
-    """Calibrate on what ensembles fitted before each fold answer to it; fit the one that is kept on every known row."""
+def _fit(
+    dataset: Dataset, rows: Rows, split: Split, recipe: Recipe, candidate: str | None, progress: bool
+) -> tuple[FittedModel, Judged]:
+    """Judge the candidates on the folds, and fit the one that is kept on every row that may be fitted on."""
+    evidence = forward(rows, split.folds, recipe, progress=progress)
+    choice = choose(evidence, dataset.outcome[evidence.judged], _blocks(dataset, evidence.judged), candidate=candidate)
+    fitted = refit(rows, split.fit, choice.kept, recipe, evidence.said)
+    algorithm = recipe.algorithm if choice.kept == "ensemble" else choice.kept
+    model = FittedModel(fitted, dataset.horizon, algorithm)
+    if len(split.test):
+        answers = fitted.answer(rows.take(split.test).features)
+        return model, Judged("held_out", split.test, answers, fitted, split.test, choice)
+    answers, unseen = evidence.answers[choice.kept], evidence.last[choice.kept]
+    return model, Judged("forward_folds", evidence.judged, answers, unseen, split.folds[-1].later, choice)
 
-    def ensemble(rows: NDArray[np.intp]) -> learners.FittedEnsemble:
-        return recipe.fit(features[rows], dataset.outcome[rows])
 
-    answers = [
-        ensemble(fold.fit).probabilities(features[fold.later])
-        for fold in bar(split.folds, shown=progress, desc="folds", unit="fold")
-    ]
-    calibration = fit_calibration(np.concatenate(answers), dataset.outcome[split.calibrate])
-    return FittedModel(ensemble(split.fit), calibration, dataset.horizon)
+def _first_passage(dataset: Dataset, rows: Rows) -> tuple[FittedModel, Judged]:
+    """Nothing is fitted, so every row is one that it has not seen."""
+    fitted = Fitted(FirstPassage(), None)
+    every = np.arange(len(dataset))
+    return FittedModel(fitted, dataset.horizon), Judged(
+        "every_row", every, fitted.answer(rows.features), fitted, every, None
+    )
 
 
-def _baseline(model: FittedModel, dataset: Dataset, features: NDArray[np.float64], split: Split) -> dict[str, Any]:
+def _blocks(dataset: Dataset, index: Index) -> blocks.Block:
+    return blocks.blocks_of(dataset)[index]
+
+
+def _metrics(
+    dataset: Dataset,
+    rows: Rows,
+    judged: Judged,
+    champion: NDArray[np.float64] | None,
+    seed: int,
+    progress: bool,
+) -> dict[str, Any]:
+    own = dataset.take(judged.rows)
+    features = rows.features[judged.rows]
+    baselines = {"first_passage": features[:, PLAIN_TARGET], "first_passage_served": features[:, TARGET]}
+    if champion is not None:
+        baselines["champion"] = champion[judged.rows]
+    answers = judged.answers.astype(np.float32)[:, 2]
+    known = known_rates(dataset)[judged.rows]
+    metrics = evaluate(answers, own, known_rate=known, baselines=baselines, seed=seed)
+    metrics["measured_on"] = {
+        "kind": judged.kind,
+        "rows": len(own),
+        "from": int(own.detected_at[0]) if len(own) else None,
+        "until": int(own.detected_at[-1]) if len(own) else None,
+    }
+    if judged.choice is not None:
+        metrics["candidates"] = judged.choice.to_dict()
+    importances = permutation_importances(judged.unseen, rows, judged.importance_rows, dataset, seed, progress)
+    metrics["importances"] = {name: rise.value for name, rise in importances.items()}
+    metrics["importance_errors"] = {name: _finite(rise.error) for name, rise in importances.items()}
+    return metrics
+
+
+def _window(dataset: Dataset, split: Split) -> tuple[int, int] | None:
+    """The first and the last ``detected_at``, Unix seconds, of the rows fitted on; None where nothing was fitted."""
+    return (int(dataset.detected_at[split.fit[0]]), int(dataset.detected_at[split.fit[-1]])) if len(split.fit) else None
+
+
+def _trained(dataset: Dataset, split: Split, undefined: int) -> dict[str, Any]:
+    """What was learned from; times in Unix seconds.
+
+    Nothing detected from ``test_from`` on has a label window that meets one fitted on.
+    """
+    fit = dataset.take(split.fit)
+    last = split.boundary + split.embargo_s if len(split.test) else int(fit.horizon_at.max(initial=-1)) + 1
+    return {
+        "rows": len(dataset),
+        "from": int(dataset.detected_at[0]) if len(dataset) else None,
+        "until": int(dataset.detected_at[-1]) if len(dataset) else None,
+        "fitted_rows": len(fit),
+        "test_from": last,
+        "positive_rate": float(fit.positive.mean()) if len(fit) else None,
+        "undefined": undefined,
+    }
+
+
+def known_rates(dataset: Dataset) -> NDArray[np.float64]:
+    """For each row the share of positives among the rows whose horizon had ended before it, one of each added, [N]."""
+    order = np.argsort(dataset.horizon_at, kind="stable")
+    before = np.searchsorted(dataset.horizon_at[order], dataset.detected_at, side="left")
+    positives = np.concatenate([[0], np.cumsum(dataset.positive[order])])
+    return np.asarray((positives[before] + 1) / (before + 2), np.float64)
+
+
+def _background(model: FittedModel, features: NDArray[np.float64], seed: int) -> NDArray[np.float32] | None:
+    return background.choose(model.own(features), seed=seed) if len(features) else None
+
+
+def _baseline(
+    model: FittedModel, dataset: Dataset, features: NDArray[np.float64], split: Split, judged: Judged
+) -> dict[str, Any]:
+    # What nothing was fitted on is compared with all that there is.
+    rows = split.fit if len(split.fit) else np.arange(len(dataset))
+    if len(rows) == 0:
+        return {}
     return drift_baseline(
-        to_float32(features[split.fit]),
-        feature_code.FEATURE_NAMES,
-        {name: dataset.inputs[name][split.fit] for name in ("pattern_type", "timeframe")},
-        model.answer_from(features[split.test])["probabilities"],
+        to_float32(model.own(features[rows])),
+        model.feature_names,
+        {name: dataset.inputs[name][rows] for name in ("pattern_type", "timeframe")},
+        judged.answers.astype(np.float32),
     )
 
 
@@ -184,12 +296,11 @@ def compute_features(dataset: Dataset, *, progress: bool = False) -> NDArray[np.
     """Features [N, F], computed in chunks that bound memory."""
     starts = range(0, len(dataset), _FEATURE_CHUNK)
     chunks = bar(starts, shown=progress, desc="features", unit="chunk")
-    return np.concatenate(
-        [
-            feature_code.compute(dataset.take(slice(start, start + _FEATURE_CHUNK)).inputs, np, dataset.horizon)
-            for start in chunks
-        ]
-    )
+    found = [
+        feature_code.compute(dataset.take(slice(start, start + _FEATURE_CHUNK)).inputs, np, dataset.horizon)
+        for start in chunks
+    ]
+    return np.concatenate([np.empty((0, len(feature_code.FEATURE_NAMES))), *found])
 
 
 def require_enough(dataset: Dataset, split: Split) -> None:
@@ -206,34 +317,38 @@ def require_enough(dataset: Dataset, split: Split) -> None:
         classes = ", ".join(f"{count} {name}" for name, count in dataset.class_counts().items())
         raise TooFewRows(
             f"{len(dataset)} labelled rows ({classes}) are too few to train on: {'; '.join(lacking)} (after "
-            f"{split.purged} purged and {split.embargoed} embargoed); label more outcomes or widen --since and --until"
+            f"{split.purged} purged and {split.embargoed} embargoed); label more outcomes, widen --since and --until, "
+            "or begin with --models first_passage, which needs no labels"
         )
 
 
 def permutation_importances(
-    model: FittedModel,
-    features: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    *,
-    seed: int,
-    progress: bool = False,
-) -> dict[str, float]:
-    """How much the Brier score rises when a feature's column is shuffled, over at most IMPORTANCE_ROWS rows."""
+    fitted: Fitted, rows: Rows, index: Index, dataset: Dataset, seed: int, progress: bool = False
+) -> dict[str, blocks.Mean]:
+    """How much the Brier score rises when a feature's column is shuffled, with its error by calendar blocks.
+
+    Over at most IMPORTANCE_ROWS of the rows at ``index``, which ``fitted`` has not seen; no feature without any.
+    """
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(features))[:IMPORTANCE_ROWS])
-    matrix, hit = features[rows], positive[rows]
+    chosen = np.sort(rng.permutation(index)[:IMPORTANCE_ROWS])
+    own, block = rows.take(chosen), _blocks(dataset, chosen)
 
-    def brier(values: NDArray[np.float64]) -> float:
-        return float(np.mean((model.answer_from(values)["ml_confidence"] - hit) ** 2))
+    def loss(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((fitted.answer(values)[:, 2] - own.hit) ** 2)
 
-    base = brier(matrix)
-    names = feature_code.FEATURE_NAMES
+    names = FIRST_PASSAGE_NAMES if isinstance(fitted.correction, FirstPassage) else feature_code.FEATURE_NAMES
+    base = loss(own.features)
     rises = {}
-    for column, name in enumerate(bar(names, shown=progress, desc="importances", unit="feature")):
-        shuffled = matrix.copy()
+    for name in bar(names if len(chosen) else (), shown=progress, desc="importances", unit="feature"):
+        column = feature_code.FEATURE_NAMES.index(name)
+        shuffled = own.features.copy()
         shuffled[:, column] = rng.permutation(shuffled[:, column])
-        rises[name] = brier(shuffled) - base
+        rises[name] = blocks.mean(loss(shuffled) - base, block)
     return rises
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def toolchain_versions() -> dict[str, str]:

@@ -28,10 +28,11 @@ from training.curves import GRID, Curve, Floats, band, lift_curve, precision_cur
 from training.dataset import Dataset
 from training.errors import TooFewRows
 from training.evaluate import block_weights, compare, evaluate, reliability
+from training.first_passage import probabilities as first_passage
 from training.plots import MODEL, OTHER, QUIET, BarList, Plot, bar_list
 from training.registry import unknown_model
 from training.rendering import markdown_to_html, render_html
-from training.scores import METRICS, TITLES, Interval, ScoreLine, above_noise, score_lines, verdicts
+from training.scores import METRICS, TITLES, Interval, ScoreLine, above_noise, score_lines
 
 LEAST_ROWS: Final = 100
 _LEAST_OF_A_GROUP: Final = 30
@@ -137,7 +138,7 @@ def render(subject: Subject, dataset: Dataset, other: Subject | None = None, *, 
     answers = subject.answer(dataset)
     ml = answers["ml_confidence"].astype(np.float64)
     beside = _beside(dataset, other)
-    lines, titles = _score_lines(subject, dataset, ml, beside, seed)
+    lines, sentences = _score_lines(subject, dataset, ml, beside, seed)
     sides = [Side("ml", subject.version, ml, MODEL), *([beside] if beside.known.any() else [])]
     hit = dataset.positive.astype(np.float64)
     days = [datetime.fromtimestamp(int(s), UTC).date() for s in dataset.detected_at[[0, -1]]]
@@ -155,14 +156,16 @@ def render(subject: Subject, dataset: Dataset, other: Subject | None = None, *, 
         resamples=_RESAMPLES,
         titles=METRICS.values(),
         lines=lines,
-        verdicts=verdicts(lines, titles),
+        verdicts=sentences,
         sides=sides,
         calibration=_calibration(sides, hit),
         ranking=_ranking(sides, dataset, lines, seed),
         beside=beside.title,
         least=_LEAST_OF_A_GROUP,
         groups={title: list(_groups(values, ml, beside, dataset, seed)) for title, values in groups.items()},
-        importances=above_noise(subject.metrics.get("importances", {}))[:_SHOWN],
+        importances=above_noise(subject.metrics.get("importances", {}), subject.metrics.get("importance_errors", {}))[
+            :_SHOWN
+        ],
         contributions=_contributions(subject),
         drift=_drift(subject, answers.get("features")),
         drifted=_DRIFTED,
@@ -179,16 +182,18 @@ def _beside(dataset: Dataset, other: Subject | None) -> Side:
 
 def _score_lines(
     subject: Subject, dataset: Dataset, ml: Floats, beside: Side, seed: int
-) -> tuple[list[ScoreLine], dict[str, str]]:
-    """The lines of the metrics table, and the titles of the scores in them."""
+) -> tuple[list[ScoreLine], list[str]]:
+    """The lines of the metrics table, and a sentence for each interval that excludes no difference."""
     known = subject.metrics.get("trained", {}).get("positive_rate", float(dataset.positive.mean()))
-    metrics = evaluate(ml, dataset, known_rate=known, seed=seed, resamples=_RESAMPLES)
+    plain = first_passage(dataset.inputs, np, dataset.horizon, corrected=False)[:, 2]
+    baselines = {"first_passage": plain}
+    metrics = evaluate(ml, dataset, known_rate=known, baselines=baselines, seed=seed, resamples=_RESAMPLES)
     titles = dict(TITLES)
     if beside.name == "other":
         both = compare({"ml": ml, "other": beside.p}, "other", dataset, seed=seed, resamples=_RESAMPLES)
         metrics["with_other"] = both | {"rows": len(dataset)}
         titles["other"] = f"model {beside.title}"
-    return score_lines(metrics, titles), titles
+    return score_lines(metrics, titles), [one["sentence"] for one in metrics["verdicts"]]
 
 
 def _calibration(sides: Sequence[Side], hit: Floats) -> list[Figure]:

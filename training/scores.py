@@ -5,17 +5,20 @@ Every score and every paired difference in the metrics becomes a line, so a furt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
-from training.evaluate import BLEND, Verdict, verdict
+from training.evaluate import BLEND
 
 METRICS: Final = {"brier": "Brier score", "log_loss": "log loss", "roc_auc": "ROC AUC", "ece": "calibration error"}
 TITLES: Final = {
     "ml": "ML confidence",
     "base": "base rate",
+    "first_passage": "first passage",
+    "first_passage_served": "first passage, corrected",
+    "champion": "champion",
     "rule": "rule",
     "blend": f"blend {BLEND[0]:g}/{BLEND[1]:g}",
 }
@@ -76,29 +79,15 @@ def title_of(name: str, titles: Mapping[str, str] = TITLES) -> str:
     return titles.get(name, name.replace("_", " "))
 
 
-def verdicts(lines: Sequence[ScoreLine], titles: Mapping[str, str] = TITLES) -> list[str]:
-    """One sentence for each baseline that the ML confidence is compared with."""
-    return [
-        f"By Brier score the {title_of('ml', titles)} {verdict_on(line)} the {title_of(other, titles)}."
-        for line in lines
-        for name, _, other in [line.name.partition(_MINUS)]
-        if name == "ml" and other
+def above_noise(importances: Mapping[str, float], errors: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    """The importances above twice their standard error, largest first."""
+    sure = [
+        (name, value)
+        for name, value in importances.items()
+        for error in [errors.get(name)]
+        if error is not None and value > 2 * error
     ]
-
-
-def verdict_on(line: ScoreLine) -> Verdict:
-    """What the interval of a difference of Brier scores allows to say."""
-    return verdict(line.figures["brier"].low, line.figures["brier"].high)
-
-
-def above_noise(importances: Mapping[str, float]) -> list[tuple[str, float]]:
-    """The importances that exceed their noise, largest first.
-
-    Unimportant features scatter around zero, so the most negative importance shows how far noise reaches (Strobl,
-    Malley and Tutz, *An introduction to recursive partitioning*, 2009).
-    """
-    noise = max(0.0, -min(importances.values(), default=0.0))
-    return sorted(((name, value) for name, value in importances.items() if value > noise), key=lambda one: -one[1])
+    return sorted(sure, key=lambda one: -one[1])
 
 
 def fixed(value: float | None, digits: int = 4) -> str:

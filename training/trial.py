@@ -21,6 +21,7 @@ from db_functions.contract import (
     WINDOW,
     Arrays,
     check_outputs,
+    unanswered,
 )
 from db_functions.errors import first_line
 from db_functions.golden import largest_difference
@@ -82,12 +83,16 @@ def trial_inputs(min_bars: int) -> dict[str, NDArray[Any]]:
     market_bars = bars * rng.uniform(0.99, 1.01, bars.shape)
     bars[1, : WINDOW - min_bars] = np.nan
     market_bars[2] = np.nan
+    direction = np.array([1.0, -1.0, 0.0, 1.0, -1.0])
+    # Target ahead in the pattern's direction, stop behind.
+    ahead = np.where(direction < 0, -1.0, 1.0)[:, None] * np.array([0.06, -0.03])
+    ones = np.ones(_ROWS)
     inputs: dict[str, NDArray[Any]] = {
         "bars": bars,
         "market_bars": market_bars,
-        "levels": last[:, None] * np.array([0.97, 1.03, 1.06, 1.0, 0.97]),
+        "levels": last[:, None] * np.stack([0.97 * ones, 1.03 * ones, 1 + ahead[:, 0], ones, 1 + ahead[:, 1]], axis=1),
         "rule_confidence": np.linspace(0, 1, _ROWS),
-        "direction": np.array([1.0, -1.0, 0.0, 1.0, -1.0]),
+        "direction": direction,
         "duration_s": np.full(_ROWS, 864_000.0),
         "pattern_type": np.array(["flag", "double_top", "never seen before", "", "flag"], dtype=object),
         "timeframe": np.array(["1d", "1h", "15m", "1d", "never seen before"], dtype=object),
@@ -110,12 +115,14 @@ def _answer_faults(session: Any, inputs: Arrays) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
         return
+    # A row without direction or movement may go unanswered: all NaN, and the worker falls back. The first may not.
+    good[1:] |= unanswered(together)[1:]
     if not good.all():
         row = int(np.argmin(good))
         yield (
             f"the model answers probabilities {together['probabilities'][row].tolist()} and ml_confidence "
             f"{float(together['ml_confidence'][row]):g} to a plausible row; they must be finite, sum to 1, and the "
-            "confidence be the last of them, also where inputs are missing"
+            "confidence be the last of them; a row that cannot be answered is NaN throughout"
         )
         return
     for row in range(_ROWS):

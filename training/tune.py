@@ -2,8 +2,9 @@
 
 Each learner is searched for by itself. Its candidates are what it would be without a search, then as many as asked for
 from its space in ``learners.SPACES``, in an order that the seed decides; asking for more goes on in the same order.
-They are judged by the log loss of their three probabilities on the later rows of each fold, fitted on the rows whose
-outcomes were all known before it (``split.tuning_folds``: neither the rows that calibrate nor those that test).
+They are judged by the log loss of first passage with the learner's own correction to it (``learners``), on the later
+rows of each fold, fitted on the rows whose horizons had all ended before it (``split.tuning_folds``: none of the rows
+that judge the candidates or test).
 
 **What is chosen.** The lowest mean over the folds among those that beat the learner as it was by more than one standard
 error of their differences, fold by fold; if none does, it stays as it was. The rule is the one-standard-error rule of
@@ -33,7 +34,7 @@ from sklearn.model_selection import ParameterGrid
 
 from db_functions.progress import say
 from training import learners
-from training.calibrate import log_smoothed
+from training.correction import Rows, fit_ensemble
 from training.dataset import Dataset
 from training.errors import StaleSearch, TooFewRows
 from training.learners import Parameters, Recipe
@@ -108,7 +109,7 @@ class Found:
 
 def search(
     dataset: Dataset,
-    features: NDArray[np.float64],
+    rows: Rows,
     folds: tuple[Fold, ...],
     recipe: Recipe,
     wanted: Search,
@@ -121,7 +122,7 @@ def search(
     """
     _require_enough(dataset, folds)
     plan = {name: candidates(name, recipe, wanted.candidates) for name in recipe.models}
-    journal = _Journal(wanted.file, _key(dataset, features, folds, recipe))
+    journal = _Journal(wanted.file, _key(dataset, rows.features, folds, recipe))
     known = journal.read()
     teller = _Teller(progress, sum(_at(name, one) not in known for name in plan for one in plan[name]))
     tried: dict[str, list[Tried]] = {name: [] for name in plan}
@@ -130,7 +131,7 @@ def search(
             losses = known.get(_at(name, one))
             fresh = losses is None
             if losses is None:
-                losses = tuple(_loss(dataset, features, fold, recipe, name, one) for fold in folds)
+                losses = tuple(_loss(rows, fold, recipe, name, one) for fold in folds)
                 journal.append(name, one, losses)
             tried[name].append(Tried(one, losses))
             teller(name, tried[name], len(each), fresh=fresh)
@@ -148,15 +149,13 @@ def candidates(name: str, recipe: Recipe, count: int) -> list[dict[str, Any]]:
     return [asis, *[one for one in drawn if one != asis][:count]]
 
 
-def _loss(
-    dataset: Dataset, features: NDArray[np.float64], fold: Fold, recipe: Recipe, name: str, one: dict[str, Any]
-) -> float:
-    """Log loss on the fold's later rows; each class is given the floor that calibration gives it."""
+def _loss(rows: Rows, fold: Fold, recipe: Recipe, name: str, one: dict[str, Any]) -> float:
+    """Log loss on the fold's later rows of first passage plus what the learner says, unshrunk."""
     parameters = {name: {**recipe.parameters.get(name, {}), **one}}
-    alone = replace(recipe, models=(name,), combine="vote", parameters=parameters)
-    fitted = alone.fit(features[fold.fit], dataset.outcome[fold.fit])
-    logs = log_smoothed(fitted.probabilities(features[fold.later]), np)
-    return float(-logs[np.arange(len(fold.later)), dataset.outcome[fold.later]].mean())
+    fitted = fit_ensemble(rows.take(fold.fit), replace(recipe, models=(name,), parameters=parameters))
+    later = rows.take(fold.later)
+    z = later.offset + fitted.correction(later.features)
+    return float(np.mean(np.logaddexp(0, z) - later.hit * z))
 
 
 def _require_enough(dataset: Dataset, folds: Sequence[Fold]) -> None:
@@ -187,7 +186,7 @@ def _at(name: str, parameters: Mapping[str, Any]) -> str:
 
 def _key(dataset: Dataset, features: NDArray[np.float64], folds: Sequence[Fold], recipe: Recipe) -> dict[str, str]:
     """All that losses depend on but the learner and its candidate, each part hashed by itself so as to be named."""
-    rows: list[NDArray[Any]] = [dataset.detected_at, dataset.outcome_at, dataset.outcome, features]
+    rows: list[NDArray[Any]] = [dataset.detected_at, dataset.horizon_at, dataset.outcome, features]
     rows += [part for fold in folds for part in (fold.fit, fold.later)]
     given = {"seed": recipe.seed, "size": recipe.size, "given": recipe.parameters}
     return {

@@ -16,12 +16,13 @@ from db_functions.contract import PARITY_TOLERANCE, Arrays
 from db_functions.golden import Golden, largest_difference
 from db_functions.model import open_session
 from db_functions.progress import bar
-from training.convert import convert
+from training.convert import OUTPUT, convert
 from training.dataset import Dataset
 from training.errors import ParityFailed
 from training.export import FittedModel
 from training.learners import FittedEnsemble
 from training.session import answer, input_names
+from training.trial import trial_inputs
 
 GATE_ROWS: Final = 5_000
 GOLDEN_ROWS: Final = 64
@@ -45,8 +46,9 @@ class ParityReport:
 
 
 def golden_rows(model: FittedModel, dataset: Dataset, rows: int = GOLDEN_ROWS) -> Golden:
-    """Choose ``rows`` of ``dataset`` and record the fitted model's answers to them."""
-    inputs = dataset.take(choose_rows(dataset, rows)).inputs
+    """Choose ``rows`` of ``dataset`` and record the fitted model's answers to them; without any, to plausible rows."""
+    chosen = dataset.take(choose_rows(dataset, rows)).inputs
+    inputs = chosen if len(dataset) else trial_inputs(model.min_bars)
     return Golden(inputs, model.answer(inputs))
 
 
@@ -105,9 +107,9 @@ def unfaithful(ensemble: FittedEnsemble, features: NDArray[np.float64], toleranc
     placed = ensemble.grid.place(features, np)
     found = []
     for member in ensemble.members:
-        given = answer(open_session(convert(member, placed.shape[1]).SerializeToString()), {"features": placed})
-        expected = member.probabilities(placed, ensemble.classes)[:, list(ensemble.classes)]
-        amount = largest_difference({"probabilities": expected}, given).amount
+        session = open_session(convert(member, placed.shape[1]).SerializeToString())
+        (given,) = session.run([OUTPUT], {"features": placed})
+        amount = largest_difference({"": member.correction(placed)[:, None]}, {"": given}).amount
         if amount > tolerance:
             found.append(f"learner {member.name} by {amount:.3g}")
     return f"alone, {', '.join(found)}" if found else "each learner alone converts well"

@@ -291,13 +291,15 @@ def test_on_real_rows_a_better_model_passes_and_a_worse_one_is_refused(registry:
     dataset = real_rows()
     dataset = dataset.take(np.isfinite(dataset.inputs["rule_confidence"]))
     boundary = dataset.detected_at[int(0.6 * len(dataset))]
-    known = dataset.take(dataset.outcome_at < boundary)
+    known = dataset.take(dataset.horizon_at < boundary)
     later = dataset.take(dataset.detected_at >= boundary)
     artifact = train(known, ["logistic", "gradient_boosting"], seed=1, size=0.2)
     inputs = later.inputs
     session = open_session(artifact.onnx)
     (trained,) = session.run(["ml_confidence"], {i.name: inputs[i.name] for i in session.get_inputs()})
-    rule = inputs["rule_confidence"].astype(float)
+    answered = np.isfinite(trained)
+    trained, later = trained[answered], later.take(answered)
+    rule = later.inputs["rule_confidence"].astype(float)
     hit = later.positive.astype(float)
     pair = (model_id(registry, "new"), model_id(registry, "old"))
     when, window_s = later.detected_at, 28 * DAY_S

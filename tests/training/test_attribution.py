@@ -19,13 +19,14 @@ from onnx import TensorProto, helper
 
 from db_functions.model import open_session
 from tests.support import small_model as model_without_background
-from tests.training_support import fit_small, small_dataset, small_features, small_model
+from tests.training_support import small_dataset, small_features, small_model
 from training.attribution import background, permutations, trees
 from training.attribution.explainer import Explainer
 from training.check import check_model
+from training.correction import TARGET, Ensemble
 from training.errors import NotExplainable
 from training.export import FittedModel, export, to_float32
-from training.learners import DEFAULT, LEARNERS, Combine
+from training.learners import DEFAULT, LEARNERS, FittedEnsemble
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -34,8 +35,8 @@ EXPLAINED = slice(900, 905)
 
 
 @cache
-def explainer(models: tuple[str, ...] = DEFAULT, combine: Combine = "vote") -> Explainer:
-    return explainer_of(small_model(models, combine))
+def explainer(models: tuple[str, ...] = DEFAULT) -> Explainer:
+    return explainer_of(small_model(models))
 
 
 def explainer_of(model: FittedModel, rows: int = background.ROWS) -> Explainer:
@@ -76,7 +77,6 @@ def shap() -> Any:
 
 
 def shaps_own(shap: Any, estimator: Any, rows: Rows, behind: Rows) -> Floats:
-    """[N, F, classes], or [N, F] of two classes' one score."""
     if hasattr(estimator, "steps"):
         scaler, regression = (step for _, step in estimator.steps)
         found = shap.LinearExplainer(regression, scaler.transform(behind)).shap_values(scaler.transform(rows))
@@ -87,30 +87,31 @@ def shaps_own(shap: Any, estimator: Any, rows: Rows, behind: Rows) -> Floats:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "classes"),
-    [(name, 3) for name in LEARNERS if name != "exact_boosting"] + [(name, 2) for name in LEARNERS],
-)
-def test_members_are_explained_as_by_shap(shap: Any, name: str, classes: int) -> None:
-    """Of exact boosting shap knows two classes only."""
-    outcome = small_dataset().outcome.copy()
-    if classes == 2:
-        outcome[outcome == 1] = 0
-    model = fit_small(outcome, (name,))
-    found = explainer_of(model)
-    (member,) = found.members.read.values()
-    (fitted,) = model.ensemble.members
-    placed, behind = (
-        model.ensemble.grid.place(rows, np).astype(np.float64) for rows in (explained_rows(), found.background)
-    )
-    theirs = shaps_own(shap, fitted.estimator, placed, behind)
-    if theirs.ndim == 3 and member.scale == "log_odds":
-        theirs = theirs[:, :, -1] - theirs[:, :, :-1].mean(axis=2)
-    elif theirs.ndim == 3:
-        theirs = theirs[:, :, -1]
+@pytest.mark.parametrize("name", LEARNERS)
+def test_members_are_explained_as_by_shap(shap: Any, name: str) -> None:
+    ensemble = small_ensemble((name,))
+    found = explainer_of(small_model((name,)))
+    member = found.members.read[name]
+    (fitted,) = ensemble.members
+    placed, behind = (ensemble.grid.place(rows, np).astype(np.float64) for rows in (explained_rows(), found.background))
+    theirs = shaps_own(shap, fitted.estimator, placed, behind).reshape(placed.shape)
     ours = member.attribute(explained_rows(), found.background)
-    assert np.abs(theirs).max() > 1e-3
+    assert np.abs(theirs).max() > 1e-4
     np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_first_passage_is_a_member_that_one_feature_makes() -> None:
+    found = explainer()
+    parts = found.members["first_passage"].attribute(explained_rows(), found.background)
+    assert (np.abs(parts).max(axis=0) > 0).nonzero()[0].tolist() == [TARGET]
+    p = small_features()[EXPLAINED, TARGET]
+    np.testing.assert_allclose(found.members["first_passage"].answer(explained_rows()), np.log(p / (1 - p)), atol=1e-5)
+
+
+def small_ensemble(models: tuple[str, ...] = DEFAULT) -> FittedEnsemble:
+    correction = small_model(models).fitted.correction
+    assert isinstance(correction, Ensemble)
+    return correction.fitted
 
 
 # Trees as ONNX Runtime has them
@@ -120,10 +121,10 @@ LEVELS = np.array([0.0, 0.5, 1.0, 2.0], np.float32)
 """Of thresholds and of values, so that many a value lies on a threshold."""
 
 
-def forest(rng: np.random.Generator, modes: tuple[str, ...], transform: str, classes: int, single: bool) -> Any:
-    """Five full trees of depth 3 over 4 features, NaN sent either way by turns; ``single``: one set of weights."""
+def forest(rng: np.random.Generator, modes: tuple[str, ...], aggregate: str = "SUM", **more: Any) -> Any:
+    """Five full trees of depth 3 over 4 features, NaN sent either way by turns."""
     nodes: dict[str, list[Any]] = {key: [] for key in ("t", "n", "f", "m", "v", "yes", "no", "nan")}
-    weights: dict[str, list[Any]] = {key: [] for key in ("t", "n", "c", "w")}
+    weights: dict[str, list[Any]] = {key: [] for key in ("t", "n", "w")}
     for tree, node in itertools.product(range(5), range(15)):
         leaf = node >= 7
         feature, mode = (0, "LEAF") if leaf else (int(rng.integers(4)), str(rng.choice(modes)))
@@ -131,18 +132,16 @@ def forest(rng: np.random.Generator, modes: tuple[str, ...], transform: str, cla
         values = (tree, node, feature, mode, float(rng.choice(LEVELS)), *below, int(rng.integers(2)))
         for key, value in zip(nodes, values, strict=True):
             nodes[key].append(value)
-        for number in range(1 if single else classes) if leaf else ():
-            for key, value in zip(weights, (tree, node, number, float(rng.normal(0, 0.5))), strict=True):
+        if leaf:
+            for key, value in zip(weights, (tree, node, float(rng.normal(0, 0.5))), strict=True):
                 weights[key].append(value)
-    # Of two classes with two sets of weights ONNX Runtime takes base values in a way of its own; nobody writes such.
-    base = [0.25] * (1 if single else classes if classes > 2 else 0)
+    given: dict[str, Any] = {"base_values": [0.25], "post_transform": "NONE", "target_ids": [0] * len(weights["t"])}
     return helper.make_node(
-        "TreeEnsembleClassifier", ["x"], ["label", "p"], domain="ai.onnx.ml",
+        "TreeEnsembleRegressor", ["x"], ["p"], domain="ai.onnx.ml",
         nodes_treeids=nodes["t"], nodes_nodeids=nodes["n"], nodes_featureids=nodes["f"], nodes_modes=nodes["m"],
         nodes_values=nodes["v"], nodes_truenodeids=nodes["yes"], nodes_falsenodeids=nodes["no"],
-        nodes_missing_value_tracks_true=nodes["nan"], class_treeids=weights["t"], class_nodeids=weights["n"],
-        class_ids=weights["c"], class_weights=weights["w"], classlabels_int64s=list(range(classes)),
-        base_values=base or None, post_transform=transform,
+        nodes_missing_value_tracks_true=nodes["nan"], target_treeids=weights["t"], target_nodeids=weights["n"],
+        target_weights=weights["w"], n_targets=1, aggregate_function=aggregate, **(given | more),
     )  # fmt: skip
 
 
@@ -167,21 +166,19 @@ def mixed_rows(rng: np.random.Generator, count: int) -> Rows:
 
 
 @pytest.mark.parametrize("modes", [*((mode,) for mode in MODES), MODES])
-@pytest.mark.parametrize(("transform", "classes", "single"), [("NONE", 3, False), ("SOFTMAX", 3, False),
-                                                             ("SOFTMAX", 2, False), ("LOGISTIC", 2, True)])  # fmt: skip
-def test_trees_answer_as_onnx_runtime_does(modes: tuple[str, ...], transform: str, classes: int, single: bool) -> None:
+@pytest.mark.parametrize("aggregate", ["SUM", "AVERAGE"])
+def test_trees_answer_as_onnx_runtime_does(modes: tuple[str, ...], aggregate: str) -> None:
     rng = np.random.default_rng(5)
-    node, rows = forest(rng, modes, transform, classes, single), mixed_rows(rng, 300)
+    node, rows = forest(rng, modes, aggregate), mixed_rows(rng, 300)
     read, answer = trees.read(node), run(node, rows)
-    expected = answer[:, -1] if transform == "NONE" else np.log(answer[:, -1]) - np.log(answer[:, :-1]).mean(axis=1)
     assert len(np.unique(answer)) > 50
-    np.testing.assert_allclose(read.answer(rows), expected, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(read.answer(rows), answer[:, 0], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("modes", [("BRANCH_LEQ",), MODES])
 def test_trees_are_explained_by_the_definition_of_shapley(modes: tuple[str, ...]) -> None:
     rng = np.random.default_rng(6)
-    read = trees.read(forest(rng, modes, "NONE", 3, single=False))
+    read = trees.read(forest(rng, modes))
     rows, behind = mixed_rows(rng, 10), mixed_rows(rng, 7)
     expected = [interventional(read.answer, row, behind) for row in rows]
     np.testing.assert_allclose(read.attribute(rows, behind), expected, atol=1e-12)
@@ -190,7 +187,7 @@ def test_trees_are_explained_by_the_definition_of_shapley(modes: tuple[str, ...]
 
 def test_many_leaves_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
-    node, rows, behind = forest(rng, MODES, "NONE", 3, single=False), mixed_rows(rng, 10), mixed_rows(rng, 7)
+    node, rows, behind = forest(rng, MODES), mixed_rows(rng, 10), mixed_rows(rng, 7)
     whole = trees.read(node)
     monkeypatch.setattr(trees, "_BLOCK", 10)
     parted = trees.read(node)
@@ -198,9 +195,17 @@ def test_many_leaves_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose(parted.attribute(rows, behind), whole.attribute(rows, behind), atol=1e-12)
 
 
-def test_a_scale_that_is_none_is_refused() -> None:
-    node = forest(np.random.default_rng(1), MODES, "PROBIT", 3, single=False)
-    with pytest.raises(NotExplainable, match="end in PROBIT"):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"post_transform": "PROBIT"}, "end in PROBIT of the sum"),
+        ({"aggregate": "MAX"}, "end in NONE of the max"),
+        ({"target_ids": [0, 1] * 20}, "no sum over one target"),
+    ],
+)
+def test_trees_that_are_no_sum_over_one_target_are_refused(change: dict[str, Any], said: str) -> None:
+    node = forest(np.random.default_rng(1), MODES, **change)
+    with pytest.raises(NotExplainable, match=said):
         trees.read(node)
 
 
@@ -214,17 +219,16 @@ def test_what_is_recorded_gives_the_score_again_to_the_bit() -> None:
     scores, features = session.run(["ml_confidence", "features"], inputs)
     assert np.isnan(features).any()
     np.testing.assert_array_equal(explainer().answer(features).astype(np.float32), scores)
-    grid = small_model().ensemble.grid
+    grid = small_ensemble().grid
     np.testing.assert_array_equal(grid.place(small_features(), np), grid.place(to_float32(small_features()), np))
 
 
-@pytest.mark.parametrize("combine", ["vote", "stack"])
-def test_contributions_add_up(combine: Combine) -> None:
-    found = explainer(combine=combine)
+def test_contributions_add_up() -> None:
+    found = explainer()
     explained = found.explain(explained_rows(), range(5)).attributions
-    assert [a.member for a in explained[0]] == [None, *DEFAULT]
-    assert [a.scale for a in explained[0]] == ["probability", "probability", "log_odds", "log_odds"]
-    expected = small_model(combine=combine).answer_from(small_features()[EXPLAINED])["ml_confidence"]
+    assert [a.member for a in explained[0]] == [None, "first_passage", *DEFAULT]
+    assert [a.scale for a in explained[0]] == ["probability", *["log_odds"] * 4]
+    expected = small_model().answer_from(small_features()[EXPLAINED])["ml_confidence"]
     for (whole, *members), score in zip(explained, expected, strict=True):
         assert whole.answer == pytest.approx(score, abs=1e-6)
         assert whole.base == pytest.approx(found.answer(found.background).mean(), abs=1e-12)
@@ -235,13 +239,11 @@ def test_contributions_add_up(combine: Combine) -> None:
 
 def test_members_answer_what_the_fitted_learners_do() -> None:
     explained = explainer().explain(explained_rows(), range(5)).attributions
-    ensemble = small_model().ensemble
+    ensemble = small_ensemble()
     placed = ensemble.grid.place(explained_rows(), np)
-    for number, member in enumerate(ensemble.members, start=1):
-        p = member.probabilities(placed, ensemble.classes)
-        logs = np.log(p)
-        expected = p[:, 2] if member.name == "random_forest" else logs[:, 2] - logs[:, :2].mean(axis=1)
-        np.testing.assert_allclose([row[number].answer for row in explained], expected, atol=1e-5)
+    # After the whole and first passage.
+    for number, member in enumerate(ensemble.members, start=2):
+        np.testing.assert_allclose([row[number].answer for row in explained], member.correction(placed), atol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_figures_whatever_is_explained_beside() -> None:
@@ -336,38 +338,38 @@ def _changed(**changes: str) -> onnx.ModelProto:
 def test_a_member_that_is_not_what_it_seems_is_not_explained() -> None:
     model = _changed()
     named = json.loads(_properties(model)["members"])
-    # The forest's answers doubled afterwards, which its leaves know nothing of; the logistic's scores squared.
+    # The forest's answers doubled afterwards, which its leaves know nothing of; first passage times features.
     model.graph.node.extend(
         [
             helper.make_node("Add", [named["random_forest"]] * 2, ["twice"]),
-            helper.make_node("Identity", ["probabilities"], ["whole"]),
+            helper.make_node("Cast", [entry_of(model)], ["wide"], to=onnx.TensorProto.DOUBLE),
+            helper.make_node("Mul", ["wide", named["first_passage"]], ["product"]),
+            helper.make_node("Add", [named["random_forest"], named["gradient_boosting"]], ["both"]),
         ]
     )
-    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
-    squared = helper.make_node("Mul", [softmax.input[0]] * 2, ["squared"])
-    model.graph.node.insert(list(model.graph.node).index(softmax), squared)
-    softmax.input[0] = "squared"
-    changed = named | {"random_forest": "twice", "everything": "whole"}
+    changed = named | {"random_forest": "twice", "first_passage": "product", "everything": "both"}
     helper.set_model_props(model, _properties(model) | {"members": json.dumps(changed)})
     found = Explainer(model.SerializeToString())
-    assert list(found.members.read) == ["gradient_boosting"]
-    assert found.members.unread.keys() == {"logistic", "random_forest", "everything"}
-    assert "not sums" in found.members.unread["logistic"]
-    assert "differently" in found.members.unread["random_forest"]
-    assert "neither" in found.members.unread["everything"]
+    assert list(found.members.read) == ["logistic", "gradient_boosting"]
+    assert found.members.unread.keys() == {"first_passage", "random_forest", "everything"}
     assert found.explain(explained_rows(), range(5)).unread == found.members.unread
+
+
+def entry_of(model: onnx.ModelProto) -> str:
+    """The output that holds the features."""
+    return next(item.name for item in model.graph.output if item.name == "features")
 
 
 def test_trees_that_see_the_features_in_another_order_are_not_explained() -> None:
     model = _changed()
-    node = next(node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier")
+    node = next(node for node in model.graph.node if node.op_type == "TreeEnsembleRegressor")
     order = onnx.numpy_helper.from_array(np.arange(len(small_features()[0]))[::-1].copy(), "backwards")
     model.graph.initializer.append(order)
     gather = helper.make_node("Gather", [node.input[0], "backwards"], ["turned"], axis=1)
     model.graph.node.insert(list(model.graph.node).index(node), gather)
     node.input[0] = "turned"
     found = Explainer(model.SerializeToString())
-    assert list(found.members.read) == ["logistic", "gradient_boosting"]
+    assert list(found.members.read) == ["first_passage", "logistic", "gradient_boosting"]
     assert found.members.unread.keys() == {"random_forest"}
     assert "column" in found.members.unread["random_forest"]
 

@@ -16,12 +16,13 @@ from db_functions.golden import largest_difference
 from db_functions.model import open_session
 from demo.market import CLOSE
 from tests.real_rows import real_rows
-from training.calibrate import Calibration
+from training.candidates import fit_simple
+from training.correction import CANDIDATES, TARGET, Ensemble, Fitted, Rows, fit_ensemble, fit_rest
 from training.dataset import Dataset
-from training.export import FittedModel, export
+from training.export import FittedModel, export, to_float32
 from training.features import INPUT_NAMES
 from training.features.graph import to_model
-from training.learners import DEFAULT, LEARNERS, Combine, FittedEnsemble, fit_ensemble
+from training.learners import DEFAULT, LEARNERS, FittedEnsemble, Recipe
 from training.pipeline import compute_features
 
 pytestmark = pytest.mark.slow
@@ -68,31 +69,35 @@ def test_the_graphs_features_are_numpys(rows: Dataset, features: Floats) -> None
 
 
 @pytest.fixture(scope="module")
-def fitted(rows: Dataset, features: Floats) -> FittedEnsemble:
-    """Every learner, fitted on the earlier half."""
-    earlier = slice(0, len(rows) // 2)
-    return fit_ensemble(features[earlier], rows.outcome[earlier], list(LEARNERS), seed=1, size=SIZE)
+def known(rows: Dataset, features: Floats) -> Rows:
+    """The earlier half, where first passage is defined."""
+    earlier = np.flatnonzero(np.isfinite(features[: len(rows) // 2, TARGET]))
+    return Rows(to_float32(features[earlier]).astype(np.float64), rows.outcome[earlier], 1.0)
 
 
-@pytest.mark.parametrize(
-    ("names", "combine"),
-    [*(((name,), "vote") for name in LEARNERS), (DEFAULT, "vote"), (tuple(LEARNERS), "vote"), (DEFAULT, "stack")],
-)
+@pytest.fixture(scope="module")
+def fitted(known: Rows) -> FittedEnsemble:
+    """Every learner."""
+    return fit_ensemble(known, Recipe(tuple(LEARNERS), seed=1, size=SIZE))
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in LEARNERS), DEFAULT, tuple(LEARNERS), *CANDIDATES[:-1]])
 def test_the_graphs_probabilities_are_the_libraries(
-    rows: Dataset, features: Floats, fitted: FittedEnsemble, names: tuple[str, ...], combine: Combine
+    rows: Dataset, features: Floats, known: Rows, fitted: FittedEnsemble, names: tuple[str, ...] | str
 ) -> None:
-    members = tuple(member for member in fitted.members if member.name in names)
-    ensemble = replace(fitted, members=members, combine=combine)
-    # A fitted calibration would all but flatten answers to rows like these, and any difference with them.
-    slopes = (3.0, 1.0, 3.0) * (len(members) if combine == "stack" else 1)
-    model = FittedModel(ensemble, Calibration(slopes, (0.0, 0.0, 0.0)))
+    if isinstance(names, str):
+        model = FittedModel(fit_simple(known, (names,))[names], DEFAULT_HORIZON)
+    else:
+        ensemble = replace(fitted, members=tuple(member for member in fitted.members if member.name in names))
+        # A fitted slope would all but flatten the correction of rows like these, and any difference with it.
+        model = FittedModel(Fitted(Ensemble(ensemble, 3.0), fit_rest(known)), DEFAULT_HORIZON)
     session = open_session(export(model).onnx)
     outputs = [item.name for item in session.get_outputs()]
     given = session.run(outputs, {item.name: rows.inputs[item.name] for item in session.get_inputs()})
-    expected = model.answer_from(features)
+    expected = model.answer_from(model.own(features))
     for name, answer in zip(outputs, given, strict=True):
         found = largest_difference({name: expected[name]}, {name: answer})
-        print(f"{'+'.join(names)} ({combine}), {len(rows):,} rows: {name} differs by at most {found.amount:.1e}")
+        print(f"{names}, {len(rows):,} rows: {name} differs by at most {found.amount:.1e}")
         assert found.amount <= PARITY_TOLERANCE
     # Answers that hardly differ from each other would agree whatever the graph does.
     assert expected["ml_confidence"].std() > 0.02

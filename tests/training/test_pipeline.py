@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,15 @@ from db_functions import progress
 from db_functions.contract import CONTRACT_VERSION, PARITY_TOLERANCE
 from db_functions.golden import Golden
 from db_functions.progress import Stages, bar
-from tests.training_support import SMALL, small_artifact, small_dataset, small_export
+from tests.training_support import HORIZON, SMALL, dataset, small_artifact, small_dataset, small_export, small_features
 from training import check, cli, learners
-from training.calibrate import IDENTITY
 from training.cli import train as train_commands
 from training.cli.summary import summarise
-from training.errors import LearnerNotInstalled, TooFewRows, UnknownLearner
-from training.evaluate import Verdict
-from training.export import FittedModel
-from training.features import FEATURE_NAMES, MIN_BARS
-from training.pipeline import permutation_importances, require_enough, train
+from training.correction import CANDIDATES
+from training.errors import LearnerNotInstalled, TooFewRows, UnknownCandidate, UnknownLearner
+from training.evaluate import evaluate
+from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, MIN_BARS
+from training.pipeline import PLAIN_TARGET, Artifact, known_rates, require_enough, train
 from training.scores import METRICS
 from training.split import split_by_time
 from training.verify import GOLDEN_ROWS, check_parity
@@ -51,10 +51,112 @@ def test_its_golden_rows_replay() -> None:
     assert check_parity(small_artifact().onnx, golden).rows == GOLDEN_ROWS
 
 
-def test_the_metrics_are_those_of_rows_not_fitted_on() -> None:
-    split = split_by_time(small_dataset())
-    assert small_artifact().metrics["rows"] == len(split.test)
-    assert small_artifact().metrics["base_rate"] == pytest.approx(small_dataset().positive[split.test].mean())
+def test_the_metrics_are_those_of_the_forward_folds_and_the_model_has_every_row() -> None:
+    data, metrics = small_dataset(), small_artifact().metrics
+    split = split_by_time(data, test_share=0.0)
+    assert metrics["rows"] == metrics["measured_on"]["rows"] == len(split.judged)
+    assert metrics["measured_on"]["kind"] == "forward_folds"
+    assert metrics["base_rate"] == pytest.approx(data.positive[split.judged].mean())
+    trained = metrics["trained"]
+    assert (trained["fitted_rows"], trained["undefined"], metrics["label_horizon"]) == (len(data), 0, HORIZON)
+    assert (metrics["fitted_from"], metrics["fitted_until"]) == (data.detected_at[0], data.detected_at[-1])
+    assert trained["test_from"] == data.horizon_at.max() + 1
+
+
+def test_without_a_refit_the_last_fifth_is_held_out() -> None:
+    data = small_dataset()
+    split = split_by_time(data)
+    metrics = train(data, ["logistic"], refit=False, seed=3, size=SMALL).metrics
+    assert metrics["measured_on"]["kind"] == "held_out"
+    assert metrics["rows"] == len(split.test)
+    assert metrics["fitted_until"] == data.detected_at[split.fit[-1]]
+    assert data.horizon_at[split.fit].max() < data.detected_at[split.test].min()
+    assert metrics["trained"]["test_from"] == split.boundary + split.embargo_s
+
+
+def test_what_was_planted_is_found_and_the_simpler_candidate_kept() -> None:
+    # The names of the learners do not matter: a sum of directed features is what was planted.
+    artifact = _ridge()
+    assert artifact.algorithm == "ridge"
+    assert artifact.version.startswith("ridge-")
+    found = artifact.metrics["candidates"]
+    assert (found["kept"], found["reason"]) == ("ridge", "best")
+    assert [one["name"] for one in found["compared"]] == list(CANDIDATES)
+    assert artifact.metrics["ml_minus_first_passage"]["brier"]["high"] < 0
+    assert artifact.metrics["refused"] == []
+    assert "By Brier score the model is better than first passage." in artifact.card
+
+
+@cache
+def _ridge() -> Artifact:
+    return train(small_dataset(), ["logistic"], seed=3, size=SMALL)
+
+
+def test_a_candidate_is_kept_by_name_with_the_evidence_beside_it() -> None:
+    found = small_artifact().metrics["candidates"]
+    assert (found["kept"], found["best"], found["reason"]) == ("ensemble", "ridge", "by_name")
+    with pytest.raises(UnknownCandidate, match="no candidate oracle; choose from first_passage, recalibrated"):
+        train(small_dataset(), candidate="oracle")
+
+
+def test_first_passage_needs_no_rows() -> None:
+    data = small_dataset()
+    empty = train(data.take(slice(0, 0)), ["first_passage"])
+    assert empty.algorithm == "first_passage"
+    assert empty.feature_names == list(FIRST_PASSAGE_NAMES)
+    assert (empty.metrics["rows"], empty.metrics["verdicts"], empty.metrics["refused"]) == (0, [], [])
+    assert empty.parity.rows > 0
+    some = train(data, ["first_passage"])
+    assert some.metrics["measured_on"]["kind"] == "every_row"
+    assert some.metrics["rows"] == len(data)
+    assert some.metrics["trained"]["fitted_rows"] == some.metrics["trained"]["test_from"] == 0
+    for artifact in (empty, some):
+        for part in (artifact.metrics, artifact.drift_baseline):
+            json.dumps(part, allow_nan=False)
+
+
+def test_rows_without_a_first_passage_are_left_out() -> None:
+    data = small_dataset()
+    direction = data.inputs["direction"].copy()
+    direction[:100] = 0.0
+    artifact = train(replace(data, inputs={**data.inputs, "direction": direction}), ["first_passage"])
+    assert artifact.metrics["trained"]["undefined"] == 100
+    assert artifact.metrics["rows"] == len(data) - 100
+
+
+def test_a_model_that_is_surely_worse_than_first_passage_is_refused() -> None:
+    """A champion that answers the outcome itself, and a model that answers its opposite."""
+    data = small_dataset()
+    plain = small_features()[:, PLAIN_TARGET]
+    metrics = evaluate(1 - plain, data, known_rate=0.4, baselines={"first_passage": plain}, seed=1)
+    assert [reason.split(":")[0] for reason in metrics["refused"]] == [
+        "it is worse than first passage, which needs no training",
+        "it is worse than chance",
+    ]
+    said = {(one["against"], one["score"]): one["verdict"] for one in metrics["verdicts"]}
+    assert said["first_passage", "brier"] == said["chance", "roc_auc"] == "worse"
+    better = evaluate(plain, data, known_rate=0.4, baselines={"first_passage": 1 - plain}, seed=1)
+    assert better["refused"] == []
+    assert {("first_passage", "roc_auc"), ("first_passage", "brier")} <= {
+        (one["against"], one["score"]) for one in better["verdicts"] if one["verdict"] == "better"
+    }
+
+
+def test_the_champion_is_compared_where_it_has_an_answer() -> None:
+    champion = np.full(len(small_dataset()), 0.95)
+    champion[:800] = np.nan
+    metrics = train(small_dataset(), ["first_passage"], champion=champion).metrics
+    assert metrics["compared"] == {"base": 1200, "first_passage": 1200, "first_passage_served": 1200, "champion": 400}
+    assert metrics["champion"]["brier"]["value"] == pytest.approx(np.mean((0.95 - small_dataset().positive[800:]) ** 2))
+    assert metrics["ml_minus_champion"]["brier"]["high"] < 0
+
+
+def test_known_rates_are_of_what_had_ended_before() -> None:
+    data = small_dataset()
+    rates = known_rates(data)
+    for row in (0, 300, 1_199):
+        before = data.horizon_at < data.detected_at[row]
+        assert rates[row] == pytest.approx((data.positive[before].sum() + 1) / (before.sum() + 2))
 
 
 def test_the_model_finds_what_the_outcomes_were_made_of() -> None:
@@ -67,17 +169,12 @@ def test_a_real_signal_beats_the_base_rate() -> None:
     assert "better than the base rate" in small_artifact().card
 
 
-def test_outcomes_that_nothing_explains_are_answered_by_the_base_rate() -> None:
-    """Whatever the ensemble makes of its own rows: on others it shows no skill, and must not pretend to."""
-    data = small_dataset()
-    shuffled = replace(data, outcome=np.random.default_rng(4).permutation(data.outcome))
-    split = split_by_time(shuffled)
-    artifact = train(shuffled, seed=3, size=0.2)
-    metrics, known = artifact.metrics, shuffled.positive[split.fit].mean()
-    for entry in metrics["reliability"]:
-        assert abs(entry["predicted"] - known) < 0.05
-    assert metrics["ml_minus_base"]["brier"]["value"] < 0.002
-    assert metrics["ml_minus_base"]["brier"]["low"] <= 0
+def test_outcomes_that_nothing_moves_leave_first_passage() -> None:
+    artifact = train(dataset(seed=3, strength=0.0), ["logistic"], seed=3, size=SMALL)
+    assert artifact.algorithm == "first_passage"
+    assert artifact.metrics["candidates"]["kept"] == "first_passage"
+    assert artifact.feature_names == list(FIRST_PASSAGE_NAMES)
+    assert artifact.metrics["ml_minus_first_passage_served"]["brier"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def _unpadded(card: str) -> str:
@@ -93,7 +190,9 @@ def test_the_card_says_what_a_person_must_know() -> None:
         "rows were purged",
         "| Brier score |",
         "| ML confidence - rule |",
+        "| ML confidence - first passage |",
         "| base rate |",
+        "## Candidates",
         "## Calibration",
         "| double_top |",
         "Rise of the model's Brier score",
@@ -105,12 +204,12 @@ def test_the_card_says_what_a_person_must_know() -> None:
 
 def test_other_strengths_reach_the_learners_and_the_card() -> None:
     changed = train(
-        small_dataset(), ["gradient_boosting"], parameters={"gradient_boosting": {"leaves": 8}}, seed=3, size=SMALL
+        small_dataset(), ["logistic"], candidate="ensemble", parameters={"logistic": {"strength": 0.1}}, seed=3
     )
-    plain = train(small_dataset(), ["gradient_boosting"], seed=3, size=SMALL)
+    plain = train(small_dataset(), ["logistic"], candidate="ensemble", seed=3)
     assert changed.sha256 != plain.sha256
-    assert "gradient_boosting: leaves 8" in changed.card
-    assert "leaves" not in plain.card
+    assert "logistic: strength 0.1" in changed.card
+    assert "strength" not in plain.card
 
 
 def test_a_pattern_type_cannot_break_the_card() -> None:
@@ -121,21 +220,18 @@ def test_a_pattern_type_cannot_break_the_card() -> None:
     assert "| a\\|b # c |" in card
 
 
-def test_importances_find_the_feature_that_matters() -> None:
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(600, len(FEATURE_NAMES)))
-    positive = features[:, 7] + rng.normal(size=600) > 0
-    ensemble = learners.fit_ensemble(features, np.where(positive, 2, 0).astype(np.int8), ["logistic"], seed=0)
-    model = FittedModel(ensemble, IDENTITY)
-    found = permutation_importances(model, features, positive, seed=1)
-    assert max(found, key=lambda name: found[name]) == FEATURE_NAMES[7]
-
-
-def test_the_importances_of_all_features_are_registered() -> None:
-    rises = small_artifact().metrics["importances"]
-    assert tuple(rises) == FEATURE_NAMES
-    best = max(rises, key=lambda name: rises[name])
-    assert f"| {best} | {rises[best]:+.5f} |" in _unpadded(small_artifact().card)
+def test_importances_find_the_feature_that_matters_and_know_their_noise() -> None:
+    artifact = _ridge()
+    rises, errors = artifact.metrics["importances"], artifact.metrics["importance_errors"]
+    assert tuple(rises) == tuple(errors) == FEATURE_NAMES
+    best = sorted(rises, key=lambda name: -rises[name])[:3]
+    assert {"first_passage_target", "rule_confidence"} <= set(best)
+    assert rises["rule_confidence"] > 2 * errors["rule_confidence"]
+    # No candidate but the ensemble reads it, so nothing may be said of it.
+    assert rises["candle_body"] == errors["candle_body"] == 0
+    card = _unpadded(artifact.card)
+    assert f"| `rule_confidence` | {rises['rule_confidence']:+.5f} |" in card
+    assert "| `candle_body` |" not in card
 
 
 def test_too_few_rows_says_how_many_are_needed() -> None:
@@ -165,6 +261,7 @@ def test_an_unknown_learner_is_refused_before_any_work() -> None:
 def test_the_command_line_names_every_learner() -> None:
     assert tuple(learners.LEARNERS) == train_commands.LEARNER_NAMES
     assert learners.DEFAULT == train_commands.DEFAULT_LEARNERS
+    assert train_commands.CANDIDATES == CANDIDATES
 
 
 def test_check_says_what_is_wrong_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

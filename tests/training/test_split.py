@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training_support import DAY_S, small_dataset
+from tests.training_support import DAY_S, HORIZON, small_dataset
 from training.dataset import Dataset
 from training.errors import InvalidDataset
 from training.split import EMBARGO_SHARE, split_by_time
@@ -21,7 +23,8 @@ def _at(days: list[int], windows: list[int]) -> Dataset:
     inputs = {name: values[index] for name, values in small_dataset().inputs.items()}
     names = np.array([str(row) for row in range(rows)], dtype=object)
     end = start + np.array(windows, np.int64) * DAY_S
-    return Dataset(inputs, np.zeros(rows, np.int8), start, end, names, names)
+    # Every outcome was known at once: what is purged goes by the end of the horizon.
+    return Dataset(inputs, np.zeros(rows, np.int8), start, start, end, names, names, HORIZON)
 
 
 _rows = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 25)), min_size=1, max_size=60)
@@ -37,10 +40,10 @@ def test_no_label_window_reaches_a_later_part(rows: list[tuple[int, int]], embar
     for earlier, later, boundary in pairs:
         assert (np.diff(earlier) > 0).all()
         assert (np.diff(later) > 0).all()
-        assert (data.outcome_at[earlier] < boundary).all()
+        assert (data.horizon_at[earlier] < boundary).all()
         assert (data.detected_at[later] >= boundary + split.embargo_s).all()
         if len(earlier) and len(later):
-            assert data.outcome_at[earlier].max() < data.detected_at[later].min()
+            assert data.horizon_at[earlier].max() < data.detected_at[later].min()
     assert len(split.fit) + len(split.test) + split.purged + split.embargoed == len(data)
 
 
@@ -50,10 +53,10 @@ def test_folds_part_the_rows_fitted_on(rows: list[tuple[int, int]]) -> None:
     rows.sort()
     data = _at([day for day, _ in rows], [window for _, window in rows])
     split = split_by_time(data, embargo_s=0)
-    assert set(split.calibrate) <= set(split.fit)
+    assert set(split.judged) <= set(split.fit)
     # No row is answered twice, and with no embargo none between the first fold and the test is left out.
     first = split.folds[0].boundary
-    np.testing.assert_array_equal(split.calibrate, split.fit[data.detected_at[split.fit] >= first])
+    np.testing.assert_array_equal(split.judged, split.fit[data.detected_at[split.fit] >= first])
 
 
 def test_only_rows_with_a_reason_are_dropped() -> None:
@@ -62,7 +65,7 @@ def test_only_rows_with_a_reason_are_dropped() -> None:
     assert {name: len(index) for name, index in split.parts().items()} == {
         "first fold": 27,
         "fit": 80,
-        "calibrate": 53,
+        "folds": 53,
         "test": 20,
     }
     assert [len(fold.later) for fold in split.folds] == [13, 13, 14, 13]
@@ -78,6 +81,16 @@ def test_purge_and_embargo_drop_what_they_say() -> None:
     for fold in split.folds:
         day = fold.boundary // DAY_S
         assert (fold.fit[-1], fold.later[0]) == (day - 6, day + 3)
+
+
+def test_without_a_test_every_row_is_fitted_on_and_the_folds_reach_the_end() -> None:
+    data = _at(list(range(100)), [5] * 100)
+    split = split_by_time(data, test_share=0.0, embargo_s=0)
+    assert (len(split.fit), len(split.test), split.purged, split.embargoed) == (100, 0, 0, 0)
+    assert split.judged.tolist() == list(range(33, 100))
+    assert "test" not in split.parts()
+    for fold in split.folds:
+        assert fold.fit[-1] == fold.boundary // DAY_S - 6
 
 
 def test_rows_of_one_instant_stay_together() -> None:
@@ -106,4 +119,4 @@ def test_a_dataset_lacking_an_input_is_refused() -> None:
     data = small_dataset()
     inputs = {name: values for name, values in data.inputs.items() if name != "levels"}
     with pytest.raises(InvalidDataset, match="levels"):
-        Dataset(inputs, data.outcome, data.detected_at, data.outcome_at, data.pattern_id, data.symbol)
+        replace(data, inputs=inputs)

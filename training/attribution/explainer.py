@@ -19,6 +19,7 @@ from training.errors import NotExplainable
 
 Floats = NDArray[np.float64]
 Seed = int | Sequence[int]
+MEMBER_SCALE = "log_odds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Attribution:
     """What each feature contributed to one answer: ``contributions`` [F] add up to ``answer`` less ``base``.
 
     ``member`` is None for the whole model, whose ``scale`` is ``probability`` and whose contributions have
-    ``standard_errors`` [F]; a member's are exact. ``base`` is the mean answer over the background.
+    ``standard_errors`` [F]; a member's are exact, in ``log_odds``. ``base`` is the mean answer over the background.
     """
 
     member: str | None
@@ -107,7 +108,7 @@ class Explainer:
             base = float(member.answer(self.background).mean())
             answers = map(float, member.answer(features))
             for row, answer, own in zip(found, answers, contributions, strict=True):
-                row.append(Attribution(name, member.scale, base, answer, own))
+                row.append(Attribution(name, MEMBER_SCALE, base, answer, own))
         return Explanations(found, unread)
 
     def _whole(self, row: Rows, seed: Seed, pairs: int) -> Attribution:

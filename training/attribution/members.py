@@ -1,4 +1,4 @@
-"""A member of an ensemble, explained exactly on its own scale: trees by their leaves, a sum of terms term by term.
+"""A member of a model, explained exactly in log-odds: trees by their leaves, a sum of terms term by term.
 
 A member is recognised from the graph and then compared with the graph's own answers to the background; a member that
 does not agree is not explained.
@@ -24,10 +24,7 @@ _ADDITIVE: Final = 1e-6
 
 
 class Member(Protocol):
-    """``scale`` is ``probability`` or ``log_odds``, as :class:`training.attribution.trees.Trees` defines them."""
-
-    @property
-    def scale(self) -> str: ...
+    """One part of a model's log-odds."""
 
     def answer(self, rows: Rows) -> Floats:
         """Its answers [N] to rows of features [N, F]."""
@@ -37,22 +34,20 @@ class Member(Protocol):
 
 
 def find(graph: FeatureGraph, tensor: str, background: Rows) -> Member:
-    """The member whose probabilities are ``tensor``.
+    """The member whose log-odds [N, 1] are ``tensor``.
 
     Raises NotExplainable when it is neither trees nor a sum of terms of one feature each, or when it does not answer
     like the graph.
     """
     nodes = graph.behind(tensor)
-    ensembles = [node for node in nodes if node.op_type == "TreeEnsembleClassifier"]
+    ensembles = [node for node in nodes if node.op_type == "TreeEnsembleRegressor"]
     if len(ensembles) == 1:
         return _Trees(graph, tensor, ensembles[0], background)
     if not ensembles:
-        last = graph.producer(list(graph.same_as(tensor))[-1])
-        if last is not None and last.op_type == "Softmax":
-            found = _Sum(graph.function(last.input[0]))
-            found.attribute(background[:4], background)
-            return found
-    raise NotExplainable("it is neither one ensemble of trees nor the softmax of a sum")
+        found = _Sum(graph.function(tensor))
+        found.attribute(background[:4], background)
+        return found
+    raise NotExplainable(f"it is {len(ensembles)} ensembles of trees, not one")
 
 
 class _Trees:
@@ -61,11 +56,10 @@ class _Trees:
     def __init__(self, graph: FeatureGraph, tensor: str, node: Any, background: Rows) -> None:
         self._trees = trees.read(node)
         self._place: Answer = graph.function(node.input[0])
-        self.scale = self._trees.scale
         placed = self._placed(background)
         _require_own_columns(self._placed, background, placed)
-        (probabilities,) = graph.function(tensor)(background)
-        _require_equal(self._trees.answer(placed), np.asarray(probabilities, np.float64), self.scale)
+        (answer,) = graph.function(tensor)(background)
+        _require_equal(self._trees.answer(placed), np.asarray(answer, np.float64)[:, 0])
 
     def answer(self, rows: Rows) -> Floats:
         return self._trees.answer(self._placed(rows))
@@ -79,19 +73,18 @@ class _Trees:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """The softmax of scores that are sums of terms, each of one feature.
+    """A sum of terms, each of one feature.
 
     Changing one feature alone shows its term up to a constant. In such a game a feature's Shapley value is its term
     less the mean of its term over the background, whatever the other features are: for a linear model the weight times
-    the distance from the background's mean (Štrumbelj and Kononenko, 2014). That the scores are such sums is checked:
-    the contributions of other scores do not add up.
+    the distance from the background's mean (Štrumbelj and Kononenko, 2014). That it is such a sum is checked: the
+    contributions of anything else do not add up.
     """
 
-    _scores: Answer
-    scale: str = "log_odds"
+    _sum: Answer
 
     def answer(self, rows: Rows) -> Floats:
-        return trees.last(np.asarray(self._scores(rows)[0], np.float64), self.scale)
+        return np.asarray(self._sum(rows)[0], np.float64)[:, 0]
 
     def attribute(self, rows: Rows, background: Rows) -> Floats:
         middle = background[0]
@@ -99,7 +92,7 @@ class _Sum:
         found: Floats = terms[: len(rows)] - terms[len(rows) :].mean(axis=0)
         missing = np.abs(found.sum(axis=1) - (self.answer(rows) - self.answer(background).mean()))
         if missing.max(initial=0) > _ADDITIVE:
-            raise NotExplainable("its scores are not sums of terms of one feature each")
+            raise NotExplainable("it is no sum of terms of one feature each")
         return found
 
     def _terms(self, row: Rows, middle: Rows) -> Floats:
@@ -108,14 +101,9 @@ class _Sum:
         return np.asarray(self.answer(mixed) - self.answer(middle[None]))
 
 
-def _require_equal(own: Floats, probabilities: Floats, scale: str) -> None:
-    """Raise NotExplainable unless trees that answer ``own`` [N] agree with ``probabilities`` [N, C]."""
-    if scale == "probability":
-        off = np.abs(own - probabilities[:, -1])
-    else:
-        # The rounding of a small float32 probability is large in its logarithm.
-        with np.errstate(all="ignore"):
-            off = np.abs(own - trees.last(np.log(probabilities), scale)) * np.minimum(1, 10 * probabilities.min(axis=1))
+def _require_equal(own: Floats, answer: Floats) -> None:
+    """Raise NotExplainable unless trees that answer ``own`` [N] agree with ``answer`` [N]."""
+    off = np.abs(own - answer)
     # Written this way round, NaN counts as unequal too.
     if not (off <= _FAITHFUL).all():
         raise NotExplainable(f"its trees answer differently from the graph, by {off.max():.3g}")

@@ -56,19 +56,13 @@ class Conditions:
     slot_feature: NDArray[np.intp]
     leaf_start: NDArray[np.intp]
     value: Floats
-    """The value of each leaf, on the ensemble's scale."""
+    """The value of each leaf."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """A TreeEnsembleClassifier, as far as its last class is concerned.
+    """A TreeEnsembleRegressor of one target: its leaves add up to its answer."""
 
-    ``scale`` is ``probability`` where the leaves add up to P(last class), ``log_odds`` where they add up to its
-    logarithm less the mean logarithm of the other classes: with two classes the log-odds, with more a linear function
-    of the raw scores that does not change when all of them move, as a softmax does not.
-    """
-
-    scale: str
     feature: NDArray[np.intp]
     threshold: NDArray[np.floating[Any]]
     comparison: NDArray[np.str_]
@@ -87,7 +81,7 @@ class Trees:
         return np.asarray(found | (self.missing_true[:, None] & np.isnan(values)))
 
     def answer(self, rows: NDArray[np.floating[Any]]) -> Floats:
-        """The ensemble's answers [N] to rows [N, F], on its scale."""
+        """The ensemble's answers [N] to rows [N, F]."""
         decided = self.decide(rows)
         total = np.full(len(rows), self.constant)
         for block in self.blocks:
@@ -139,18 +133,19 @@ def _shapley_weights(most: int) -> tuple[Floats, Floats]:
 
 
 def read(node: onnx.NodeProto) -> Trees:
-    """The ensemble of a TreeEnsembleClassifier node.
+    """The ensemble of a TreeEnsembleRegressor node.
 
-    Raises NotExplainable when its scores become probabilities in a way that has no such scale.
+    Raises NotExplainable when its answer is no sum or mean over trees, or has several targets.
     """
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     transform = given.get("post_transform", b"NONE").decode()
-    if transform not in ("NONE", "SOFTMAX", "LOGISTIC"):
-        raise NotExplainable(f"its trees end in {transform}, which gives neither a probability nor log-odds")
+    aggregate = given.get("aggregate_function", b"SUM").decode()
+    if transform != "NONE" or aggregate not in ("SUM", "AVERAGE") or set(given["target_ids"]) != {0}:
+        raise NotExplainable(
+            f"its trees end in {transform} of the {aggregate.lower()}, which is no sum over one target"
+        )
     modes = np.array([mode.decode() for mode in given["nodes_modes"]])
-    weights, constants = _class_values(given, modes)
-    scale = "probability" if transform == "NONE" else "log_odds"
-    own, constant = (last(values, scale) for values in (weights, constants[None]))
+    own, constant = _leaf_values(given, len(modes))
     inner = np.flatnonzero(modes != "LEAF")
     number = np.full(len(modes), -1)
     number[inner] = np.arange(len(inner))
@@ -158,13 +153,12 @@ def read(node: onnx.NodeProto) -> Trees:
     tracks = np.array(given.get("nodes_missing_value_tracks_true") or np.zeros(len(modes)), np.bool_)
     feature = np.array(given["nodes_featureids"], np.intp)
     return Trees(
-        scale=scale,
         feature=feature[inner],
         threshold=_read_numbers(given, "nodes_values")[inner],
         comparison=modes[inner],
         missing_true=tracks[inner],
         blocks=tuple(_blocks([leaf for leaf in leaves if leaf.path], number, feature, own)),
-        constant=float(constant[0]) + float(sum(own[leaf.node] for leaf in leaves if not leaf.path)),
+        constant=constant + float(sum(own[leaf.node] for leaf in leaves if not leaf.path)),
     )
 
 
@@ -176,33 +170,16 @@ def _read_numbers(given: Mapping[str, Any], name: str) -> NDArray[np.floating[An
     return np.array(given.get(name, ()), np.float32)
 
 
-def _class_values(given: Mapping[str, Any], modes: NDArray[np.str_]) -> tuple[Floats, Floats]:
-    """What each node adds to each class, [nodes, C], and where all rows start, [C].
-
-    With two classes there may be one set of weights, the second's.
-    """
-    classes = len(given.get("classlabels_int64s") or given.get("classlabels_strings") or ())
-    ids = np.array(given["class_ids"], np.intp)
-    single = classes == 2 and len(np.unique(ids)) == 1
-    width = 1 if single else classes
+def _leaf_values(given: Mapping[str, Any], nodes: int) -> tuple[Floats, float]:
+    """What each node adds to the answer, [nodes], and what all rows start from."""
     at = {key: node for node, key in enumerate(zip(given["nodes_treeids"], given["nodes_nodeids"], strict=True))}
-    where = np.array([at[key] for key in zip(given["class_treeids"], given["class_nodeids"], strict=True)])
-    values = np.zeros((len(modes), width))
-    np.add.at(
-        values, (where, np.zeros_like(ids) if single else ids), _read_numbers(given, "class_weights").astype(np.float64)
+    where = np.array([at[key] for key in zip(given["target_treeids"], given["target_nodeids"], strict=True)])
+    values = np.asarray(
+        np.bincount(where, _read_numbers(given, "target_weights").astype(np.float64), nodes), np.float64
     )
-    start = np.zeros(width)
-    base = _read_numbers(given, "base_values").astype(np.float64)
-    if len(base):
-        start[:] = base[-width:] if len(base) >= width else base
-    return values, start
-
-
-def last(values: Floats, scale: str) -> Floats:
-    """The last class of ``values`` [N, C] on the scale, [N]."""
-    if scale == "probability" or values.shape[1] == 1:
-        return values[:, -1]
-    return np.asarray(values[:, -1] - values[:, :-1].mean(axis=1))
+    if given.get("aggregate_function", b"SUM") == b"AVERAGE":
+        values = values / len(set(given["nodes_treeids"]))
+    return values, float(_read_numbers(given, "base_values").astype(np.float64).sum())
 
 
 _Path = tuple[tuple[int, bool], ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from training.cli.output import aligned
 from training.pipeline import Artifact
-from training.scores import METRICS, score_lines, verdicts
+from training.scores import METRICS, score_lines
 
 
 def summarise(artifact: Artifact) -> str:
@@ -16,5 +16,9 @@ def summarise(artifact: Artifact) -> str:
         f"registered {artifact.version}: {len(artifact.onnx) / 2**20:.1f} MB, {len(artifact.feature_names)} features, "
         f"differs from scikit-learn by at most {parity.max_abs_diff:.1e} over {parity.rows:,} rows"
     )
-    header = "On the last rows, with 95 % intervals (lower is better, except for ROC AUC):"
-    return "\n".join([first, "", header, *aligned(table), *verdicts(lines)])
+    kinds = {"forward_folds": "On rows of forward folds", "held_out": "On the last rows", "every_row": "On every row"}
+    measured = kinds[artifact.metrics["measured_on"]["kind"]]
+    header = f"{measured}, with 95 % intervals (lower is better, except for ROC AUC):"
+    sentences = [one["sentence"] for one in artifact.metrics["verdicts"]]
+    refused = [f"promotion will be refused: {reason}" for reason in artifact.metrics["refused"]]
+    return "\n".join([first, "", header, *aligned(table), *sentences, *refused])

@@ -36,6 +36,7 @@ LEARNER_NAMES: Final = (
 DEFAULT_LEARNERS: Final = LEARNER_NAMES[:3]
 FIRST_PASSAGE: Final = "first_passage"
 """The model that needs no labels. Only ``train`` makes it: training it again would change nothing."""
+CANDIDATES: Final = ("first_passage", "recalibrated", "ridge", "ensemble")
 ALERT_TYPES: Final = (
     "cache_hit_rate",
     "calibration",
@@ -125,10 +126,15 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         "no labels",
     )
     command.add_argument(
-        "--combine",
-        choices=("vote", "stack"),
-        default="vote",
-        help="average the learners' probabilities, or weight each learner by its skill (default: vote)",
+        "--candidate",
+        choices=CANDIDATES,
+        help="keep this one whatever the folds show (default: the simplest that does as well as the best)",
+    )
+    command.add_argument(
+        "--no-refit",
+        dest="refit",
+        action="store_false",
+        help="hold out the last fifth of the rows to measure on, instead of a refit on all rows",
     )
     command.add_argument("--version", type=model_version, help="version of the model (default: algorithm and hash)")
     command.add_argument(
@@ -211,7 +217,8 @@ def _fit(
     return train(
         dataset,
         options.models,
-        combine=options.combine,
+        candidate=options.candidate,
+        refit=options.refit,
         parameters=parameters,
         search=Search(tune, options.tune_file) if tune else None,
         seed=options.seed,

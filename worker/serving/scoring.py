@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import Arrays, check_outputs, quality
+from db_functions.contract import Arrays, check_outputs, quality, unanswered
 from db_functions.errors import first_line
 from db_functions.gather import Gathered
 from db_functions.model import Model
@@ -122,7 +122,10 @@ def _take(
     outputs: Arrays,
     quality_of: NDArray[np.float32],
 ) -> None:
-    for i in np.flatnonzero(~good):
+    silent = unanswered(outputs)
+    for i in rows[silent]:
+        answers.reason[i] = LOW_QUALITY
+    for i in np.flatnonzero(~good & ~silent):
         answers.error[rows[i]] = (
             f"the model answered {_plain(outputs['probabilities'][i])} with confidence "
             f"{float(outputs['ml_confidence'][i]):g}; they must lie in 0..1, add to 1, and end in the confidence"

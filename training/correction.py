@@ -1,0 +1,355 @@
+"""What is learned: a correction to the first-passage probability, on the scale of log-odds.
+
+    logit P(target) = logit q + d(x),        q = first passage, with its corrections that need no labels
+
+d sees only features without levels, so P stays monotone in the distances of target and stop, as q is, whatever d is.
+The rest is parted between stop and neither by a logit of its own, P(stop | not target), with a line as correction.
+Biases of three classes would be simpler, and break that order on a fifth of pairs.
+
+Four candidates, from simple to rich, each pulled towards d = 0:
+
+- ``first_passage``: d = 0.
+- ``recalibrated``: d = b0 + b1 (logit q - its mean), each b ~ N(0, 0.1^2). (Platt, *Probabilistic outputs for support
+  vector machines*, 1999, with q as the offset.)
+- ``ridge``: d = w . x over a dozen directed features, standardised and held within 4, w ~ N(0, t^2 / 12) each; t of
+  0.05, 0.1 or 0.2, by the evidence of the rows fitted on (Laplace's approximation: MacKay, *Bayesian interpolation*,
+  1992).
+- ``ensemble``: d = s times the mean of what the learners say (``learners``), within 1; s >= 0, s ~ N(0, 0.5^2), from
+  answers to rows later than those that the learners had. Shrinking predictions by what they proved worth on other rows
+  is Copas, *Regression, prediction and shrinkage* (1983).
+
+Labels whose windows overlap say less than as many independent ones, so each log-likelihood is multiplied by the mean
+uniqueness of the windows (``blocks.uniqueness``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from training.dataset import NEGATIVE, POSITIVE
+from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, LEVEL_FREE
+from training.learners import FittedEnsemble, Member, Recipe, combined
+
+Floats = NDArray[np.float64]
+Ask = Callable[[Member, Any], Any]
+"""A member's answer [N, 1] to features on the grid: its library's, or its tensor in the graph."""
+
+CANDIDATES: Final = ("first_passage", "recalibrated", "ridge", "ensemble")
+"""From simple to rich."""
+EDGE: Final = 1e-6
+"""Probabilities are held within [EDGE, 1 - EDGE] before their log-odds are taken."""
+NEWTON_EDGE: Final = 0.02
+"""The same for Newton targets: one row at the edge would outweigh all others."""
+LINE_SPREAD: Final = 0.1
+RIDGE_SPREADS: Final = (0.05, 0.1, 0.2)
+SLOPE_SPREAD: Final = 0.5
+FARTHEST: Final = 4.0
+"""Standard deviations that a feature of the ridge counts at most."""
+_LEAST_SLOPE: Final = -0.9
+"""Of a line: 1 + slope stays above 0, so the order of rows is kept."""
+_DIGITS: Final = 6
+_STEPS: Final = 50
+
+SERVED: Final = FIRST_PASSAGE_NAMES[:3]
+"""P(target), P(stop) and P(neither) with the corrections that need no labels; the plain ones follow."""
+TARGET, STOP, NEITHER = (FEATURE_NAMES.index(name) for name in SERVED)
+DIRECTED: Final[Mapping[str, tuple[float, bool]]] = {
+    "directed_momentum": (0.0, False),
+    "di_agreement": (0.0, False),
+    "market_agreement_5": (0.0, False),
+    "rule_confidence": (0.0, False),
+    "type_success_rate": (0.0, False),
+    "rsi_14": (50.0, True),
+    "macd_histogram": (0.0, True),
+    "ema50_distance": (0.0, True),
+    "momentum_20": (0.0, True),
+    "trend_strength": (0.0, True),
+    "money_flow_20": (0.0, True),
+    "relative_strength_20": (0.0, True),
+}
+"""The features of the ridge: the value that favours no side, and whether it has to be multiplied by the direction."""
+
+
+def log_odds(p: Any, xp: Any) -> Any:
+    """Of probabilities held within EDGE; NaN stays NaN. For NumPy and the graph."""
+    held = xp.where(p < EDGE, EDGE, p)
+    held = xp.where(held > 1 - EDGE, 1 - EDGE, held)
+    return xp.log(held / (1.0 - held))
+
+
+def probability(z: Any, xp: Any) -> Any:
+    """The inverse of :func:`log_odds`."""
+    return 1.0 / (1.0 + xp.exp(-z))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the candidates are fitted on: features [N, F] (the graph's: float32 values) and outcomes int8 [N].
+
+    ``weight`` is the mean uniqueness of their label windows. First passage is defined for every row.
+    """
+
+    features: Floats
+    outcome: NDArray[np.int8]
+    weight: float
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    @property
+    def hit(self) -> Floats:
+        return np.asarray(self.outcome == POSITIVE, np.float64)
+
+    @property
+    def offset(self) -> Floats:
+        """Log-odds of first passage, [N]."""
+        return np.asarray(log_odds(self.features[:, TARGET], np), np.float64)
+
+    @property
+    def rest(self) -> Floats:
+        """Log-odds of stop against neither, [N]."""
+        return np.asarray(log_odds(_share_of_stop(self.features), np)[:, 0], np.float64)
+
+    def take(self, index: NDArray[Any]) -> Rows:
+        return Rows(self.features[index], self.outcome[index], self.weight)
+
+    def newton(self) -> tuple[Floats, Floats]:
+        """Targets and weights of one Newton step from first passage, both [N]."""
+        q = np.clip(self.features[:, TARGET], NEWTON_EDGE, 1 - NEWTON_EDGE)
+        return (self.hit - q) / (q * (1 - q)), q * (1 - q)
+
+
+class Correction(Protocol):
+    """A fitted d. ``name`` is one of ``CANDIDATES``."""
+
+    @property
+    def name(self) -> str: ...
+
+    def d(self, features: Any, offset: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:
+        """d of features [N, F] and log-odds [N, 1], as [N, 1], and what each member said of it, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """intercept + slope (z - middle), added to log-odds z."""
+
+    intercept: float
+    slope: float
+    middle: float
+
+    def of(self, z: Any) -> Any:
+        return self.intercept + self.slope * (z - self.middle)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPassage:
+    """d = 0: nothing was learned."""
+
+    name: str = "first_passage"
+
+    def d(self, features: Any, offset: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002
+        return 0.0 * offset, {}
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibrated:
+    """A line in the log-odds of first passage."""
+
+    line: Line
+    name: str = "recalibrated"
+
+    def d(self, features: Any, offset: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002
+        return self.line.of(offset), {}
+
+
+@dataclass(frozen=True, slots=True)
+class Ridge:
+    """A weighted sum of directed features; ``mean``, ``scale`` and ``weights`` are float64 [1, D], ``spread`` is t."""
+
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    spread: float
+    name: str = "ridge"
+
+    def d(self, features: Any, offset: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002
+        standard = self.standard(features, xp)
+        total = xp.sum(standard * xp.asarray(self.weights), axis=1, keepdims=True)
+        return total, {"ridge": total}
+
+    def standard(self, features: Any, xp: Any) -> Any:
+        """The directed features [N, D], in standard deviations; an absent one at the mean."""
+        standard = (directed(features, xp) - xp.asarray(self.mean)) / xp.asarray(self.scale)
+        standard = xp.where(standard > FARTHEST, FARTHEST, standard)
+        standard = xp.where(standard < -FARTHEST, -FARTHEST, standard)
+        return xp.where(xp.isnan(standard), 0.0, standard)
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Learners, and how far what they say is believed."""
+
+    fitted: FittedEnsemble
+    slope: float
+    name: str = "ensemble"
+
+    def d(self, features: Any, offset: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002
+        placed = self.fitted.grid.place(features, xp)
+        said = {member.name: ask(member, placed) for member in self.fitted.members}
+        return self.slope * combined(list(said.values()), xp), said
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A correction, and the line that parts the rest between stop and neither; without one, as first passage does."""
+
+    correction: Correction
+    rest: Line | None
+
+    def probabilities(self, features: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:
+        """P(negative, neutral, positive) [N, 3] of float64 features [N, F]; what each member said, log-odds [N, 1].
+
+        NaN where first passage is undefined.
+        """
+        if isinstance(self.correction, FirstPassage):
+            return side_by_side(features, (STOP, NEITHER, TARGET), xp), {}
+        offset = log_odds(features[:, TARGET : TARGET + 1], xp)
+        d, said = self.correction.d(features, offset, xp, ask)
+        rest = log_odds(_share_of_stop(features, xp), xp)
+        rest = rest if self.rest is None else rest + self.rest.of(rest)
+        target, stop = probability(offset + d, xp), probability(rest, xp)
+        columns = [(1.0 - target) * stop, (1.0 - target) * (1.0 - stop), target]
+        return xp.concat(columns, axis=1), {"first_passage": offset, **said}
+
+    def answer(self, features: Floats) -> Floats:
+        """:meth:`probabilities` by NumPy and the learners' own libraries, [N, 3]."""
+        found, _ = self.probabilities(features, np, by_library)
+        return np.asarray(found, np.float64)
+
+
+def by_library(member: Member, placed: NDArray[np.float32]) -> Floats:
+    """A member's answer [N, 1], by its own library."""
+    return member.correction(placed)[:, None]
+
+
+def side_by_side(features: Any, columns: Sequence[int], xp: Any) -> Any:
+    """Some columns of features [N, F], in the order named."""
+    return xp.concat([features[:, column : column + 1] for column in columns], axis=1)
+
+
+def _share_of_stop(features: Any, xp: Any = np) -> Any:
+    """P(stop | not target) of first passage, [N, 1]; one half where the target is certain."""
+    stop, neither = features[:, STOP : STOP + 1], features[:, NEITHER : NEITHER + 1]
+    both = stop + neither
+    return xp.where(both <= 0.0, 0.5 + 0.0 * both, stop / xp.where(both <= 0.0, 1.0, both))
+
+
+_COLUMNS: Final = np.array([FEATURE_NAMES.index(name) for name in DIRECTED])
+_NEUTRAL: Final = np.array([[neutral for neutral, _ in DIRECTED.values()]])
+_TURNED: Final = np.array([[turned for _, turned in DIRECTED.values()]])
+_DIRECTION: Final = FEATURE_NAMES.index("direction")
+USED: Final = np.array([name in LEVEL_FREE for name in FEATURE_NAMES])
+"""Which features the learners see, [F]."""
+
+
+def directed(features: Any, xp: Any) -> Any:
+    """The features of the ridge [N, D]: above 0 they favour the pattern."""
+    chosen = xp.take(features, xp.asarray(_COLUMNS), axis=1) - xp.asarray(_NEUTRAL)
+    direction = features[:, _DIRECTION : _DIRECTION + 1]
+    return xp.where(xp.asarray(_TURNED), chosen * direction, chosen)
+
+
+def fit_line(offset: Floats, hit: Floats, weight: float) -> Line:
+    """The line that best explains ``hit`` [N] beside log-odds ``offset`` [N]; flat without rows."""
+    if len(offset) == 0:
+        return Line(0.0, 0.0, 0.0)
+    middle = float(offset.mean())
+    design = np.stack([np.ones_like(offset), offset - middle], axis=1)
+    found = fit_log_odds(offset, design, hit, np.full(2, 1 / LINE_SPREAD**2), weight).parameters
+    return Line(_rounded(found[0]), max(_LEAST_SLOPE, _rounded(found[1])), _rounded(middle))
+
+
+def fit_ridge(rows: Rows) -> Ridge:
+    """The ridge of that t which has the most evidence."""
+    values = directed(rows.features, np)
+    known = np.where(np.isfinite(values), values, np.nan)
+    count = np.maximum(1, np.isfinite(values).sum(axis=0))
+    mean = np.nansum(known, axis=0) / count
+    scale = np.sqrt(np.nansum((known - mean) ** 2, axis=0) / count)
+    # A feature that does not vary says nothing, and is never divided by zero.
+    scale = np.where(scale > 0, scale, 1.0)
+    width = len(mean)
+    blank = Ridge(mean[None], scale[None], np.zeros((1, width)), 0.0)
+    design = np.asarray(blank.standard(rows.features, np))
+    fits = {
+        spread: fit_log_odds(rows.offset, design, rows.hit, np.full(width, width / spread**2), rows.weight)
+        for spread in RIDGE_SPREADS
+    }
+    best = max(fits, key=lambda spread: fits[spread].evidence)
+    weights = np.round(fits[best].parameters, _DIGITS)
+    return Ridge(mean[None], scale[None], weights[None], best)
+
+
+def fit_slope(offset: Floats, said: Floats, hit: Floats, weight: float) -> float:
+    """How far what an ensemble said [N] of rows it had not seen is to be believed; 0 without rows, never below 0."""
+    if len(said) == 0:
+        return 0.0
+    found = fit_log_odds(offset, said[:, None], hit, np.array([1 / SLOPE_SPREAD**2]), weight).parameters
+    return max(0.0, _rounded(found[0]))
+
+
+def fit_rest(rows: Rows) -> Line:
+    """The line of P(stop | not target), from the rows that did not reach their target."""
+    own = rows.take(np.flatnonzero(rows.outcome != POSITIVE))
+    return fit_line(own.rest, np.asarray(own.outcome == NEGATIVE, np.float64), own.weight)
+
+
+def fit_ensemble(rows: Rows, recipe: Recipe) -> FittedEnsemble:
+    """The learners of ``recipe``, one Newton step from first passage. Raises LearnerNotInstalled."""
+    return recipe.fit(rows.features, *rows.newton(), USED)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Parameters [k] at the maximum of the posterior, and the logarithm of the evidence up to a constant."""
+
+    parameters: Floats
+    evidence: float
+
+
+def fit_log_odds(offset: Floats, design: Floats, hit: Floats, precision: Floats, weight: float) -> Fit:
+    """Maximise ``weight`` times the log-likelihood of ``hit`` [N] at log-odds ``offset + design @ b``, b ~ N(0,
+    1/precision).
+
+    ``design`` is [N, k], ``precision`` [k]. Newton's method; the function is concave, so there is one maximum.
+    """
+    b = np.zeros(design.shape[1])
+
+    def value(at: Floats) -> float:
+        z = offset + design @ at
+        return float(weight * np.sum(hit * z - np.logaddexp(0, z)) - at @ (precision * at) / 2)
+
+    best = value(b)
+    for _ in range(_STEPS):
+        p = expit(offset + design @ b)
+        gradient = weight * (design.T @ (hit - p)) - precision * b
+        curvature = weight * (design.T * (p * (1 - p))) @ design + np.diag(precision)
+        step = np.linalg.solve(curvature, gradient)
+        while (new := value(b + step)) < best and np.abs(step).max() > 1e-12:
+            step = step / 2
+        b, gained, best = b + step, new - best, new
+        if gained < 1e-10:
+            break
+    _, log_curvature = np.linalg.slogdet(curvature)
+    return Fit(b, best + float(np.log(precision).sum() - log_curvature) / 2)
+
+
+def _rounded(value: float) -> float:
+    """Six digits, so that the last bits of an optimiser do not make two equal fits two different files."""
+    return round(float(value), _DIGITS)
