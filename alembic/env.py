@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, pool, text
 from sqlalchemy.exc import DBAPIError
 
-from db_functions.database import database_url, sqlalchemy_url
+from db_functions.database import database_url, show_warnings, sqlalchemy_url
 from db_functions.ddl import statement
 from db_functions.errors import ScoringError
 from db_functions.queries import query
@@ -57,7 +57,7 @@ def run_online() -> None:
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
-        driver.add_notice_handler(show_warning)
+        show_warnings(driver)
         key = {"key": ONE_UPGRADE_AT_A_TIME}
         if not connection.execute(text("select pg_try_advisory_lock(:key)"), key).scalar():
             print("another upgrade or downgrade is under way: waiting for it", file=sys.stderr)
@@ -114,11 +114,6 @@ def timeouts() -> dict[str, str]:
 
 def set_timeouts() -> list[str]:
     return [f"set {name} = '{value.replace(chr(39), '')}'" for name, value in timeouts().items()]
-
-
-def show_warning(notice: psycopg.errors.Diagnostic) -> None:
-    if notice.severity_nonlocalized == "WARNING":
-        print(f"WARNING: {notice.message_primary}", file=sys.stderr)
 
 
 def explain(error: DBAPIError) -> str:

@@ -140,3 +140,13 @@ def connect(
         raise InvalidUrl from None
     connection.answer_timeout_s = answer_timeout_s
     return connection
+
+
+def show_warnings(connection: psycopg.Connection[Any]) -> None:
+    """Print the warnings of the server to stderr, for programs that a person runs."""
+    connection.add_notice_handler(_show_warning)
+
+
+def _show_warning(notice: psycopg.errors.Diagnostic) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        print(f"WARNING: {notice.message_primary}", file=sys.stderr)

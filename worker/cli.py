@@ -1,4 +1,4 @@
-"""The command line: ``python -m worker run | backfill | label | status | doctor | http``, and what operators change."""
+"""The command line: ``python -m worker run | backfill | label | first-passage | status | doctor | http``, and more."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from uuid import UUID
 import psycopg
 
 from db_functions.arguments import moment, not_negative, port, positive, seconds
-from db_functions.database import connect, database_url
+from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.queries import fetch_value
 from db_functions.sandbox import limit_memory
 from worker.log import configure, event
-from worker.operating import doctor, operate
+from worker.operating import doctor, first_passage, operate
 from worker.operating.backfill import START, Selection, backfill, preview
 from worker.operating.status import print_status, read_status
 from worker.serving.listener import Signals
@@ -122,6 +122,17 @@ def _label(options: argparse.Namespace) -> int:
     return 0
 
 
+def _first_passage(options: argparse.Namespace) -> int:
+    with connect(application_name="pattern-scoring first-passage", autocommit=True) as connection:
+        show_warnings(connection)
+        version = first_passage.register(connection)
+        print(f"registered {version}: it needs no labels")
+        if options.promote:
+            first_passage.promote(connection, version)
+            print(f"promoted {version}: it is the champion now")
+    return 0
+
+
 def _status(_options: argparse.Namespace) -> int:
     with connect(application_name="pattern-scoring status", autocommit=True) as connection:
         print_status(read_status(connection))
@@ -142,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("label", parents=[common], help="label patterns whose horizon is complete")
     command.add_argument("--limit", type=not_negative, default=0, metavar="N", help="at most N rows (default 0: all)")
     command.set_defaults(command=_label)
+
+    command = commands.add_parser(
+        "first-passage", parents=[common], help="register the model that comes with the package and needs no labels"
+    )
+    command.add_argument("--promote", action="store_true", help="make it the champion at once")
+    command.set_defaults(command=_first_passage)
 
     command = commands.add_parser("status", parents=[common], help="show what runs, serves and waits")
     command.set_defaults(command=_status)

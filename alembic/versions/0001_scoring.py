@@ -193,7 +193,7 @@ STEPS = (
     ),
     ("ml_owner", ("grants", "upkeep/first_partitions")),
 )
-"""Who runs which files: ``ml_owner`` makes what it owns, whoever upgrades does what touches the application's tables."""
+"""Files in order, and as whom: ``ml_owner`` makes what it owns, the migrator touches the application's tables."""
 
 
 def upgrade() -> None:

@@ -3027,6 +3027,7 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     model     record;
+    refused   text;
     champion  record;
     parity    record;
     workers   text;
@@ -3034,12 +3035,15 @@ declare
     s         record;
     bound     double precision;
 begin
-    select m.id, m.version into model from ml.models m where m.version = gates.version;
+    select m.id, m.version, m.metrics into model from ml.models m where m.version = gates.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
     select * into strict s from ml.settings;
-    select h.model_id as id, h.version into champion from ml_internal.champion h;
+    select h.model_id as id, h.version, m.algorithm = 'first_passage'
+               or m.metrics #>> '{candidates,kept}' is not distinct from 'first_passage' as arithmetic
+        into champion
+    from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
     select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
     if parity.id is null then
@@ -3049,8 +3053,27 @@ begin
             format('its newest parity check %s: off by %s over %s rows, %s allowed', case when parity.passed then 'passed' else 'failed' end,
                    parity.max_abs_diff, parity.rows, parity.tolerance);
     end if;
-    -- A first champion is better than none, and there is nobody to compare it with.
+    -- Of every model, the first champion included: one that is surely worse than arithmetic, or than chance, is worse
+    -- than none.
+    if jsonb_typeof(model.metrics -> 'refused') = 'array' then
+        select string_agg(r, '; ') into refused from jsonb_array_elements_text(model.metrics -> 'refused') r;
+    end if;
+    return query select 'evidence', refused is null,
+        coalesce('its own evidence speaks against it: ' || refused, 'its own evidence does not speak against it');
+    -- A first champion that passes these is better than none, and there is no other to compare it with.
     if champion.id is null or champion.id = model.id or s.gate_pairs = 0 then
+        return;
+    end if;
+    -- Arithmetic has learnt nothing that rows could contradict: what a model's recipe showed on forward folds is enough
+    -- to follow it, and unseen rows can demote it.
+    if champion.arithmetic and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object' then
+        return query select 'forward_folds', coalesce((e.found ->> 'value')::double precision <= s.gate_margin, false),
+            format('on %s rows (%s) its Brier score less that of first passage is %s [%s, %s]; at most %s is allowed',
+                   model.metrics #>> '{evidence,rows}', model.metrics #>> '{evidence,measured_on}',
+                   coalesce(round((e.found ->> 'value')::numeric, 5)::text, 'unknown'),
+                   coalesce(round((e.found ->> 'low')::numeric, 5)::text, 'unknown'),
+                   coalesce(round((e.found ->> 'high')::numeric, 5)::text, 'unknown'), s.gate_margin)
+        from (select model.metrics #> '{evidence,brier_minus_first_passage}' as found) e;
         return;
     end if;
 
@@ -3221,6 +3244,11 @@ begin
         raise exception 'model % was not promoted: %', version, array_to_string(faults, '; ')
             using errcode = 'ML002',
                   hint = 'ml.challenge(version, share, canary, reason) gathers what is missing; force => true promotes all the same, and is recorded.';
+    end if;
+    if model.label_horizon <> (select s.label_horizon from ml.settings s) then
+        raise warning 'model % was made for a label_horizon of % bars, the setting says %: its probabilities are of '
+                      'another question than the labels answer', version, model.label_horizon,
+                      (select s.label_horizon from ml.settings s);
     end if;
     perform ml_internal.set_champion(model.id, 'promote', cardinality(faults) > 0, reason);
     return version;

@@ -174,6 +174,7 @@ def test_the_decision_is_recorded(served: Connection) -> None:
 @pytest.fixture
 def scored(served: Connection) -> str:
     """A pattern with rule 0.7, ML 0.75, blended 0.73, after which ML's weight was set to 0.5."""
+    served.execute("select ml.set('ml_weight', 0.6, 'test')")
     pattern = insert_pattern(served)
     write_scores(served, [pattern], [0.75])
     assert decided(served, pattern).confidence == pytest.approx(0.73)
@@ -216,7 +217,7 @@ def test_an_update_that_changes_no_confidence_decides_nothing(served: Connection
     before = row_of(served, scored, *columns)
     served.execute(f"update pattern_events set {assignment} where id = %s", [scored])
     assert row_of(served, scored, *columns) == before
-    assert before["ml_metadata"]["ml_weight"] == 1
+    assert before["ml_metadata"]["ml_weight"] == 0.6
 
 
 def test_writing_back_every_column_as_read_changes_nothing(served: Connection, scored: str) -> None:

@@ -181,7 +181,7 @@ def test_only_the_newest_pairs_count_and_a_row_scored_again_once(registry: Conne
 def test_a_first_champion_needs_no_comparison(transaction: Connection) -> None:
     transaction.execute("update ml.settings set gate_pairs = default")
     register(transaction, "first")
-    assert [row[0] for row in transaction.execute("select gate from ml.gates('first')")] == ["parity"]
+    assert [row[0] for row in transaction.execute("select gate from ml.gates('first')")] == ["parity", "evidence"]
     transaction.execute("select ml.promote('first', 'test')")
 
 
@@ -313,3 +313,34 @@ def test_on_real_rows_a_better_model_passes_and_a_worse_one_is_refused(registry:
         f"{better['labels']:,} real rows: trained less rule {better['brier_difference']:+.4f} of Brier score, "
         f"standard error {better['brier_error']:.4f}; promoted, and the other way round refused"
     )
+
+
+# Evidence that a model brings
+
+
+def test_a_model_whose_own_evidence_speaks_against_it_is_refused_even_as_the_first(transaction: Connection) -> None:
+    register(transaction, "bad", metrics={"refused": ["surely worse than first passage"]})
+    found = dict(transaction.execute("select gate, passed from ml.gates('bad')").fetchall())
+    assert found == {"parity": True, "evidence": False}
+    refused_with(transaction, "ML002", "select ml.promote('bad', 'test')")
+    transaction.execute("select ml.promote('bad', 'as a demonstration', true)")
+    assert transaction.execute("select forced from ml.model_timeline where version = 'bad'").fetchone() == (True,)
+
+
+@pytest.mark.parametrize(("difference", "passes"), [(-0.001, True), (0.0, True), (0.001, False), (None, False)])
+def test_forward_folds_are_enough_to_follow_arithmetic(
+    transaction: Connection, difference: float | None, passes: bool
+) -> None:
+    """And not to follow a model that has learnt: that takes pairs."""
+    transaction.execute("select ml.set('gate_pairs', 500, 'test')")
+    register(transaction, "arithmetic", metrics={"candidates": {"kept": "first_passage"}})
+    transaction.execute("select ml.promote('arithmetic', 'test')")
+    interval = {"value": difference, "low": -0.01, "high": 0.01}
+    evidence = {"rows": 900, "measured_on": "forward folds", "brier_minus_first_passage": interval}
+    register(transaction, "learnt", metrics={"evidence": evidence})
+    found = dict(transaction.execute("select gate, passed from ml.gates('learnt')").fetchall())
+    assert found == {"parity": True, "evidence": True, "forward_folds": passes}
+    transaction.execute("select ml.promote('learnt', 'test', true)")
+    register(transaction, "next", metrics={"evidence": evidence})
+    gates = {gate for (gate,) in transaction.execute("select gate from ml.gates('next')").fetchall()}
+    assert {"pairs", "labels", "not_worse"} <= gates

@@ -7,4 +7,6 @@ from db_functions import database
 
 def connect() -> database.Connection:
     """Raises DatabaseUnavailable and InvalidUrl."""
-    return database.connect(application_name="pattern-scoring training")
+    connection = database.connect(application_name="pattern-scoring training")
+    database.show_warnings(connection)
+    return connection

@@ -129,6 +129,8 @@ class _Settings:
     any_weight: bool
     benchmark_symbol: str | None
     benchmark_has_bars: bool
+    label_horizon: int
+    model_horizon: int | None
 
 
 def _settings(connection: Connection) -> Finding:
@@ -142,7 +144,10 @@ def _settings(connection: Connection) -> Finding:
     if not settings.benchmark_has_bars:
         text = f"the benchmark {settings.benchmark_symbol} has no bars"
         return Finding(FAIL, text, "load them, or ml.set('benchmark_symbol', '', 'reason')")
-    return Finding(OK, "enabled, weights and benchmark make sense")
+    if settings.model_horizon not in (None, settings.label_horizon):
+        text = f"the champion looks {settings.model_horizon} bars ahead, labels {settings.label_horizon}"
+        return Finding(FAIL, text, f"train one, or ml.set('label_horizon', {settings.model_horizon}, 'reason')")
+    return Finding(OK, "enabled; weights, benchmark and label horizon make sense")
 
 
 def _champion_id(connection: Connection) -> int | None:
@@ -151,7 +156,7 @@ def _champion_id(connection: Connection) -> int | None:
 
 def _champion(connection: Connection) -> Finding:
     if _champion_id(connection) is None:
-        return Finding(FAIL, "there is none", "python -m worker promote VERSION --reason TEXT")
+        return Finding(FAIL, "there is none", "python -m worker first-passage --promote, which needs no labels")
     return Finding(OK, "there is one")
 
 

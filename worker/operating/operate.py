@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db_functions.arguments import moment
-from db_functions.database import Connection, connect
+from db_functions.database import Connection, connect, show_warnings
 from db_functions.errors import CONTENTION
 from db_functions.progress import Bar
 from db_functions.queries import fetch_row, fetch_value, query
@@ -104,7 +104,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _connected() -> Connection:
-    return connect(application_name="pattern-scoring operator", autocommit=True)
+    connection = connect(application_name="pattern-scoring operator", autocommit=True)
+    show_warnings(connection)
+    return connection
 
 
 def _switch(options: argparse.Namespace) -> int:

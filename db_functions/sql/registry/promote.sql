@@ -36,6 +36,11 @@ begin
             using errcode = 'ML002',
                   hint = 'ml.challenge(version, share, canary, reason) gathers what is missing; force => true promotes all the same, and is recorded.';
     end if;
+    if model.label_horizon <> (select s.label_horizon from ml.settings s) then
+        raise warning 'model % was made for a label_horizon of % bars, the setting says %: its probabilities are of '
+                      'another question than the labels answer', version, model.label_horizon,
+                      (select s.label_horizon from ml.settings s);
+    end if;
     perform ml_internal.set_champion(model.id, 'promote', cardinality(faults) > 0, reason);
     return version;
 end
