@@ -1,4 +1,5 @@
--- The settings that a batch obeys, the champion that scores it, and the challengers: model, share, canary.
+-- The settings that a batch obeys, the champion that scores it, and the challengers: model, share,
+-- canary.
 select s.min_quality, s.benchmark_symbol as benchmark,
        floor(extract(epoch from s.history_lag) * 1000000)::bigint as history_lag_us,
        (select c.model_id from ml_internal.champion c) as champion,

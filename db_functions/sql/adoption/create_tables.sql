@@ -11,50 +11,71 @@ begin
     select 'pattern_status', to_regtype('public.pattern_status') is null, null;
 
     -- What is there has to be what its name says, before anything is built on it.
-    select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', ' order by w.n) into wrong
+    select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', '
+                      order by w.n) into wrong
     from (values
-        (1, 'pattern_events', 'id', 'uuid'), (2, 'pattern_events', 'symbol', 'text|character varying'),
+        (1, 'pattern_events', 'id', 'uuid'),
+        (2, 'pattern_events', 'symbol', 'text|character varying'),
         (3, 'pattern_events', 'timeframe', 'text|character varying'),
         (4, 'pattern_events', 'pattern_type', 'text|character varying'),
-        (5, 'pattern_events', 'status', 'public.pattern_status'), (6, 'pattern_events', 'confidence', 'double precision'),
-        (7, 'pattern_events', 'target', 'double precision|real|numeric'), (8, 'pattern_events', 'entry', 'double precision|real|numeric'),
-        (9, 'pattern_events', 'stoploss', 'double precision|real|numeric'), (10, 'pattern_events', 'support', 'double precision|real|numeric'),
-        (11, 'pattern_events', 'resistance', 'double precision|real|numeric'), (12, 'pattern_events', 'metadata', 'jsonb'),
-        (13, 'pattern_events', 'created_at', 'timestamp with time zone|timestamp without time zone'),
-        (14, 'pattern_events', 'updated_at', 'timestamp with time zone|timestamp without time zone'),
-        (15, 'pattern_events', 'completed_at', 'timestamp with time zone|timestamp without time zone'),
-        (16, 'pattern_events', 'verdict', 'text|character varying'), (17, 'pattern_events', 'rule_evaluation', 'jsonb'),
+        (5, 'pattern_events', 'status', 'public.pattern_status'),
+        (6, 'pattern_events', 'confidence', 'double precision'),
+        (7, 'pattern_events', 'target', 'double precision|real|numeric'),
+        (8, 'pattern_events', 'entry', 'double precision|real|numeric'),
+        (9, 'pattern_events', 'stoploss', 'double precision|real|numeric'),
+        (10, 'pattern_events', 'support', 'double precision|real|numeric'),
+        (11, 'pattern_events', 'resistance', 'double precision|real|numeric'),
+        (12, 'pattern_events', 'metadata', 'jsonb'),
+        (13, 'pattern_events', 'created_at',
+         'timestamp with time zone|timestamp without time zone'),
+        (14, 'pattern_events', 'updated_at',
+         'timestamp with time zone|timestamp without time zone'),
+        (15, 'pattern_events', 'completed_at',
+         'timestamp with time zone|timestamp without time zone'),
+        (16, 'pattern_events', 'verdict', 'text|character varying'),
+        (17, 'pattern_events', 'rule_evaluation', 'jsonb'),
         (18, 'pattern_events', 'auto_generated', 'boolean'),
         (19, 'pattern_lifecycle_history', 'pattern_id', 'uuid'),
-        (20, 'pattern_lifecycle_history', 'new_status', 'public.pattern_status|text|character varying'),
+        (20, 'pattern_lifecycle_history', 'new_status',
+         'public.pattern_status|text|character varying'),
         (21, 'price_bars', 'symbol', 'text'), (22, 'price_bars', 'timeframe', 'text'),
-        (23, 'price_bars', 'ts', 'timestamp with time zone'), (24, 'price_bars', 'open', 'double precision'),
-        (25, 'price_bars', 'high', 'double precision'), (26, 'price_bars', 'low', 'double precision'),
-        (27, 'price_bars', 'close', 'double precision'), (28, 'price_bars', 'volume', 'double precision')
+        (23, 'price_bars', 'ts', 'timestamp with time zone'),
+        (24, 'price_bars', 'open', 'double precision'),
+        (25, 'price_bars', 'high', 'double precision'),
+        (26, 'price_bars', 'low', 'double precision'),
+        (27, 'price_bars', 'close', 'double precision'),
+        (28, 'price_bars', 'volume', 'double precision')
     ) w (n, relation, name, types)
     join ml_internal.adoption a on a.relation = w.relation and not a.born
     where not exists (
         select from pg_catalog.pg_attribute c
-        where c.attrelid = to_regclass('public.' || w.relation) and c.attname = w.name and not c.attisdropped
+        where c.attrelid = to_regclass('public.' || w.relation) and c.attname = w.name
+          and not c.attisdropped
           -- An enum by its own name, whatever the search path makes of it.
-          and (case when c.atttypid = to_regtype('public.pattern_status') then 'public.pattern_status'
+          and (case when c.atttypid = to_regtype('public.pattern_status')
+               then 'public.pattern_status'
                     else format_type(c.atttypid, null) end) = any (string_to_array(w.types, '|')));
     if wrong is not null then
-        raise exception 'public.% exists, but columns of it are missing or have another type: %', split_part(wrong, '.', 1), wrong
+        raise exception 'public.% exists, but columns of it are missing or have another type: %',
+            split_part(wrong, '.', 1), wrong
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it these columns, and upgrade again; nothing has been changed.';
+                  hint = 'Rename that table, or give it these columns, and '
+                         'upgrade again; nothing has been changed.';
     end if;
     select string_agg(c.relname, ', ') into wrong
-    from ml_internal.adoption a join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
+    from ml_internal.adoption a
+    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
     where not a.born and c.relkind not in ('r', 'p');
     if wrong is not null then
         raise exception 'public.% exists, but is not a table', wrong
-            using errcode = 'wrong_object_type', hint = 'Rename it and upgrade again; nothing has been changed.';
+            using errcode = 'wrong_object_type',
+                  hint = 'Rename it and upgrade again; nothing has been changed.';
     end if;
     if not (select born from ml_internal.adoption where relation = 'price_bars')
        and not exists (
            select from pg_catalog.pg_index i
-           where i.indrelid = to_regclass('public.price_bars') and i.indisunique and i.indpred is null and i.indexprs is null
+           where i.indrelid = to_regclass('public.price_bars') and i.indisunique
+             and i.indpred is null and i.indexprs is null
              and (select array_agg(c.attname::text order by k.n)
                   from unnest(i.indkey::smallint[]) with ordinality k (attnum, n)
                   join pg_catalog.pg_attribute c on c.attrelid = i.indrelid and c.attnum = k.attnum
@@ -62,11 +83,13 @@ begin
     then
         raise exception 'public.price_bars exists, but has no unique key (symbol, timeframe, ts)'
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it this primary key, and upgrade again; nothing has been changed.';
+                  hint = 'Rename that table, or give it this primary key, and '
+                         'upgrade again; nothing has been changed.';
     end if;
 
     if (select born from ml_internal.adoption where relation = 'pattern_status') then
-        create type public.pattern_status as enum ('pending', 'confirmed', 'completed', 'invalidated', 'expired');
+        create type public.pattern_status as enum (
+            'pending', 'confirmed', 'completed', 'invalidated', 'expired');
     end if;
 
     if (select born from ml_internal.adoption where relation = 'pattern_events') then
@@ -95,12 +118,16 @@ begin
             auto_generated     boolean default false,
             parent_pattern_id  uuid references public.pattern_events (id),
             constraint pattern_events_confidence_check check (confidence >= 0 and confidence <= 1),
-            constraint pattern_events_verdict_check check (verdict in ('bullish', 'bearish', 'neutral'))
+            constraint pattern_events_verdict_check
+                check (verdict in ('bullish', 'bearish', 'neutral'))
         );
-        create index pattern_events_symbol_timeframe_idx on public.pattern_events (symbol, timeframe);
+        create index pattern_events_symbol_timeframe_idx
+            on public.pattern_events (symbol, timeframe);
         create index pattern_events_created_at_idx on public.pattern_events (created_at desc);
-        create index pattern_events_active_idx on public.pattern_events (status) where status in ('pending', 'confirmed');
-        -- Time-ordered ids keep inserts on one page of the index; the function is there from PostgreSQL 18 on.
+        create index pattern_events_active_idx on public.pattern_events (status)
+            where status in ('pending', 'confirmed');
+        -- Time-ordered ids keep inserts on one page of the index; the function is there from
+        -- PostgreSQL 18 on.
         if current_setting('server_version_num')::int >= 180000 then
             alter table public.pattern_events alter column id set default uuidv7();
         end if;
@@ -109,15 +136,18 @@ begin
     if (select born from ml_internal.adoption where relation = 'pattern_lifecycle_history') then
         create table public.pattern_lifecycle_history (
             id                 uuid primary key default gen_random_uuid(),
-            pattern_id         uuid not null references public.pattern_events (id) on delete cascade,
+            pattern_id         uuid not null references public.pattern_events (id)
+                on delete cascade,
             old_status         public.pattern_status,
             new_status         public.pattern_status not null,
             transition_reason  text,
             metadata           jsonb default '{}',
             created_at         timestamptz default now()
         );
-        create index pattern_lifecycle_history_pattern_id_idx on public.pattern_lifecycle_history (pattern_id);
-        create index pattern_lifecycle_history_created_at_idx on public.pattern_lifecycle_history (created_at);
+        create index pattern_lifecycle_history_pattern_id_idx
+            on public.pattern_lifecycle_history (pattern_id);
+        create index pattern_lifecycle_history_created_at_idx
+            on public.pattern_lifecycle_history (created_at);
     end if;
 
     if (select born from ml_internal.adoption where relation = 'price_bars') then
