@@ -10,4 +10,4 @@ select pg_snapshot_xmin(pg_current_snapshot())::text as xmin,
                      order by c.id)
                  from ml_internal.bar_changes c
                  where c.xid >= %(seen)s::xid8 and c.id <> all (%(known)s::bigint[])),
-                 '[]') as changes
+           '[]') as changes

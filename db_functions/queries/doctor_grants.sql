@@ -11,12 +11,11 @@ where not has_function_privilege(w.role, p.oid, 'execute')
 union all
 select format('grant usage on schema %%s to %%s', n.nspname, w.role)
 from (values ('ml_owner', 'public'), ('ml_app', 'public'), ('ml_worker', 'public'),
-      ('ml_analyst', 'public'), ('ml_publisher', 'public'),
-             ('ml_operator', 'public'), ('ml_worker', 'ml'), ('ml_analyst', 'ml'),
-             ('ml_publisher', 'ml'), ('ml_operator', 'ml'),
+             ('ml_analyst', 'public'), ('ml_publisher', 'public'), ('ml_operator', 'public'),
+             ('ml_worker', 'ml'), ('ml_analyst', 'ml'), ('ml_publisher', 'ml'),
+             ('ml_operator', 'ml'),
              ('ml_worker', 'ml_internal'), ('ml_analyst', 'ml_internal'),
-             ('ml_publisher', 'ml_internal'),
-             ('ml_operator', 'ml_internal'))
+             ('ml_publisher', 'ml_internal'), ('ml_operator', 'ml_internal'))
      w (role, schema_name)
 join pg_namespace n on n.nspname = w.schema_name
 where not has_schema_privilege(w.role, n.oid, 'usage')
@@ -24,8 +23,8 @@ union all
 select format('grant %%s on %%s to %%s', w.right_, w.relation, w.role)
 from (select 'ml_worker' as role, 'select' as right_,
              unnest(array['public.pattern_events', 'public.price_bars', 'ml.settings', 'ml.models',
-                          'ml.aliases', 'ml.queue',
-                          'ml_internal.outcome_days', 'ml_internal.bar_changes']) as relation
+                          'ml.aliases', 'ml.queue', 'ml_internal.outcome_days',
+                          'ml_internal.bar_changes']) as relation
       union all
       select 'ml_worker', 'update', 'ml.queue'
       union all

@@ -7,7 +7,7 @@ select (select array_agg(r)
        -- By the catalogue: a name cannot be looked up in a schema that may not be used.
        (select bool_or(has_function_privilege(p.oid, 'execute')) from pg_proc p
         where p.pronamespace = 'ml'::regnamespace and p.proname = 'start_worker') as may_work,
-        current_user as user_name,
+       current_user as user_name,
        (select array_agg(o.name order by o.name)
         from (select oid::regprocedure::text as name, proowner as owner from pg_proc
               where pronamespace = 'ml'::regnamespace

@@ -5,8 +5,9 @@ select m.version, m.algorithm, m.created_at, m.created_by, m.bytes,
             then 'champion'
             when exists (select from ml.aliases a
                          where a.model_id = m.id and a.alias = 'challenger' and a.valid_to is null)
-            then 'challenger' when m.retired_at is not null then 'retired'
-                else 'registered' end as state,
+            then 'challenger'
+            when m.retired_at is not null then 'retired'
+            else 'registered' end as state,
        (m.metrics #>> '{with_rule,ml,brier,value}')::float8 as brier,
        (m.metrics #>> '{with_rule,rule,brier,value}')::float8 as rule_brier
 from ml.models m

@@ -15,14 +15,11 @@ begin
     loop
         execute format('select exists (select from public.%I)', name) into holds_rows;
         if holds_rows then
-            raise exception
-                'public.% was created by this system and '
-                'holds rows; downgrading would drop them', name
+            raise exception 'public.% was created by this system and holds rows; '
+                            'downgrading would drop them', name
                 using errcode = 'object_not_in_prerequisite_state',
-                      hint =
-                          format(
-                              'Save what you need, empty the table (truncate '
-                              'public.%I cascade) and downgrade again.', name);
+                      hint = format('Save what you need, empty the table '
+                                    '(truncate public.%I cascade) and downgrade again.', name);
         end if;
     end loop;
 end

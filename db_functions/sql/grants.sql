@@ -134,15 +134,14 @@ begin
             ('ml_internal.write_batch',            'x' , ''  , ''  , ''),
             ('ml_internal.write_replay',           ''  , ''  , 'x' , '')
         ) t (object, worker, analyst, publisher, operator)
-        cross join lateral (values ('ml_worker', t.worker), ('ml_analyst', t.analyst),
-                            ('ml_publisher', t.publisher),
-                                   ('ml_operator', t.operator)) r (role, right_of)
+        cross join lateral (values
+            ('ml_worker', t.worker), ('ml_analyst', t.analyst), ('ml_publisher', t.publisher),
+            ('ml_operator', t.operator)) r (role, right_of)
         where r.right_of <> ''
     loop
         if granted.rights = 'execute' then
-            execute (select string_agg(
-                format('grant execute on routine %s to %I', p.oid::regprocedure, granted.role),
-                '; ')
+            execute (select string_agg(format('grant execute on routine %s to %I',
+                                              p.oid::regprocedure, granted.role), '; ')
                      from pg_catalog.pg_proc p
                      join pg_catalog.pg_namespace n on n.oid = p.pronamespace
                      where n.nspname || '.' || p.proname = granted.object);
@@ -154,9 +153,8 @@ end
 $$;
 -- Everything about a model except the file and its golden rows.
 grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, outputs,
-              feature_names, min_bars, metrics,
-              model_card, toolchain, score_edges, calibration_edges, created_at, created_by,
-              retired_at, retired_by,
+              feature_names, min_bars, metrics, model_card, toolchain, score_edges,
+              calibration_edges, created_at, created_by, retired_at, retired_by,
               retired_reason)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;

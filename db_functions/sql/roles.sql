@@ -21,13 +21,11 @@ begin
         end if;
     end loop;
     if missing is not null then
-        raise exception 'these roles do not exist, and % may not create them: %', current_user,
-            array_to_string(missing, ', ')
+        raise exception 'these roles do not exist, and % may not create them: %',
+                current_user, array_to_string(missing, ', ')
             using errcode = 'insufficient_privilege',
-                  hint =
-                      format(
-                          'Ask an administrator to run: %s grant ml_owner to %I%s; '
-                          'then upgrade again. Nothing has been changed.',
+                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; '
+                                'then upgrade again. Nothing has been changed.',
                                 (select string_agg(format('create role %I nologin;', m), ' ')
                                  from unnest(missing) m),
                                 current_user, options);
@@ -41,12 +39,10 @@ begin
             execute format('grant ml_owner to %I%s', current_user, options);
         exception when insufficient_privilege then
             raise exception '% is not a member of ml_owner and may not make itself one',
-                current_user
+                    current_user
                 using errcode = 'insufficient_privilege',
-                      hint =
-                          format(
-                              'Ask an administrator to run: grant ml_owner to %I%s; '
-                              'then upgrade again. Nothing has been changed.',
+                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; '
+                                    'then upgrade again. Nothing has been changed.',
                                     current_user, options);
         end;
     end if;

@@ -45,9 +45,9 @@ begin
           and not a.attisdropped;
 
         if found is null then
-            if wanted.rest like 'check %'
-                and not (select born from ml_internal.adoption
-                         where relation = 'pattern_events') then
+            if wanted.rest like 'check %' and not
+               (select born from ml_internal.adoption where relation = 'pattern_events')
+            then
                 execute format('alter table public.pattern_events add column %I %s', wanted.name,
                                wanted.type);
                 execute format('alter table public.pattern_events add constraint %I %s not valid',
@@ -78,7 +78,8 @@ begin
     end loop;
 
     if (select 'detected_at' = any (added) from ml_internal.adoption
-        where relation = 'pattern_events') then
+        where relation = 'pattern_events')
+    then
         alter table public.pattern_events alter column detected_at set default now();
     end if;
 
@@ -92,7 +93,7 @@ begin
         join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and array[a.attnum] = c.conkey
         join (values ('outcome_label', array['positive', 'negative', 'neutral']),
                      ('labeling_method', array['automatic', 'analyst', 'backfill'])) w (name, ours)
-                     on w.name = a.attname
+            on w.name = a.attname
         join ml_internal.adoption f on f.relation = 'pattern_events' and w.name <> all (f.added)
         where c.conrelid = 'public.pattern_events'::regclass and c.contype = 'c'
     loop
@@ -100,16 +101,15 @@ begin
                        old.condition, old.ours, old.column_name) into fits;
         continue when fits;
         update ml_internal.adoption
-        set constraints = constraints
-            || jsonb_build_object('name', old.name, 'definition', old.definition,
-                                                            'condition', old.condition, 'column',
-                                                            old.column_name)
+        set constraints = constraints || jsonb_build_object(
+                'name', old.name, 'definition', old.definition,
+                'condition', old.condition, 'column', old.column_name)
         where relation = 'pattern_events';
         execute format('alter table public.pattern_events drop constraint %I', old.name);
         execute format(
-            'alter table public.pattern_events add constraint '
-            '%I check ((%s) or %I = any (%L)) not valid',
-                       old.name, old.condition, old.column_name, old.ours);
+            'alter table public.pattern_events '
+            'add constraint %I check ((%s) or %I = any (%L)) not valid',
+            old.name, old.condition, old.column_name, old.ours);
     end loop;
 
     -- Room on the page for the score, which more than doubles a row, from some 290 to 640 bytes:

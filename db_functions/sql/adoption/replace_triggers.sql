@@ -46,16 +46,19 @@ begin
     end if;
     if exists (select from pg_catalog.pg_attribute
                where attrelid = 'public.pattern_lifecycle_history'::regclass
-               and attname = 'previous_status' and not attisdropped) then
+                 and attname = 'previous_status' and not attisdropped) then
         logger := 'ml_internal.log_status_columns';
     end if;
-    execute format('create trigger pattern_lifecycle_transition after update on public.pattern_events
-                    for each row when (old.status is distinct from new.status) execute function %s()', logger);
+    execute format('create trigger pattern_lifecycle_transition
+                    after update on public.pattern_events
+                    for each row when (old.status is distinct from new.status)
+                    execute function %s()', logger);
 
     -- What a user had switched off stays off.
     for old in
-        select t.* from ml_internal.adoption a,
-               jsonb_to_recordset(a.triggers) t (name text, enabled "char", comment text)
+        select t.*
+        from ml_internal.adoption a,
+             jsonb_to_recordset(a.triggers) t (name text, enabled "char", comment text)
         where a.relation = 'pattern_events'
     loop
         if old.enabled <> 'O' then

@@ -18,24 +18,21 @@ begin
         where events.born and born and relation in ('pattern_events', 'price_bars') loop
         execute format('select exists (select from public.%I)', name) into holds_rows;
         if holds_rows then
-            raise exception
-                'public.% was created by this system and '
-                'holds rows; downgrading would drop them', name
+            raise exception 'public.% was created by this system and holds rows; '
+                            'downgrading would drop them', name
                 using errcode = 'object_not_in_prerequisite_state',
-                      hint =
-                          format(
-                              'Save what you need, empty the table (truncate '
-                              'public.%I cascade) and downgrade again.', name);
+                      hint = format('Save what you need, empty the table '
+                                    '(truncate public.%I cascade) and downgrade again.', name);
         end if;
     end loop;
 
     -- The older two as they stand now: whoever disabled one since has meant it.
     events.triggers := (
-        select coalesce(jsonb_agg(t
-                                  || coalesce((select jsonb_build_object('enabled', n.tgenabled)
-                                               from pg_catalog.pg_trigger n
-                                                 where n.tgrelid = 'public.pattern_events'::regclass
-                                                   and n.tgname = t ->> 'name'), '{}')), '[]')
+        select coalesce(jsonb_agg(t || coalesce((
+                   select jsonb_build_object('enabled', n.tgenabled)
+                   from pg_catalog.pg_trigger n
+                   where n.tgrelid = 'public.pattern_events'::regclass
+                     and n.tgname = t ->> 'name'), '{}')), '[]')
         from jsonb_array_elements(events.triggers) t);
     for old in
         select t.tgname, t.tgrelid::regclass as relation from pg_catalog.pg_trigger t
@@ -72,12 +69,14 @@ begin
       and not a.attisdropped;
     if rule_type is not null then
         -- Where a client has written a rule confidence since, that is the newer truth.
-        execute format('update public.pattern_events p set confidence = v.confidence, rule_confidence = v.rule_confidence
+        execute format('update public.pattern_events p
+                        set confidence = v.confidence, rule_confidence = v.rule_confidence
                         from ml_internal.adopted_values v
                         where v.pattern_id = p.id
                           and p.rule_confidence is not distinct from
                               coalesce(v.rule_confidence, v.confidence::text::numeric::%s)
-                          and (p.confidence is distinct from v.confidence or p.rule_confidence is distinct from v.rule_confidence)',
+                          and (p.confidence is distinct from v.confidence
+                               or p.rule_confidence is distinct from v.rule_confidence)',
                        rule_type);
     end if;
     select string_agg(format('%1$I = v.%1$I', a.attname), ', '),
@@ -89,9 +88,9 @@ begin
       and a.attname not in ('pattern_id', 'confidence', 'rule_confidence');
     if columns is not null then
         execute format(
-            'update public.pattern_events p set %s from '
-            'ml_internal.adopted_values v where v.pattern_id = p.id and (%s)',
-                       columns, changed);
+            'update public.pattern_events p set %s '
+            'from ml_internal.adopted_values v where v.pattern_id = p.id and (%s)',
+            columns, changed);
     end if;
     for old in
         select c.*

@@ -7,8 +7,7 @@ with champion as (
     join ml_internal.drift_windows w on w.version = c.version
 ), newest as (
     select distinct on (d.kind, d.name) d.*, s.psi_warning, s.psi_critical, s.missing_warning,
-           s.missing_critical, s.drift_alpha,
-           s.drift_windows
+           s.missing_critical, s.drift_alpha, s.drift_windows
     from champion c
     cross join ml.settings s
     cross join lateral (select date_bin(c.width, now(),
@@ -27,11 +26,10 @@ select case n.kind when 'output' then 'prediction_drift' else 'feature_drift' en
             when n.windows_in_a_row >= n.drift_windows
                 and n.psi >= 0.8 * n.psi_critical then 'critical'
             when n.psi >= 0.8 * n.psi_warning then 'warning' end as holds,
-       n.psi as value, case when n.psi >= n.psi_critical then n.psi_critical
-                            else n.psi_warning end as threshold,
-       format(
-           '%s of %s drifts from its baseline: PSI %s over %s rows '
-           'since %s, chance explains %s; %s windows in a row',
+       n.psi as value,
+       case when n.psi >= n.psi_critical then n.psi_critical else n.psi_warning end as threshold,
+       format('%s of %s drifts from its baseline: PSI %s over %s rows since %s, '
+              'chance explains %s; %s windows in a row',
               n.name, n.model_version, round(n.psi::numeric, 3), n.n,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
               round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message
@@ -44,11 +42,10 @@ select 'data_quality', n.name,
             when n.quality_windows_in_a_row >= n.drift_windows
                 and n.rise >= 0.8 * n.missing_critical then 'critical'
             when n.rise >= 0.8 * n.missing_warning then 'warning' end,
-       n.rise, case when n.rise >= n.missing_critical then n.missing_critical
-                    else n.missing_warning end,
-       format(
-           '%s of %s: %s %% missing, %s %% infinite or unseen over %s '
-           'rows since %s; its baseline has %s %% and %s %%',
+       n.rise,
+       case when n.rise >= n.missing_critical then n.missing_critical else n.missing_warning end,
+       format('%s of %s: %s %% missing, %s %% infinite or unseen over %s rows since %s; '
+              'its baseline has %s %% and %s %%',
               n.name, n.model_version, round((100 * n.missing_share)::numeric, 1),
               round((100 * coalesce(n.infinite_share, n.unseen_share))::numeric, 1), n.n,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),

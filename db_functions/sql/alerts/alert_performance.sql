@@ -8,8 +8,8 @@ with champion as (
     from champion h
     join ml.calibration_summary c on c.model_version = h.version
     cross join ml.settings s
-    where c.role = 'champion' and c.source = 'live' and c.score = 'ml' and c.pattern_type is null
-      and c.timeframe is null
+    where c.role = 'champion' and c.source = 'live' and c.score = 'ml'
+      and c.pattern_type is null and c.timeframe is null
       and c.n >= s.label_min_rows
     order by c.cohort desc nulls last limit 1
 ), gap as (
@@ -17,8 +17,8 @@ with champion as (
     from champion h
     join ml.performance_gap g on g.model_version = h.version
     cross join ml.settings s
-    where g.role = 'champion' and g.source = 'live' and g.score = 'ml' and g.pattern_type is null
-      and g.timeframe is null
+    where g.role = 'champion' and g.source = 'live' and g.score = 'ml'
+      and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
 )
@@ -29,10 +29,9 @@ select 'calibration' as type, c.model_version as subject, c.level,
        c.ece_excess as value,
        case when c.ece_excess >= c.calibration_critical then c.calibration_critical
             else c.calibration_warning end as threshold,
-       format(
-           '%s was off by %s on %s labelled rows %s, a '
-           'calibrated model by %s; it said %s %%, %s %% came', c.model_version,
-              round(c.ece::numeric, 3), c.n,
+       format('%s was off by %s on %s labelled rows %s, a calibrated model by %s; '
+              'it said %s %%, %s %% came',
+              c.model_version, round(c.ece::numeric, 3), c.n,
               coalesce('of the week of ' || c.cohort, 'of all weeks'),
               round(c.ece_expected::numeric, 3),
               round((100 * c.predicted)::numeric, 1),

@@ -35,8 +35,8 @@ with champion as (
     union all
     select 'model_fault', c.version,
            case when count(*) filter (where a.model_version = c.version
-                                      and a.model_error is null) = 0 then 'critical'
-                                      else 'warning' end,
+                                            and a.model_error is null) = 0
+                then 'critical' else 'warning' end,
            count(*) filter (where a.model_error is not null), 0,
            format('%s of %s workers do not serve the champion: %s',
                   count(*) filter (where a.model_error is not null), count(*),
@@ -51,9 +51,8 @@ with champion as (
     from (select count(*) as n from ml.failures where redriven_at is null) f where f.n > 0
     union all
     select 'no_baseline', c.version, 'warning', 0, 1,
-           format(
-               'model %s has no drift baseline, so drift is '
-               'not watched; ml.set_baseline makes one', c.version), null
+           format('model %s has no drift baseline, so drift is not watched; '
+                  'ml.set_baseline makes one', c.version), null
     from champion c where not c.has_baseline
 )
 select t.type, t.subject, t.level, t.level as holds, t.value, t.threshold, t.message, t.since

@@ -15,8 +15,7 @@ begin
     for found in
         with condition as materialized (select * from ml_internal.alert_conditions)
         select coalesce(c.type, l.type) as type, coalesce(c.subject, l.subject) as subject, c.level,
-               c.holds, c.value, c.threshold,
-               c.message, c.since, l.id, l.level as old_level,
+               c.holds, c.value, c.threshold, c.message, c.since, l.id, l.level as old_level,
                coalesce(array_position(levels, c.level), 0) as now_rank,
                coalesce(array_position(levels, c.holds), 0) as hold_rank,
                coalesce(array_position(levels, l.level), 0) as old_rank

@@ -21,11 +21,10 @@ select case when w.alive = 0 or c.id is null or w.loaded = 0 then 'unavailable'
             else 'healthy' end as status,
        s.enabled as ml_enabled, c.version as champion, c.id is not null
            and w.serving > 0 as model_loaded,
-       w.alive as workers_alive, w.serving as workers_serving,
-       q.depth as queue_depth, q.oldest_age_ms, q.dead_letters,
-       coalesce(m.rows, 0) as rows, m.error_rate, m.fallback_rate, m.cache_hit_rate, m.within_sla,
-       m.latency_p50_ms,
-       m.latency_p99_ms, s.sla_ms, s.alert_window as measured_over,
+       w.alive as workers_alive, w.serving as workers_serving, q.depth as queue_depth,
+       q.oldest_age_ms, q.dead_letters, coalesce(m.rows, 0) as rows, m.error_rate, m.fallback_rate,
+       m.cache_hit_rate, m.within_sla, m.latency_p50_ms, m.latency_p99_ms, s.sla_ms,
+       s.alert_window as measured_over,
        c.id is not null and exists (select from ml_internal.baselines b
                                     where b.model_id = c.id) as baseline_set,
        a.standing as alerts, a.critical as critical_alerts, clock_timestamp() as as_of

@@ -7,8 +7,8 @@ create or replace function ml_internal.compare_shadow(
     challenger integer, champion integer, newest integer)
 returns table (
     pattern_type text, pairs bigint, canary bigint, mean_difference double precision,
-    mean_distance double precision,
-    disagreement double precision, inference_p99_ms double precision, labels bigint, blocks bigint,
+    mean_distance double precision, disagreement double precision,
+    inference_p99_ms double precision, labels bigint, blocks bigint,
     challenger_brier double precision, champion_brier double precision,
     brier_difference double precision, brier_error double precision,
     challenger_log_loss double precision, champion_log_loss double precision,
@@ -33,10 +33,9 @@ as $$
         from newest_pair s left join public.pattern_events p on p.id = s.pattern_id
         order by s.pattern_id, s.scored_at desc
     ), block as (
-        select greatest(86400,
-                        percentile_cont(0.5) within group (
-                            order by extract(epoch from outcome_at
-                                             - detected_at)::double precision)) as seconds
+        select greatest(86400, percentile_cont(0.5) within group (
+                   order by extract(epoch from outcome_at - detected_at)::double precision))
+                   as seconds
         from pair where y is not null
     ), member as (
         select g.kind, p.* from pair p cross join lateral (values (null), (p.pattern_type)) g (kind)
@@ -91,8 +90,8 @@ as $$
         select p.kind, p.block,
                sum(p.brier_a - p.brier_b - m.brier_a + m.brier_b) / max(p.n) as brier,
                sum(p.loss_a - p.loss_b - m.loss_a + m.loss_b) / max(p.n) as loss,
-               sum((p.v_a - p.v_b - m.auc_a + m.auc_b) / case when p.y = 1 then p.positives
-                                                              else p.others end) as auc
+               sum((p.v_a - p.v_b - m.auc_a + m.auc_b)
+                   / case when p.y = 1 then p.positives else p.others end) as auc
         from placed p join mean m on m.kind is not distinct from p.kind
         group by p.kind, p.block
     ), error as (
@@ -110,15 +109,12 @@ as $$
     ), calibration as (
         -- Of each bin's squared distance, what chance alone would give is taken off (Bröcker,
         -- 2012).
-        select kind, sqrt(greatest(0,
-                                   sum(n * ((said - came) ^ 2
-                                            - came * (1 - came) / nullif(n - 1, 0))) / sum(n)))
-                                            as error
+        select kind, sqrt(greatest(0, sum(n * ((said - came) ^ 2
+                   - came * (1 - came) / nullif(n - 1, 0))) / sum(n))) as error
         from bin group by kind
     )
     select s.kind, s.pairs, s.canary, s.mean_difference, s.mean_distance, s.disagreement,
-           s.inference_p99_ms,
-           coalesce(m.labels, 0), coalesce(e.blocks, 0),
+           s.inference_p99_ms, coalesce(m.labels, 0), coalesce(e.blocks, 0),
            m.brier_a, m.brier_b, m.brier_a - m.brier_b, e.brier,
            m.loss_a, m.loss_b, m.loss_a - m.loss_b, e.loss,
            m.auc_a, m.auc_b, m.auc_a - m.auc_b, e.auc, c.error

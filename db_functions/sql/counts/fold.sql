@@ -66,23 +66,19 @@ begin
     with added as (
         insert into ml_internal.cohorts as r (
             cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
-            expected_positives,
-            expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled,
-            positives, labelled_called,
-            hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives,
-            labelled_expected_hits,
+            expected_positives, expected_hits, expected_error, expected_log_loss, scores,
+            expected_scores, labelled, positives, labelled_called, hits, score_sum, error, log_loss,
+            own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
             labelled_expected_error, labelled_error_variance, compared, gain, gain_squares,
             labelled_scores,
             positive_scores, calibration, calibration_positives, calibration_sums)
         select cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
-               expected_positives,
-               expected_hits, expected_error, expected_log_loss, scores, expected_scores,
-               labelled, positives,
-               labelled_called, hits, score_sum, error, log_loss, own_error, own_variance,
-               labelled_expected_positives,
+               expected_positives, expected_hits, expected_error, expected_log_loss, scores,
+               expected_scores, labelled, positives, labelled_called, hits, score_sum, error,
+               log_loss, own_error, own_variance, labelled_expected_positives,
                labelled_expected_hits, labelled_expected_error, labelled_error_variance, compared,
-               gain, gain_squares,
-               labelled_scores, positive_scores, calibration, calibration_positives,
+               gain, gain_squares, labelled_scores, positive_scores, calibration,
+               calibration_positives,
                calibration_sums
         from ml_internal.fresh_cohorts
         on conflict (model_id, cohort, role, source, pattern_type, timeframe, score) do update set
@@ -95,9 +91,9 @@ begin
             expected_scores = ml_internal.add_arrays(r.expected_scores, excluded.expected_scores),
             labelled = r.labelled + excluded.labelled, positives = r.positives + excluded.positives,
             labelled_called = r.labelled_called + excluded.labelled_called,
-            hits = r.hits + excluded.hits,
-            score_sum = r.score_sum + excluded.score_sum, error = r.error + excluded.error,
-            log_loss = r.log_loss + excluded.log_loss, own_error = r.own_error + excluded.own_error,
+            hits = r.hits + excluded.hits, score_sum = r.score_sum + excluded.score_sum,
+            error = r.error + excluded.error, log_loss = r.log_loss + excluded.log_loss,
+            own_error = r.own_error + excluded.own_error,
             own_variance = r.own_variance + excluded.own_variance,
             labelled_expected_positives = r.labelled_expected_positives
                 + excluded.labelled_expected_positives,

@@ -10,8 +10,7 @@ with mark as (
     from ml.models m
 ), event as (
     select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
-           0 as labelled,
-           0::double precision as y, e.ml, e.rule, e.blend, e.threshold
+           0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
     from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
     cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
                       b.blends, b.thresholds)
@@ -26,8 +25,7 @@ with mark as (
 ), bounded as (
     -- Postgres raises where a product is too small for a double.
     select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
-           e.y, e.threshold,
-           case when e.ml < 1e-30 then 0 else e.ml end as ml,
+           e.y, e.threshold, case when e.ml < 1e-30 then 0 else e.ml end as ml,
            case when e.rule < 1e-30 then 0 else e.rule end as rule,
            case when e.blend < 1e-30 then 0 else e.blend end as blend
     from event e
@@ -43,9 +41,10 @@ with mark as (
            -ln(1 - least(v.s, 1 - 2.220446049250313e-16)) as log_loss_other,
            coalesce((e.rule - e.y) ^ 2 - (v.s - e.y) ^ 2, 0) as gain,
            width_bucket(v.s, m.score_edges) as bin,
-           width_bucket(v.s, case v.score when 'ml' then m.calibration_edges
-                                          else
-                                              '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[] end) as calibration_bin
+           width_bucket(v.s, case v.score
+               when 'ml' then m.calibration_edges
+               else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
+               end) as calibration_bin
     from bounded e
     join model m on m.id = e.model_id
     cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blend)) v (score, s)

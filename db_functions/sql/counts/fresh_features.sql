@@ -16,8 +16,8 @@ with fresh as materialized (
     group by 1, 2, 3, 4
 )
 select g.grain, date_trunc(g.grain, t.hour, 'UTC') as bucket, t.model_id, t.role, t.source,
-       sum(t.rows)::bigint as rows,
-       ml_internal.sum_arrays(c.cells) as cells, ml_internal.sum_arrays(t.sums) as sums,
+       sum(t.rows)::bigint as rows, ml_internal.sum_arrays(c.cells) as cells,
+       ml_internal.sum_arrays(t.sums) as sums,
        ml_internal.sum_arrays(t.squares) as squares
 from total t
 join counted c using (hour, model_id, role, source)

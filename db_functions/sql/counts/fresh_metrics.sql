@@ -14,8 +14,8 @@ with fresh as materialized (
            case when e.confidence is not null then f.inference_ms end as inference_ms,
            m.score_edges, e.*
     from fresh f
-    cross join unnest(f.reasons, f.latency_ms, f.classes,
-                      f.confidences::double precision[]) e (reason, latency_ms, class, confidence)
+    cross join unnest(f.reasons, f.latency_ms, f.classes, f.confidences::double precision[])
+        e (reason, latency_ms, class, confidence)
     left join model m on m.id = f.model_id
 ), part as (
     select e.minute, e.model_id, e.role, e.source, count(*) as rows,
@@ -48,14 +48,12 @@ with fresh as materialized (
     group by 1, 2, 3, 4
 )
 select g.grain, date_trunc(g.grain, p.minute, 'UTC') as bucket, p.model_id, p.role, p.source,
-       sum(p.rows)::bigint as rows,
-       sum(p.scored)::bigint as scored, sum(p.below_threshold)::bigint as below_threshold,
-       sum(p.ml_disabled)::bigint as ml_disabled,
+       sum(p.rows)::bigint as rows, sum(p.scored)::bigint as scored,
+       sum(p.below_threshold)::bigint as below_threshold, sum(p.ml_disabled)::bigint as ml_disabled,
        sum(p.no_model)::bigint as no_model, sum(p.insufficient_bars)::bigint as insufficient_bars,
        sum(p.low_quality)::bigint as low_quality, sum(p.failed)::bigint as failed,
-       sum(p.timed)::bigint as timed,
-       sum(p.within_sla)::bigint as within_sla, sum(c.hits)::bigint as cache_hits,
-       sum(c.misses)::bigint as cache_misses,
+       sum(p.timed)::bigint as timed, sum(p.within_sla)::bigint as within_sla,
+       sum(c.hits)::bigint as cache_hits, sum(c.misses)::bigint as cache_misses,
        ml_internal.sum_arrays(p.latency) as latency,
        ml_internal.sum_arrays(p.inference) as inference, sum(p.confidences)::bigint as confidences,
        sum(p.confidence_sum) as confidence_sum, sum(p.confidence_squares) as confidence_squares,

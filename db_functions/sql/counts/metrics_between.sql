@@ -66,9 +66,9 @@ as $$
         -- twice.
         select t.*, ml_internal.latency_quantiles(t.latency, '{0.5,0.95,0.99}') as latency_ms,
                ml_internal.latency_quantiles(t.inference, '{0.5,0.95,0.99}') as inference_ms,
-               ml_internal.score_quantiles(t.scores,
-                                           (select o.score_edges from ml.models o
-                                            where o.id = t.only_model), '{0.1,0.5,0.9}') as p
+               ml_internal.score_quantiles(
+                   t.scores, (select o.score_edges from ml.models o where o.id = t.only_model),
+                   '{0.1,0.5,0.9}') as p
         from (select t.*, max(t.models) over (partition by t.bucket, t.source) > 1 as mixed
               from total t) t
         where t.mixed or t.every_model = 0

@@ -13,12 +13,10 @@ begin
     delete from ml_internal.batches b
     where b.at <= (select min(f.folded_at) from ml_internal.folds f
                    where f.log in ('batches', 'cohorts'))
-      and pg_visible_in_snapshot(b.xid,
-                                 (select f.snapshot from ml_internal.folds f
-                                  where f.log = 'batches'))
-      and pg_visible_in_snapshot(b.xid,
-                                 (select f.snapshot from ml_internal.folds f
-                                  where f.log = 'cohorts'));
+      and pg_visible_in_snapshot(
+          b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'batches'))
+      and pg_visible_in_snapshot(
+          b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'cohorts'));
     delete from ml_internal.tallies t using ml_internal.folds f
     where f.log = 'tallies' and t.at <= f.folded_at and pg_visible_in_snapshot(t.xid, f.snapshot);
     delete from ml_internal.outcome_changes c using ml_internal.folds f

@@ -52,9 +52,9 @@ with taken as materialized (
     from described d
 ), histogram as (
     select e.part, e.name,
-           jsonb_build_object('edges', to_jsonb(e.edges), 'nan', e.nan, 'infinite', e.infinite,
-                              'mean', e.mean,
-               'deviation', e.deviation, 'counts', (
+           jsonb_build_object(
+               'edges', to_jsonb(e.edges), 'nan', e.nan, 'infinite', e.infinite,
+               'mean', e.mean, 'deviation', e.deviation, 'counts', (
                    select jsonb_agg(coalesce(b.rows, 0) order by bin)
                    from generate_series(0, cardinality(e.edges)) bin
                    left join (select width_bucket(n.x, e.edges) as bin, count(*) as rows
@@ -66,8 +66,8 @@ with taken as materialized (
     select c.part, c.name, jsonb_build_object(
                'categories', jsonb_agg(c.value order by c.value) filter (where c.place <= 200),
                'counts', jsonb_agg(c.rows order by c.value) filter (where c.place <= 200),
-               'missing', min(c.nulls), 'unseen',
-               coalesce(sum(c.rows) filter (where c.place > 200), 0))
+               'missing', min(c.nulls),
+               'unseen', coalesce(sum(c.rows) filter (where c.place > 200), 0))
     from (
         select v.part, v.name, v.value, count(v.value) as rows, min(v.nulls) as nulls,
                row_number() over (partition by v.part, v.name
@@ -78,14 +78,16 @@ with taken as materialized (
                        over (partition by c.part, c.name) as nulls
             from taken t
             cross join lateral (values ('inputs', 'pattern_type', t.pattern_type),
-                                ('inputs', 'timeframe', t.timeframe)) c (part, name, value)
+                                       ('inputs', 'timeframe', t.timeframe)) c (part, name, value)
         ) v
         where v.value is not null group by v.part, v.name, v.value) c
     group by c.part, c.name
     union all
     select 'outputs', 'prediction_class',
-           jsonb_build_object('categories', jsonb_agg(c.name order by c.place), 'counts', jsonb_agg(
-               (select count(*) from taken t where t.prediction_class = c.name) order by c.place))
+           jsonb_build_object(
+               'categories', jsonb_agg(c.name order by c.place),
+               'counts', jsonb_agg((select count(*) from taken t where t.prediction_class = c.name)
+                                   order by c.place))
     from unnest(array['negative', 'neutral', 'positive']) with ordinality c (name, place)
 )
 select jsonb_object_agg(part, names)

@@ -15,10 +15,9 @@ begin
     from jsonb_array_elements_text(h -> 'counts') c;
     counts := coalesce(counts, '{}')
         || coalesce((h ->> 'nan')::double precision, (h ->> 'missing')::double precision, 0)
-                                     || coalesce((h ->> 'infinite')::double precision,
-                                                 (h ->> 'unseen')::double precision, 0);
-    if exists (select from unnest(counts) c where c is null or not (c >= 0 and c < 1e15)
-                 or c <> floor(c)) then
+        || coalesce((h ->> 'infinite')::double precision, (h ->> 'unseen')::double precision, 0);
+    if exists (select from unnest(counts) c
+               where c is null or not (c >= 0 and c < 1e15) or c <> floor(c)) then
         return 'counts must be whole numbers of 0 or more';
     end if;
     if h ? 'edges' then
@@ -48,10 +47,11 @@ begin
         return format('it has %s counts for %s bins', cardinality(counts) - 2, width);
     end if;
     if (h ->> 'mean')::double precision is not null
-        and not abs((h ->> 'mean')::double precision) < 'Infinity'
-       or (h ->> 'deviation')::double precision is not null
-       and not ((h ->> 'deviation')::double precision >= 0
-           and (h ->> 'deviation')::double precision < 'Infinity') then
+            and not abs((h ->> 'mean')::double precision) < 'Infinity'
+        or (h ->> 'deviation')::double precision is not null
+            and not ((h ->> 'deviation')::double precision >= 0
+                     and (h ->> 'deviation')::double precision < 'Infinity')
+    then
         return 'mean and deviation must be finite numbers, or null';
     end if;
     return null;

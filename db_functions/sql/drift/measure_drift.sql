@@ -5,18 +5,15 @@ create or replace function ml_internal.measure_drift(
     version text, since timestamptz, until timestamptz, width interval default null)
 returns table (
     model_version text, window_start timestamptz, window_end timestamptz, complete boolean,
-    kind text, name text,
-    n bigint, m bigint, bins integer, psi double precision, psi_critical_value double precision,
-    p_value double precision,
-    p_adjusted double precision, jensen_shannon double precision, hellinger double precision,
-    ks double precision,
-    mean_shift double precision, deviation_ratio double precision,
-    missing_share double precision, infinite_share double precision, unseen_share double precision,
+    kind text, name text, n bigint, m bigint, bins integer, psi double precision,
+    psi_critical_value double precision, p_value double precision, p_adjusted double precision,
+    jensen_shannon double precision, hellinger double precision, ks double precision,
+    mean_shift double precision, deviation_ratio double precision, missing_share double precision,
+    infinite_share double precision, unseen_share double precision,
     baseline_missing_share double precision, baseline_infinite_share double precision,
-    baseline_unseen_share double precision,
-    importance double precision, rank integer, level text, windows_in_a_row integer,
-    rise double precision, rise_p_value double precision, rise_p_adjusted double precision,
-    quality_level text,
+    baseline_unseen_share double precision, importance double precision, rank integer, level text,
+    windows_in_a_row integer, rise double precision, rise_p_value double precision,
+    rise_p_adjusted double precision, quality_level text,
     quality_windows_in_a_row integer)
 language plpgsql stable set search_path = pg_catalog, pg_temp
 -- The planner takes an array for ten elements, and making a plan for this costs a tenth of running
@@ -28,15 +25,13 @@ declare
     model     record;
     baseline  ml_internal.baselines;
     opens     constant timestamptz := date_trunc('hour', measure_drift.since, 'UTC');
-    seconds   constant bigint := 3600
-        * greatest(1,
-                   ceil(extract(epoch from coalesce(measure_drift.width,
-                                                    measure_drift.until - opens)) / 3600));
-    closes    constant timestamptz := opens
-        + make_interval(secs => seconds
-                        * ceil(extract(epoch from measure_drift.until - opens) / seconds));
-    per       constant text := case when opens = date_trunc('day', opens, 'UTC')
-        and seconds % 86400 = 0 then 'day' else 'hour' end;
+    seconds   constant bigint := 3600 * greatest(1, ceil(
+        extract(epoch from coalesce(measure_drift.width, measure_drift.until - opens)) / 3600));
+    closes    constant timestamptz := opens + make_interval(
+        secs => seconds * ceil(extract(epoch from measure_drift.until - opens) / seconds));
+    per       constant text := case
+        when opens = date_trunc('day', opens, 'UTC') and seconds % 86400 = 0 then 'day'
+        else 'hour' end;
 begin
 select m.id, m.metrics -> 'importances' as importances into model from ml.models m
 where m.version = measure_drift.version;
@@ -102,7 +97,7 @@ with variable as materialized (
            sum((s.p_filled - s.q_filled) * ln(s.p_filled / s.q_filled)) as psi,
            sqrt(greatest(0, sum(case when s.p > 0 then s.p * ln(s.p / s.middle) else 0 end
                                 + case when s.q > 0 then s.q * ln(s.q / s.middle) else 0 end)
-                                / (2 * ln(2::double precision)))) as jensen_shannon,
+                            / (2 * ln(2::double precision)))) as jensen_shannon,
            sqrt(sum((sqrt(s.p) - sqrt(s.q)) ^ 2) / 2) as hellinger,
            max(s.gap) as ks,
            coalesce(sum(s.a) filter (where s.from_end = 1), 0) as a_missing,
@@ -124,18 +119,19 @@ with variable as materialized (
                  ml_internal.chi_squared_critical(settings.drift_alpha, d.bins - 1) as quantile
           from summed d cross join ml.settings) c using (bins)
     cross join lateral (select s.a_sparse + s.b_sparse as rows) r
-    cross join lateral (select r.rows * least(s.n, s.m) / (s.n + s.m) < 10
-                          and s.dense > 0 as merged) g
+    cross join lateral (
+        select r.rows * least(s.n, s.m) / (s.n + s.m) < 10 and s.dense > 0 as merged) g
     cross join lateral (
         select s.dense + case when g.merged or r.rows = 0 then 0 else 1 end as groups,
                s.pearson + case
                    when r.rows = 0 then 0
-                   when g.merged then ((s.a_sparse + s.least_dense[2]) * sqrt(s.n / s.m)
-                                       - (s.b_sparse + s.least_dense[1] - s.least_dense[2])
-                                           * sqrt(s.m / s.n)) ^ 2
-                                      / (r.rows + s.least_dense[1]) - s.least_dense[3]
-                   else (s.a_sparse * sqrt(s.n / s.m) - s.b_sparse * sqrt(s.m / s.n)) ^ 2
-                       / r.rows end as pearson) t
+                   when g.merged then
+                       ((s.a_sparse + s.least_dense[2]) * sqrt(s.n / s.m)
+                        - (s.b_sparse + s.least_dense[1] - s.least_dense[2]) * sqrt(s.m / s.n)) ^ 2
+                       / (r.rows + s.least_dense[1]) - s.least_dense[3]
+                   else
+                       (s.a_sparse * sqrt(s.n / s.m) - s.b_sparse * sqrt(s.m / s.n)) ^ 2 / r.rows
+                   end as pearson) t
 ), described as (
     select t.*, v.kind, v.name, v.is_number, v.importance, settings.drift_alpha as alpha,
            t.n >= settings.drift_min_rows and t.m > 0 as speaks,
@@ -150,8 +146,9 @@ with variable as materialized (
     join taken t2 using (part)
     cross join ml.settings settings
     -- Of the two kinds of bad values the one that has risen more.
-    cross join lateral (select t.b_missing / t.n - t.a_missing / t.m >= t.b_other / t.n
-                        - t.a_other / t.m as missing) w
+    cross join lateral (
+        select t.b_missing / t.n - t.a_missing / t.m
+               >= t.b_other / t.n - t.a_other / t.m as missing) w
     cross join lateral (select case when w.missing then t.b_missing else t.b_other end as k,
                                case when w.missing then t.a_missing + t.b_missing
                                     else t.a_other + t.b_other end as known) r
@@ -167,11 +164,14 @@ with variable as materialized (
                count(*) over (partition by d.part order by d.rise_p_value) as rise_rank
         from (
             select d.*,
-                   case when d.m is null then null when d.rise <= 0 then 1
-                        else least(1, 2 * exp(
-                            -least(700, d.k * ln(d.k / d.known * (d.n + d.m) / d.n)
-                       + case when d.known > d.k then (d.known - d.k)
-                           * ln((d.known - d.k) / d.known * (d.n + d.m) / d.m) else 0 end)))
+                   case when d.m is null then null
+                        when d.rise <= 0 then 1
+                        else least(1, 2 * exp(-least(700,
+                            d.k * ln(d.k / d.known * (d.n + d.m) / d.n)
+                            + case when d.known > d.k
+                                   then (d.known - d.k)
+                                        * ln((d.known - d.k) / d.known * (d.n + d.m) / d.m)
+                                   else 0 end)))
                    end as rise_p_value
             from described d) d) d
 ), levelled as (
@@ -185,13 +185,11 @@ with variable as materialized (
     from judged j
 )
 select measure_drift.version, w.starts, w.ends, w.ends <= now(), l.kind, l.name, l.n::bigint,
-       coalesce(l.m, 0)::bigint,
-       l.bins, l.psi, l.psi_critical_value, l.p_value, l.p_adjusted,
+       coalesce(l.m, 0)::bigint, l.bins, l.psi, l.psi_critical_value, l.p_value, l.p_adjusted,
        l.jensen_shannon, l.hellinger, case when l.is_number then l.ks end,
        case when l.is_number then (l.live_mean - l.mean) / l.deviation end,
-       case when l.is_number
-           and l.finite_n > 0 then sqrt(greatest(0, l.q / l.finite_n - l.live_mean ^ 2))
-               / l.deviation end,
+       case when l.is_number and l.finite_n > 0
+            then sqrt(greatest(0, l.q / l.finite_n - l.live_mean ^ 2)) / l.deviation end,
        l.b_missing / l.n, case when l.is_number then l.b_other / l.n end,
        case when not l.is_number then l.b_other / l.n end,
        l.a_missing / l.m, case when l.is_number then l.a_other / l.m end,

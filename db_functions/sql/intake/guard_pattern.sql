@@ -34,7 +34,7 @@ begin
              and not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
             array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
         when new.confidence is distinct from old.confidence
-            and not (new.confidence >= 0 and new.confidence <= 1) then
+             and not (new.confidence >= 0 and new.confidence <= 1) then
             array['confidence', new.confidence::text, '0 to 1, or null']
         when new.direction not in (-1, 0, 1) and new.direction is distinct from old.direction then
             array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
@@ -53,9 +53,8 @@ begin
             using errcode = 'check_violation', schema = 'public', table = 'pattern_events',
                   column = fault[1],
                   detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s',
-                                  left(new.symbol, 100),
-                                  left(new.timeframe, 100), left(new.pattern_type, 100),
-                                      new.detected_at);
+                                  left(new.symbol, 100), left(new.timeframe, 100),
+                                  left(new.pattern_type, 100), new.detected_at);
     end if;
     if new.confidence is distinct from old.confidence then
         if new.rule_confidence is not distinct from old.rule_confidence then

@@ -30,9 +30,8 @@ begin
             using errcode = 'check_violation', schema = 'public', table = 'pattern_events',
                   column = fault[1],
                   detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s',
-                                  left(new.symbol, 100),
-                                  left(new.timeframe, 100), left(new.pattern_type, 100),
-                                      new.detected_at);
+                                  left(new.symbol, 100), left(new.timeframe, 100),
+                                  left(new.pattern_type, 100), new.detected_at);
     end if;
     new.rule_confidence := coalesce(new.rule_confidence, new.confidence);
     new.confidence := new.rule_confidence;

@@ -7,8 +7,8 @@ begin
     elsif tg_op = 'UPDATE' then
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
         select symbol, timeframe, min(ts)
-        from (select symbol, timeframe, ts from changed union all select symbol, timeframe, ts
-              from replaced) c
+        from (select symbol, timeframe, ts from changed
+              union all select symbol, timeframe, ts from replaced) c
         group by symbol, timeframe;
     else
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)

@@ -6,7 +6,7 @@ begin
                                                   transition_reason, metadata, created_at)
     values (gen_random_uuid(), new.id, old.status, new.status,
             coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object'
-                     then new.rule_evaluation ->> 'reason' end, 'manual'),
+                          then new.rule_evaluation ->> 'reason' end, 'manual'),
             jsonb_build_object(
                 'confidence', new.confidence, 'old_confidence', old.confidence,
                 'rule_confidence', new.rule_confidence, 'ml_confidence', new.ml_confidence,

@@ -8,7 +8,7 @@ begin
     values (new.id, old.status::text, new.status::text, new.rule_confidence, new.ml_confidence,
             new.blended_confidence,
             coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object'
-                     then new.rule_evaluation ->> 'reason' end, 'manual'));
+                          then new.rule_evaluation ->> 'reason' end, 'manual'));
     return null;
 end
 $$;

@@ -7,9 +7,8 @@ declare
     decided_at  timestamptz;
 begin
     if outcome is not null and outcome not in ('positive', 'negative', 'neutral') then
-        raise exception
-            'outcome is "%"; allowed: positive, negative, '
-            'neutral, or null to take a label back', outcome
+        raise exception 'outcome is "%"; allowed: positive, negative, neutral, '
+                        'or null to take a label back', outcome
             using errcode = 'check_violation';
     end if;
     if coalesce(reason, '') !~ '\S' then
@@ -26,10 +25,9 @@ begin
     insert into ml.label_history (pattern_id, old_label, new_label, reason, labeled_by)
     values (id, found_row.outcome_label, outcome, reason, session_user);
     if outcome is null then
-        perform ml_internal.write_labels(array[id], array[null]::text[], array[null]::timestamptz[],
-                                         array[null]::float8[],
-                                array[null]::float8[], array[null]::float8[],
-                                array[null]::integer[], 'analyst');
+        perform ml_internal.write_labels(
+            array[id], array[null]::text[], array[null]::timestamptz[], array[null]::float8[],
+            array[null]::float8[], array[null]::float8[], array[null]::integer[], 'analyst');
     else
         -- What was measured on the bars stays; the history inputs need a moment at which the
         -- outcome was known: the end of the horizon, or now while that is still to come.

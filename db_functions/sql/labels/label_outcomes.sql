@@ -25,8 +25,9 @@ begin
     with candidate as (
         select p.id, p.symbol, p.timeframe, p.detected_at, p.direction::float8 as direction,
                -- An adopted column may be numeric, and hold what no double can.
-               case when abs(p.entry) < 1e100 then case when abs(p.entry) > 1e-300 then p.entry
-                                                        else 0 end end::float8 as entry,
+               case when abs(p.entry) < 1e100
+                    then case when abs(p.entry) > 1e-300 then p.entry else 0 end
+                    end::float8 as entry,
                case when abs(p.target) < 1e-300 then 0 when abs(p.target) < 'Infinity' then
                    greatest(-1e300, least(p.target, 1e300)) end::float8 as target,
                case when abs(p.stoploss) < 1e-300 then 0 when abs(p.stoploss) < 'Infinity' then
@@ -85,17 +86,17 @@ begin
         limit max_rows
     ), outcome as (
         select d.*,
-               case when target_bar is not null
-               and (stop_bar is null or target_bar < stop_bar) then 'positive'
+               case when target_bar is not null and (stop_bar is null or target_bar < stop_bar)
+                    then 'positive'
                     when stop_bar is not null then 'negative'
                     else 'neutral' end as label,
                coalesce(least(target_bar, stop_bar), horizon)::integer as n
         from decided d
     ), measured as (
         select o.id, o.label, o.ts[o.n] as outcome_at, o.n,
-               o.direction * (case o.label when 'positive' then o.target when 'negative' then o.stop
-                                   else o.close[o.n] end
-                              - o.price) / o.price as pnl,
+               o.direction * (case o.label when 'positive' then o.target
+                                           when 'negative' then o.stop
+                                           else o.close[o.n] end - o.price) / o.price as pnl,
                greatest(0, case when o.direction > 0 then highest - o.price
                                 else o.price - lowest end) / o.price as favorable,
                greatest(0, case when o.direction > 0 then o.price - lowest
@@ -105,15 +106,15 @@ begin
                             from unnest(o.high[1 : o.n], o.low[1 : o.n]) u (h, w)) r
     )
     select array_agg(id) as ids, array_agg(label) as labels, array_agg(outcome_at) as outcome_at,
-           array_agg(pnl) as pnl,
-           array_agg(favorable) as favorable, array_agg(adverse) as adverse, array_agg(n) as n
+           array_agg(pnl) as pnl, array_agg(favorable) as favorable,
+           array_agg(adverse) as adverse, array_agg(n) as n
     into found_labels from measured;
     if found_labels.ids is null then
         return 0;
     end if;
-    return ml_internal.write_labels(found_labels.ids, found_labels.labels, found_labels.outcome_at,
-                                    found_labels.pnl,
-                           found_labels.favorable, found_labels.adverse, found_labels.n, method);
+    return ml_internal.write_labels(
+        found_labels.ids, found_labels.labels, found_labels.outcome_at, found_labels.pnl,
+        found_labels.favorable, found_labels.adverse, found_labels.n, method);
 end
 $$;
 comment on function ml.label_outcomes(integer, text) is

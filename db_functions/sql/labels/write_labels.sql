@@ -63,8 +63,8 @@ begin
                                              timeframe, outcome,
                                     ml_confidence, rule_confidence, blended_confidence, threshold)
     select o.sign, s.scored_at, case when s.latency_ms is null then 'backfill' else 'live' end,
-           s.role, s.model_id,
-           s.pattern_type, s.timeframe, o.outcome, s.ml_confidence, s.rule_confidence,
+           s.role, s.model_id, s.pattern_type, s.timeframe, o.outcome, s.ml_confidence,
+           s.rule_confidence,
            s.blended_confidence, s.threshold
     from unnest(changed, before, after) c (id, old_label, new_label)
     join ml.predictions s on s.pattern_id = c.id

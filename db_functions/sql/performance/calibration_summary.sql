@@ -12,8 +12,8 @@ with counted as (
                sqrt(2 / pi()) * sum(sqrt(b.variance)) / c.labelled as ece_expected,
                sqrt((1 - 2 / pi()) * sum(b.variance)) / c.labelled as ece_deviation
         from (select u.positives, u.total, greatest(0, u.total * (1 - u.total / u.n)) as variance
-              from unnest(c.calibration, c.calibration_positives,
-                          c.calibration_sums) u (n, positives, total)
+              from unnest(c.calibration, c.calibration_positives, c.calibration_sums)
+                  u (n, positives, total)
               where u.n > 0) b
     ) e
     where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2 and c.labelled > 0
@@ -23,12 +23,11 @@ with counted as (
     from counted c
 )
 select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.timeframe,
-       t.labelled as n,
-       t.score_sum / t.labelled as predicted,
+       t.labelled as n, t.score_sum / t.labelled as predicted,
        t.positives::double precision / t.labelled as observed,
        t.positives / nullif(t.score_sum, 0) as observed_expected, t.ece, t.ece_expected,
-       t.ece_deviation, t.ece_excess,
-       t.error / t.labelled as brier, t.log_loss / t.labelled as log_loss, t.spiegelhalter_z,
+       t.ece_deviation, t.ece_excess, t.error / t.labelled as brier,
+       t.log_loss / t.labelled as log_loss, t.spiegelhalter_z,
        2 * ml_internal.normal_tail(abs(t.spiegelhalter_z)) as p_value,
        case when t.labelled < s.label_min_rows or t.ece_excess < 3 * t.ece_deviation then null
             when t.ece_excess >= s.calibration_critical then 'critical'

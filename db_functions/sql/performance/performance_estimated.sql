@@ -1,7 +1,6 @@
 create view ml.performance_estimated with (security_invoker = true) as
 select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
-       c.predictions,
-       c.expected_positives / c.predictions as base_rate, c.called,
+       c.predictions, c.expected_positives / c.predictions as base_rate, c.called,
        c.expected_hits / nullif(c.called, 0) as precision,
        c.expected_hits / nullif(c.expected_positives, 0) as recall,
        c.expected_error / c.predictions as brier, c.expected_log_loss / c.predictions as log_loss,

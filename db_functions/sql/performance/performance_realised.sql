@@ -22,8 +22,8 @@ cross join lateral (
            case when c.score <> 'rule' and c.compared > 0 then c.gain / c.compared end as gain,
            case when c.score <> 'rule' and c.compared > 1 then
                1.959963984540054 * sqrt(
-                   greatest(0, c.gain_squares - c.gain * c.gain / c.compared) / (c.compared - 1.0)
-                       / c.compared)
+                   greatest(0, c.gain_squares - c.gain * c.gain / c.compared)
+                   / (c.compared - 1.0) / c.compared)
                end as half
 ) g;
 comment on view ml.performance_realised is

@@ -7,9 +7,8 @@ declare
     queued integer;
 begin
     if failures is null and error_like is null and model is null then
-        raise exception
-            'name what to redrive: failures (ids of ml.failures), '
-            'error_like (a LIKE pattern) or model (a version)'
+        raise exception 'name what to redrive: failures (ids of ml.failures), '
+                        'error_like (a LIKE pattern) or model (a version)'
             using errcode = 'ML004';
     end if;
     with again as (

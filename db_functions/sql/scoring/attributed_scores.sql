@@ -14,8 +14,8 @@ create table ml_internal.attributed_scores (
     sampled          boolean not null,
     computed_at      timestamptz not null,
     computed_by      text not null,
-    constraint attributed_scores_key unique nulls not distinct (pattern_id, scored_at,
-                                                                model_id, member)
+    constraint attributed_scores_key
+        unique nulls not distinct (pattern_id, scored_at, model_id, member)
 );
 create index attributed_scores_by_time on ml_internal.attributed_scores (scored_at);
 comment on table ml_internal.attributed_scores is

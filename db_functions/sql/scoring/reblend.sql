@@ -63,19 +63,18 @@ begin
     end if;
     run := job.id;
 
-    seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0; largest_change :=
-        0; finished := false;
+    seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0;
+    largest_change := 0; finished := false;
     while not finished and (max_rows is null or seen < max_rows) loop
         select count(*) as rows, (array_agg(v.id order by v.id desc))[1] as last_id,
                array_agg(v.id order by v.id) filter (where v.stale) as stale,
-               count(*) filter (where v.stale
-                                and (v.change > 1e-6
-                                     or (v.confidence is null) <> (v.new_confidence is null)))
-                                     as changed,
-               count(*) filter (where v.stale and v.new_source = 'blend'
-                                and v.source <> 'blend') as to_blend,
-               count(*) filter (where v.stale and v.new_source <> 'blend'
-                                and v.source = 'blend') as to_rule,
+               count(*) filter (where v.stale and (
+                   v.change > 1e-6
+                   or (v.confidence is null) <> (v.new_confidence is null))) as changed,
+               count(*) filter (
+                   where v.stale and v.new_source = 'blend' and v.source <> 'blend') as to_blend,
+               count(*) filter (
+                   where v.stale and v.new_source <> 'blend' and v.source = 'blend') as to_rule,
                max(v.change) filter (where v.stale) as largest_change
         into page
         from (select *, abs(coalesce(p.confidence, 0) - coalesce(p.new_confidence, 0)) as change

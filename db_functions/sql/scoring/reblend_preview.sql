@@ -1,8 +1,9 @@
 create view ml.reblend_preview with (security_invoker = true) as
 select p.id, p.symbol, p.detected_at, p.confidence::double precision as confidence,
        p.ml_metadata ->> 'source' as source,
-       case when d.reason = 'scored' then ml_internal.blended(r.ml, r.rule, s.ml_weight,
-                                                              s.rule_weight) else r.rule end
+       case when d.reason = 'scored'
+            then ml_internal.blended(r.ml, r.rule, s.ml_weight, s.rule_weight)
+            else r.rule end
            as new_confidence,
        case when d.reason = 'scored' then 'blend' else 'rule' end as new_source,
        (p.ml_metadata ->> 'threshold')::double precision is distinct from s.threshold

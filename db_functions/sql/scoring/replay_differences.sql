@@ -1,8 +1,7 @@
 create view ml.replay_differences with (security_invoker = true) as
 select r.pattern_id, r.pattern_type, m.version as replayed_version, r.scored_at as replayed_at,
-       o.version as original_version,
-       o.role as original_role, o.scored_at as original_at, r.ml_confidence as replayed,
-       o.ml_confidence as original,
+       o.version as original_version, o.role as original_role, o.scored_at as original_at,
+       r.ml_confidence as replayed, o.ml_confidence as original,
        r.ml_confidence - o.ml_confidence as difference, r.input_hash = o.input_hash as same_inputs,
        (float4send(r.ml_confidence), r.probabilities, r.features) is not distinct from
        (float4send(o.ml_confidence), o.probabilities, o.features) as same_bits

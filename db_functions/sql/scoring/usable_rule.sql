@@ -8,6 +8,6 @@ comment on function ml_internal.usable_rule(double precision) is
 
 create function ml_internal.usable_rule(rule_confidence numeric) returns double precision
 language sql immutable parallel safe
-return case when rule_confidence >= 0
-    and rule_confidence <= 1 then rule_confidence::double precision end;
+return case when rule_confidence >= 0 and rule_confidence <= 1
+            then rule_confidence::double precision end;
 comment on function ml_internal.usable_rule(numeric) is 'A rule confidence from 0 to 1, or null';

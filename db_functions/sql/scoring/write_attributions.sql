@@ -33,31 +33,28 @@ begin
     end if;
     if cardinality(contributions) <> width * cardinality(members)
         or cardinality(standard_errors) <> cardinality(contributions) then
-        raise exception
-            'model % has % features, so % members have % '
-            'contributions and standard errors, not % and %', version, width,
-            cardinality(members), width * cardinality(members), cardinality(contributions),
-            cardinality(standard_errors)
+        raise exception 'model % has % features, so % members have % contributions '
+                        'and standard errors, not % and %',
+                version, width, cardinality(members), width * cardinality(members),
+                cardinality(contributions), cardinality(standard_errors)
             using errcode = 'array_subscript_error';
     end if;
     insert into ml_internal.attributed_scores as a (pattern_id, model_id, scored_at, member, scale,
                                                     base, answer, contributions, standard_errors,
                                            sampled, computed_at, computed_by)
     select write_attributions.pattern_id, model, write_attributions.scored_at, g.member, g.scale,
-           g.base, g.answer,
-           write_attributions.contributions[i * width + 1 : (i + 1) * width],
+           g.base, g.answer, write_attributions.contributions[i * width + 1 : (i + 1) * width],
            nullif(e.errors, array_fill('NaN'::double precision, array[width])),
            write_attributions.sampled, clock_timestamp(), session_user
     from (select *, (n - 1)::integer as i
-          from unnest(members, scales, bases,
-                      answers) with ordinality u (member, scale, base, answer, n)) g
+          from unnest(members, scales, bases, answers) with ordinality
+              u (member, scale, base, answer, n)) g
     cross join lateral (select write_attributions.standard_errors[i * width + 1 : (i + 1) * width]
                         as errors) e
     on conflict on constraint attributed_scores_key do update set
         scale = excluded.scale, base = excluded.base, answer = excluded.answer,
-            contributions = excluded.contributions,
-        standard_errors = excluded.standard_errors, sampled = a.sampled
-            or excluded.sampled, computed_at = excluded.computed_at,
+        contributions = excluded.contributions, standard_errors = excluded.standard_errors,
+        sampled = a.sampled or excluded.sampled, computed_at = excluded.computed_at,
         computed_by = excluded.computed_by;
 end
 $$;

@@ -30,10 +30,9 @@ begin
            case when model <> (select c.model_id from ml_internal.champion c) then 'standby'
                 else 'champion' end, model,
            (select s.sla_ms from ml.settings s), array_agg(f.decision),
-           array_agg(null::double precision),
-           array_agg(null::text), array_agg(null::real), array_agg(null::double precision),
+           array_agg(null::double precision), array_agg(null::text), array_agg(null::real),
            array_agg(null::double precision), array_agg(null::double precision),
-           array_agg(f.pattern_type),
+           array_agg(null::double precision), array_agg(f.pattern_type),
            array_agg(f.timeframe)
     from failed f
     having count(*) > 0;

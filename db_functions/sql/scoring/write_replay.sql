@@ -16,8 +16,9 @@ begin
     end if;
     select w.* into done
     from ml_internal.write_scores(
-        'replay', array[row(model, 'replay', inference_ms, 0, null, null, null,
-                            null)::ml_internal.run], scores, '{}', '{}',
+        'replay',
+        array[row(model, 'replay', inference_ms, 0, null, null, null, null)::ml_internal.run],
+        scores, '{}', '{}',
         null, '{}', 0, 0, false, null) w;
     insert into ml.replays (scored_at, pattern_id, model_id)
     select done.written_at, (scores[w]).pattern_id, model from unnest(done.written) w

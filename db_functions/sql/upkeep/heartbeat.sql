@@ -6,9 +6,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update ml.workers w
     set last_seen = clock_timestamp(), model_version = heartbeat.model_version,
-        model_error = heartbeat.model_error,
-        batches = heartbeat.batches, scored = heartbeat.scored, fallbacks = heartbeat.fallbacks,
-        failed = heartbeat.failed,
+        model_error = heartbeat.model_error, batches = heartbeat.batches, scored = heartbeat.scored,
+        fallbacks = heartbeat.fallbacks, failed = heartbeat.failed,
         cache_hits = heartbeat.cache_hits, cache_misses = heartbeat.cache_misses,
         stopped_at = case when stopping then clock_timestamp() end
     where w.id = worker

@@ -37,9 +37,8 @@ as $$
         returning 1
     )
     select ((select count(*) from changes) + (select count(*) from batches)
-            + (select count(*) from tallies)
-            + (select count(*) from outcomes) + (select count(*) from minutes)
-                + (select count(*) from pairs)
+            + (select count(*) from tallies) + (select count(*) from outcomes)
+            + (select count(*) from minutes) + (select count(*) from pairs)
             + (select count(*) from attributions))::integer
 $$;
 comment on function ml_internal.prune() is
