@@ -3,8 +3,7 @@ select m.version, m.algorithm, m.created_at, m.created_by, m.bytes,
         limit 1) as parity,
        case when exists (select from ml_internal.champion c where c.model_id = m.id)
             then 'champion'
-            when exists (select from ml.aliases a
-                         where a.model_id = m.id and a.alias = 'challenger' and a.valid_to is null)
+            when exists (select from ml_internal.challengers c where c.model_id = m.id)
             then 'challenger'
             when m.retired_at is not null then 'retired'
             else 'registered' end as state,

@@ -37,6 +37,7 @@ from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS
 from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.drift_support import featured_baseline, insert_rows, register_featured
+from tests.sql_support import IN_SYSTEM
 from tests.support import (
     at,
     insert_bars,
@@ -396,8 +397,8 @@ def test_names_in_schema_ml_are_true(document: Path, transaction: Connection) ->
     there = set(
         one_column(
             transaction,
-            "select relname from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
-            "union select proname from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)",
+            f"select relname from pg_class where relnamespace {IN_SYSTEM} "
+            f"union select proname from pg_proc where pronamespace {IN_SYSTEM}",
         )
     )
     outside, inside = (set(re.findall(r"\bml\.([a-z_]+)", part)) for part in parted(document.read_text()))
@@ -451,7 +452,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
     callable_ = one_column(
         transaction,
         "select distinct p.proname from pg_proc p, unnest(%s::text[]) role "
-        "where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and has_function_privilege(role, p.oid, 'execute')",
+        f"where p.pronamespace {IN_SYSTEM} and has_function_privilege(role, p.oid, 'execute')",
         ["ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator"],
     )
     assert len(callable_) > 10
@@ -488,7 +489,7 @@ def table(heading: str, document: str = "applications.md") -> list[list[str]]:
 def test_channels_are_all_there(transaction: Connection) -> None:
     sources = one_column(
         transaction,
-        "select prosrc from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)",
+        f"select prosrc from pg_proc where pronamespace {IN_SYSTEM}",
     )
     sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
     assert {row[0] for row in table("## Channels", "operators.md")} == sent

@@ -19,8 +19,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from db_functions.contract import INPUTS, PARITY_TOLERANCE
 from db_functions.golden import Difference, Golden, largest_difference
-from tests.conftest import ROOT
 from db_functions.model import open_session
+from tests.conftest import ROOT
 from tests.training_support import (
     SMALL,
     fit_small,

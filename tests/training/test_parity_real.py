@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from db_functions.contract import PARITY_TOLERANCE
 from db_functions.golden import largest_difference
-from demo.market import CLOSE
 from db_functions.model import open_session
+from demo.market import CLOSE
 from tests.real_rows import real_rows
 from training.calibrate import Calibration
 from training.dataset import Dataset

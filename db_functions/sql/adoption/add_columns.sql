@@ -10,33 +10,52 @@ declare
 begin
     for wanted in
         select * from (values
-            ('detected_at',           'time',    'timestamptz', ''),
-            ('started_at',            'time',    'timestamptz', ''),
-            ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))'),
+            ('detected_at',           'time',    'timestamptz', '',
+             'the as-of time: no bar with a later ts is read for this row'),
+            ('started_at',            'time',    'timestamptz', '',
+             'when the pattern began to form'),
+            ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))',
+             '1 bullish, -1 bearish, 0 unknown; filled from target against entry, or from verdict'),
             ('rule_confidence',       'number',  'double precision',
-             'check (rule_confidence >= 0 and rule_confidence <= 1)'),
+             'check (rule_confidence >= 0 and rule_confidence <= 1)',
+             'the confidence of the application itself, 0 to 1'),
             ('blended_confidence',    'number',  'double precision',
-             'check (blended_confidence >= 0 and blended_confidence <= 1)'),
+             'check (blended_confidence >= 0 and blended_confidence <= 1)',
+             'weighted sum of ML and rule confidence, 0 to 1; confidence says what is served'),
             ('ml_confidence',         'number',  'double precision',
-             'check (ml_confidence >= 0 and ml_confidence <= 1)'),
+             'check (ml_confidence >= 0 and ml_confidence <= 1)',
+             'calibrated probability of a positive outcome, 0 to 1; null until scored'),
             ('prediction_class',      'text',    'text',
-             'check (prediction_class in (''negative'', ''neutral'', ''positive''))'),
-            ('model_version',         'text',    'text', ''),
-            ('scored_at',             'time',    'timestamptz', ''),
-            ('prediction_latency_ms', 'number',  'double precision', ''),
+             'check (prediction_class in (''negative'', ''neutral'', ''positive''))',
+             'the likeliest outcome: negative, neutral or positive'),
+            ('model_version',         'text',    'text', '',
+             'the model that made the score'),
+            ('scored_at',             'time',    'timestamptz', '',
+             'when the score was written, by the clock of the database'),
+            ('prediction_latency_ms', 'number',  'double precision', '',
+             'insert to score in milliseconds, by the clock of the database'),
             ('ml_metadata',           'jsonb',   'jsonb',
-             'not null default ''{"source": "rule", "reason": "pending"}'''),
+             'not null default ''{"source": "rule", "reason": "pending"}''',
+             'how confidence was decided: source, reason, weights, threshold, settings version'),
             ('outcome_label',         'text',    'text',
-             'check (outcome_label in (''positive'', ''negative'', ''neutral''))'),
-            ('outcome_at',            'time',    'timestamptz', ''),
-            ('realized_pnl',          'number',  'double precision', ''),
-            ('max_favorable_move',    'number',  'double precision', ''),
-            ('max_adverse_move',      'number',  'double precision', ''),
-            ('bars_to_outcome',       'number',  'integer', ''),
-            ('labeled_at',            'time',    'timestamptz', ''),
+             'check (outcome_label in (''positive'', ''negative'', ''neutral''))',
+             'what came of it: positive, negative or neutral; null until known'),
+            ('outcome_at',            'time',    'timestamptz', '',
+             'the bar that decided the outcome'),
+            ('realized_pnl',          'number',  'double precision', '',
+             'move from entry to exit over entry, in the direction of the pattern'),
+            ('max_favorable_move',    'number',  'double precision', '',
+             'largest move in the direction of the pattern until the outcome, over entry'),
+            ('max_adverse_move',      'number',  'double precision', '',
+             'largest move against it until the outcome, over entry'),
+            ('bars_to_outcome',       'number',  'integer', '',
+             'bars from detected_at to the outcome'),
+            ('labeled_at',            'time',    'timestamptz', '',
+             'when the outcome was written'),
             ('labeling_method',       'text',    'text',
-             'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))')
-        ) w (name, kind, type, rest)
+             'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))',
+             'who set the outcome: automatic, analyst or backfill')
+        ) w (name, kind, type, rest, meaning)
     loop
         select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod)
             into found, exactly
@@ -56,6 +75,8 @@ begin
                 execute format('alter table public.pattern_events add column %I %s %s', wanted.name,
                                wanted.type, wanted.rest);
             end if;
+            execute format('comment on column public.pattern_events.%I is %L', wanted.name,
+                           wanted.meaning);
             update ml_internal.adoption set added = added || wanted.name
             where relation = 'pattern_events';
         elsif not (case wanted.kind

@@ -121,6 +121,43 @@ begin
             constraint pattern_events_verdict_check
                 check (verdict in ('bullish', 'bearish', 'neutral'))
         );
+        comment on table public.pattern_events is
+            'Detected chart patterns: one row each, scored by the system';
+        comment on column public.pattern_events.id is 'the pattern';
+        comment on column public.pattern_events.symbol is 'the instrument, as in price_bars';
+        comment on column public.pattern_events.timeframe is 'length of a bar, as in price_bars';
+        comment on column public.pattern_events.pattern_type is
+            'the kind of pattern, such as double_bottom';
+        comment on column public.pattern_events.status is
+            'pending, confirmed, completed, invalidated or expired';
+        comment on column public.pattern_events.confidence is
+            'the effective confidence, 0 to 1: the blend or the rule confidence; ml_metadata says which';
+        comment on column public.pattern_events.target is
+            'price at which the pattern has succeeded';
+        comment on column public.pattern_events.entry is 'price at which it is entered';
+        comment on column public.pattern_events.stoploss is 'price at which it has failed';
+        comment on column public.pattern_events.support is 'price level below';
+        comment on column public.pattern_events.resistance is 'price level above';
+        comment on column public.pattern_events.draw_commands is
+            'what the chart of the application draws';
+        comment on column public.pattern_events.metadata is
+            'anything of the application; the key market is a model input';
+        comment on column public.pattern_events.created_at is 'when the row was inserted';
+        comment on column public.pattern_events.updated_at is
+            'when the application last changed the row';
+        comment on column public.pattern_events.completed_at is
+            'when it was completed, invalidated or expired';
+        comment on column public.pattern_events.snapshot_url is 'picture of the chart';
+        comment on column public.pattern_events.operator_id is 'the person who looked at it';
+        comment on column public.pattern_events.verdict is
+            'that person''s view: bullish, bearish or neutral';
+        comment on column public.pattern_events.verdict_notes is 'that person''s words';
+        comment on column public.pattern_events.rule_evaluation is
+            'how the rules of the application judged it';
+        comment on column public.pattern_events.auto_generated is
+            'whether a program found the pattern';
+        comment on column public.pattern_events.parent_pattern_id is
+            'the pattern that this one came from';
         create index pattern_events_symbol_timeframe_idx
             on public.pattern_events (symbol, timeframe);
         create index pattern_events_created_at_idx on public.pattern_events (created_at desc);
@@ -144,6 +181,17 @@ begin
             metadata           jsonb default '{}',
             created_at         timestamptz default now()
         );
+        comment on table public.pattern_lifecycle_history is
+            'Every change of a pattern''s status';
+        comment on column public.pattern_lifecycle_history.id is 'the change';
+        comment on column public.pattern_lifecycle_history.pattern_id is 'the pattern that changed';
+        comment on column public.pattern_lifecycle_history.old_status is 'status before';
+        comment on column public.pattern_lifecycle_history.new_status is 'status after';
+        comment on column public.pattern_lifecycle_history.transition_reason is
+            'why, as rule_evaluation gives it; manual where it gives none';
+        comment on column public.pattern_lifecycle_history.metadata is
+            'the confidences at that moment';
+        comment on column public.pattern_lifecycle_history.created_at is 'when it changed';
         create index pattern_lifecycle_history_pattern_id_idx
             on public.pattern_lifecycle_history (pattern_id);
         create index pattern_lifecycle_history_created_at_idx
@@ -165,6 +213,13 @@ begin
         comment on table public.price_bars is 'Closed price bars';
         comment on column public.price_bars.ts is
             'The instant the bar is complete; feeds stamped at the open must be shifted by one bar';
+        comment on column public.price_bars.symbol is 'the instrument';
+        comment on column public.price_bars.timeframe is 'length of the bar, such as 1h or 1d';
+        comment on column public.price_bars.open is 'first price';
+        comment on column public.price_bars.high is 'highest price';
+        comment on column public.price_bars.low is 'lowest price';
+        comment on column public.price_bars.close is 'last price';
+        comment on column public.price_bars.volume is 'traded volume; may be null';
     end if;
 end
 $$;

@@ -35,3 +35,35 @@ cross join ml.queue_status q
 left join champion c on true
 left join metric m on true;
 comment on view ml.health is 'One row: whether scoring works, how well, and what needs somebody';
+comment on column ml.health.status is
+    'unavailable (no worker has a model to serve), degraded (an alert stands) or healthy';
+comment on column ml.health.ml_enabled is
+    'the setting enabled: false leaves the rule confidence in place';
+comment on column ml.health.champion is
+    'version of the model that serves; null while there is none';
+comment on column ml.health.model_loaded is 'whether a live worker has the champion loaded';
+comment on column ml.health.workers_alive is
+    'worker processes with a heartbeat in the last 30 seconds';
+comment on column ml.health.workers_serving is
+    'live workers that have the champion loaded without an error';
+comment on column ml.health.queue_depth is 'rows that wait for a score';
+comment on column ml.health.oldest_age_ms is
+    'age of the oldest waiting row, milliseconds; null when none waits';
+comment on column ml.health.dead_letters is
+    'patterns whose scoring failed and that were not redriven';
+comment on column ml.health.rows is 'live rows decided within measured_over';
+comment on column ml.health.error_rate is 'share of these rows that failed, 0 to 1';
+comment on column ml.health.fallback_rate is
+    'share of these rows that fell back to the rule, 0 to 1';
+comment on column ml.health.cache_hit_rate is 'share of series found in the bar cache, 0 to 1';
+comment on column ml.health.within_sla is 'share of these rows scored within sla_ms, 0 to 1';
+comment on column ml.health.latency_p50_ms is 'median of insert to score, milliseconds';
+comment on column ml.health.latency_p99_ms is '99 % quantile of insert to score, milliseconds';
+comment on column ml.health.sla_ms is
+    'the setting: service level from insert to score, milliseconds';
+comment on column ml.health.measured_over is
+    'how far back the rates look: the setting alert_window';
+comment on column ml.health.baseline_set is 'whether the champion has a drift baseline';
+comment on column ml.health.alerts is 'alerts that stand now';
+comment on column ml.health.critical_alerts is 'alerts that stand now and are critical';
+comment on column ml.health.as_of is 'when this was read';

@@ -54,8 +54,8 @@ begin
             using errcode = 'ML002',
                   hint = 'Register a file that answers as the model that it was made from.';
     end if;
-    select count(*) as n, coalesce(sum(a.canary), 0) as canary into others
-    from ml.aliases a where a.alias = 'challenger' and a.valid_to is null;
+    select count(*) as n, coalesce(sum(c.canary), 0) as canary into others
+    from ml_internal.challengers c;
     -- Each costs every batch its own time, which the rows wait for.
     if others.n >= 4 then
         raise exception 'model % cannot challenge: four models challenge already', version

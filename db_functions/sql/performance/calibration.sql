@@ -20,3 +20,23 @@ where b.n > 0;
 comment on view ml.calibration is
     'Of predictions said to be p likely, how many came: in the frozen bins '
     'of the model, per week, pattern type, timeframe, or in all';
+comment on column ml.calibration.model_version is 'the model';
+comment on column ml.calibration.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.calibration.source is 'live (rows scored as they came) or backfill';
+comment on column ml.calibration.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration.pattern_type is 'null: all pattern types together';
+comment on column ml.calibration.timeframe is 'null: all timeframes together';
+comment on column ml.calibration.bin is 'number of the bin, from 1; bins are frozen with the model';
+comment on column ml.calibration.low is 'lower edge of the bin';
+comment on column ml.calibration.high is 'upper edge of the bin';
+comment on column ml.calibration.n is 'labelled predictions in the bin';
+comment on column ml.calibration.predicted is
+    'mean score in the bin: the share of positive outcomes that was predicted';
+comment on column ml.calibration.observed is 'share of positive outcomes in the bin';
+comment on column ml.calibration.observed_low is
+    'lower end of the 95 % Wilson interval of observed';
+comment on column ml.calibration.observed_high is
+    'upper end of the 95 % Wilson interval of observed';

@@ -29,3 +29,45 @@ cross join lateral (
 comment on view ml.performance_realised is
     'How good predictions turned out to be, of the model, the rule and the '
     'blend, by week, pattern type and timeframe, and in all (null)';
+comment on column ml.performance_realised.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_realised.model_version is 'the model';
+comment on column ml.performance_realised.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.performance_realised.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_realised.pattern_type is 'null: all pattern types together';
+comment on column ml.performance_realised.timeframe is 'null: all timeframes together';
+comment on column ml.performance_realised.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_realised.predictions is 'predictions that have this score';
+comment on column ml.performance_realised.labelled is 'predictions whose outcome is known';
+comment on column ml.performance_realised.matured is
+    'share of predictions whose outcome is known, 0 to 1';
+comment on column ml.performance_realised.base_rate is 'share of positive outcomes';
+comment on column ml.performance_realised.base_rate_low is
+    'lower end of the 95 % Wilson interval of base_rate';
+comment on column ml.performance_realised.base_rate_high is
+    'upper end of the 95 % Wilson interval of base_rate';
+comment on column ml.performance_realised.called is
+    'labelled predictions whose score was at or above the threshold of their moment';
+comment on column ml.performance_realised.precision is 'share of positive outcomes among called';
+comment on column ml.performance_realised.precision_low is
+    'lower end of the 95 % Wilson interval of precision';
+comment on column ml.performance_realised.precision_high is
+    'upper end of the 95 % Wilson interval of precision';
+comment on column ml.performance_realised.recall is 'share of positive outcomes that were called';
+comment on column ml.performance_realised.recall_low is
+    'lower end of the 95 % Wilson interval of recall';
+comment on column ml.performance_realised.recall_high is
+    'upper end of the 95 % Wilson interval of recall';
+comment on column ml.performance_realised.brier is
+    'mean squared difference of score and outcome; 0 is best';
+comment on column ml.performance_realised.log_loss is
+    'mean negative log-likelihood, in nats; 0 is best';
+comment on column ml.performance_realised.roc_auc is
+    'area under the ROC curve, ties within a bin counting half; 0.5 is no skill, 1 is best';
+comment on column ml.performance_realised.compared is
+    'labelled predictions that also have a rule confidence';
+comment on column ml.performance_realised.gain is
+    'mean Brier score of the rule less that of this score: above 0 is better than the rule';
+comment on column ml.performance_realised.gain_low is 'lower end of the 95 % interval of gain';
+comment on column ml.performance_realised.gain_high is 'upper end of the 95 % interval of gain';

@@ -15,3 +15,18 @@ from (
 comment on view ml.attribution_importance is
     'How much each feature contributes to a model''s scores on the '
     'average of those explained by sampling, not of those asked for';
+comment on column ml.attribution_importance.model_version is 'the model';
+comment on column ml.attribution_importance.member is
+    'the part of the ensemble; null: the whole, calibrated';
+comment on column ml.attribution_importance.scale is
+    'the scale of contributions, log_odds: ln P(positive) less the mean ln P of the other outcomes';
+comment on column ml.attribution_importance.feature is 'name of the feature';
+comment on column ml.attribution_importance.scores is
+    'sampled scores that the averages are taken over';
+comment on column ml.attribution_importance.mean_size is 'mean absolute contribution, on the scale';
+comment on column ml.attribution_importance.mean_contribution is
+    'mean contribution with its sign, on the scale';
+comment on column ml.attribution_importance.mean_standard_error is
+    'mean standard error of a contribution; null where contributions are exact';
+comment on column ml.attribution_importance.rank is
+    '1 is the largest mean_size of the model and member';

@@ -2,10 +2,9 @@
 -- written.
 create function ml_internal.count_scores(
     model integer, scores ml_internal.score[], out rows integer, out cells integer[],
-    out counts integer[],
-    out sums double precision[], out squares double precision[])
+    out counts integer[], out sums double precision[], out squares double precision[])
 language sql stable set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
 with scored as (
     select g.pattern_id, g.ml_confidence, g.features,
            ml_internal.predicted_class(g.probabilities) as class
@@ -56,7 +55,7 @@ select (select count(*)::integer from scored where exists (select from variable)
        (select array_agg(f.n order by f.cell) from filled f),
        (select array_agg(m.s order by m.position) from moment m),
        (select array_agg(m.q order by m.position) from moment m);
-end;
+$$;
 comment on function ml_internal.count_scores(integer, ml_internal.score[]) is
     'Internal: how scores fall into the frozen bins of '
     'their model, as a row of ml_internal.tallies';

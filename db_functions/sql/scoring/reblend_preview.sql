@@ -23,5 +23,13 @@ cross join lateral (
 where p.scored_at is not null and p.ml_confidence is not null;
 comment on view ml.reblend_preview is
     'Scored rows, and what their confidence would be with the settings of now';
+comment on column ml.reblend_preview.id is 'of the pattern';
+comment on column ml.reblend_preview.symbol is 'of the pattern';
+comment on column ml.reblend_preview.detected_at is 'when the pattern was detected';
+comment on column ml.reblend_preview.confidence is 'the effective confidence as stored';
+comment on column ml.reblend_preview.source is 'what decided the stored one: blend or rule';
+comment on column ml.reblend_preview.new_confidence is
+    'the effective confidence with the settings of now';
+comment on column ml.reblend_preview.new_source is 'what would decide it: blend or rule';
 comment on column ml.reblend_preview.stale is
-    'whether the recorded decision was taken with other settings than those of now';
+    'whether it was decided with other settings than those of now';

@@ -19,3 +19,15 @@ cross join lateral (
 comment on view ml.replay_differences is
     'Replayed scores beside those that were made at the time; ask for a '
     'stretch of replayed_at, by which partitions are skipped';
+comment on column ml.replay_differences.pattern_id is 'the pattern';
+comment on column ml.replay_differences.pattern_type is 'of the pattern when it was replayed';
+comment on column ml.replay_differences.replayed_version is 'the model that scored it again';
+comment on column ml.replay_differences.replayed_at is 'when it was scored again';
+comment on column ml.replay_differences.original_version is 'the model that scored it at the time';
+comment on column ml.replay_differences.original_role is 'as whom that model scored';
+comment on column ml.replay_differences.original_at is 'when it was scored';
+comment on column ml.replay_differences.replayed is 'ml_confidence of the replay';
+comment on column ml.replay_differences.original is 'ml_confidence of the original';
+comment on column ml.replay_differences.difference is 'replayed less original';
+comment on column ml.replay_differences.same_inputs is 'whether both saw the same inputs, by hash';
+comment on column ml.replay_differences.same_bits is 'whether both answers agree in every bit';
