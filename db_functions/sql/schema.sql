@@ -670,11 +670,14 @@ create table ml.aliases (
     set_by      text not null,
     reason      text not null
 );
-comment on table ml.aliases is 'Which model held which alias when; valid_to is null for the present';
+comment on table ml.aliases is
+    'Which model held which alias when; valid_to is null for the present';
 comment on column ml.aliases.restores is 'of a rollback: the promotion that it went back to';
-create unique index aliases_one_champion on ml.aliases (alias) where alias = 'champion' and valid_to is null;
+create unique index aliases_one_champion on ml.aliases (alias)
+    where alias = 'champion' and valid_to is null;
 create index aliases_by_time on ml.aliases (alias, valid_from);
-create unique index aliases_one_challenger on ml.aliases (model_id) where alias = 'challenger' and valid_to is null;
+create unique index aliases_one_challenger on ml.aliases (model_id)
+    where alias = 'challenger' and valid_to is null;
 
 -- registry/parity_checks
 create table ml.parity_checks (
@@ -683,12 +686,14 @@ create table ml.parity_checks (
     max_abs_diff  double precision not null,
     tolerance     double precision not null,
     rows          integer not null,
-    passed        boolean not null generated always as (max_abs_diff <= tolerance and rows > 0) stored,
+    passed        boolean not null
+        generated always as (max_abs_diff <= tolerance and rows > 0) stored,
     runtime       text not null,
     checked_by    text not null,
     checked_at    timestamptz not null default clock_timestamp()
 );
-comment on table ml.parity_checks is 'Replays of golden rows through ONNX Runtime, at registration and by workers';
+comment on table ml.parity_checks is
+    'Replays of golden rows through ONNX Runtime, at registration and by workers';
 create index parity_checks_by_model on ml.parity_checks (model_id, checked_at);
 
 -- queue/queue
@@ -1041,7 +1046,8 @@ comment on table ml_internal.alert_transitions is
     'Every change of an alert''s level; null is before it was raised and after it cleared';
 
 -- registry/champion
--- The one place where the champion is looked up. A left join, so that a question for the model alone reads no model.
+-- The one place where the champion is looked up. A left join, so that a question for the model
+-- alone reads no model.
 create view ml_internal.champion with (security_invoker = true) as
 select a.id as alias_id, a.model_id, m.version, a.valid_from, a.restores
 from ml.aliases a left join ml.models m on m.id = a.model_id
@@ -1874,9 +1880,9 @@ comment on column ml.queue_status.dead_letters is
     'patterns whose scoring failed and that were not redriven';
 
 -- scoring/score_types
--- What a worker sends, in binary; db_functions.composites writes it. After the release a type is never altered: an open
--- connection of the release before would write what this one reads wrongly. A change is another type, with a function
--- of its own.
+-- What a worker sends, in binary; db_functions.composites writes it. After the release a type is
+-- never altered: an open connection of the release before would write what this one reads wrongly.
+-- A change is another type, with a function of its own.
 create type ml_internal.run as (
     model_id      integer,            -- null: no model was asked
     role          text,               -- champion, standby, canary, challenger, replay
@@ -1888,7 +1894,8 @@ create type ml_internal.run as (
     squares       double precision[]
 );
 comment on type ml_internal.run is
-    'One model''s part in a batch, and how its scores fell into its frozen bins, as ml_internal.tallies keeps it';
+    'One model''s part in a batch, and how its scores fell into '
+    'its frozen bins, as ml_internal.tallies keeps it';
 
 create type ml_internal.score as (
     run            smallint,          -- the place of its run, from 1
@@ -1952,10 +1959,11 @@ comment on function ml_internal.predicted_class(real[]) is
     'equal ones positive before negative before neutral';
 
 -- scoring/blended
--- The one home of the blend's arithmetic. Postgres raises where a product is too small for a double; a part so small is
--- none.
+-- The one home of the blend's arithmetic. Postgres raises where a product is too small for a
+-- double; a part so small is none.
 create function ml_internal.blended(
-    ml double precision, rule double precision, ml_weight double precision, rule_weight double precision)
+    ml double precision, rule double precision, ml_weight double precision,
+    rule_weight double precision)
 returns double precision
 language sql immutable parallel safe
 return case
@@ -1967,7 +1975,8 @@ return case
 end;
 comment on function ml_internal.blended(
     double precision, double precision, double precision, double precision) is
-    'The weighted sum of ML and rule confidence, held in 0 to 1; ML alone where there is no rule confidence';
+    'The weighted sum of ML and rule confidence, held in 0 to '
+    '1; ML alone where there is no rule confidence';
 
 -- scoring/decide
 -- The one home of the decision: why the effective confidence is what it is. 'scored' means that the blend is served,
@@ -1988,20 +1997,23 @@ comment on function ml_internal.decide(double precision, double precision, text,
     'The recorded reason of a row; the blend is served where it is "scored", the rule confidence elsewhere';
 
 -- scoring/blend_pattern
--- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide and
--- ml_internal.blended.
+-- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
+-- and ml_internal.blended.
 create or replace function ml_internal.blend_pattern() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     s       record;
     rule    double precision := ml_internal.usable_rule(new.rule_confidence);
-    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata else '{}' end;
+    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
+                          else '{}' end;
     reason  text;
 begin
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled, s.threshold);
-    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight, s.rule_weight);
+    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled,
+                                 s.threshold);
+    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight,
+                                                  s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
     new.ml_metadata := kept || jsonb_build_object(
         'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
@@ -2123,9 +2135,10 @@ comment on function ml_internal.write_failures(text, integer, ml_internal.failur
     'letters, and counts them; returns those that stay';
 
 -- scoring/write_scores
--- The one statement that writes scores: rows, prediction log, counts, pairs, dead letters and queue, in one call, so that
--- COMMIT can travel with it. Champion, standby and canary serve rows; challengers and replays are only logged. Who may
--- call it with what is decided by ml_internal.write_batch and ml_internal.write_replay.
+-- The one statement that writes scores: rows, prediction log, counts, pairs, dead letters and
+-- queue, in one call, so that COMMIT can travel with it. Champion, standby and canary serve rows;
+-- challengers and replays are only logged. Who may call it with what is decided by
+-- ml_internal.write_batch and ml_internal.write_replay.
 create function ml_internal.write_scores(
     source          text,                     -- live, backfill, replay
     runs            ml_internal.run[],
@@ -2133,14 +2146,14 @@ create function ml_internal.write_scores(
     pairs           ml_internal.pair[],
     failures        ml_internal.failure[],
     failed_model    integer,                  -- the model that was asked for the failures
-    queue_ids       bigint[],                 -- taken off the queue, except those of patterns that stay
+    queue_ids       bigint[],                 -- leave the queue, unless their pattern stays
     cache_hits      integer,
     cache_misses    integer,
     rescore         boolean,                  -- also rows that have a score already
     worker          bigint,
     out written_at  timestamptz,
-    out written     integer[],                -- places, from 1, of scores that rows took or that were logged
-    out kept        uuid[])                   -- patterns that stay in the queue: another session has them locked
+    out written     integer[],                -- places, from 1, of scores that were written
+    out kept        uuid[])                   -- patterns that stay: another session locks them
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -2148,7 +2161,8 @@ as $$
 declare
     s          record;
     live       constant boolean := source = 'live';
-    -- Rows that the batch may not write are the exception: none of the checks below costs anything until there is one.
+    -- Rows that the batch may not write are the exception: none of the checks below costs anything
+    -- until there is one.
     partial    boolean := false;
     takes      integer[];
     taken      uuid[];
@@ -2160,24 +2174,27 @@ begin
     kept := '{}';
     select v.* into strict s from ml.settings v;
     if source <> 'replay' and cardinality(scores) > 0 then
-        -- Locked in one statement and written in the next. A live row that an application has locked is passed over: to
-        -- wait for it would hold up all others, and who waits with others in hand can deadlock. The score that comes
-        -- second, live or backfill, finds the first and leaves it.
+        -- Locked in one statement and written in the next. A live row that an application has
+        -- locked is passed over: to wait for it would hold up all others, and who waits with others
+        -- in hand can deadlock. The score that comes second, live or backfill, finds the first and
+        -- leaves it.
         if live then
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place, rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+            from (select g.place,
+                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history,
-                          input_hash, features, place)
+                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
+                          quality, bars, history, input_hash, features, place)
                   join public.pattern_events p on p.id = g.pattern_id
                   where (runs[g.run]).role <> 'challenger'
                   for no key update of p skip locked) l;
         else
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place, rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+            from (select g.place,
+                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history,
-                          input_hash, features, place)
+                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
+                          quality, bars, history, input_hash, features, place)
                   join public.pattern_events p on p.id = g.pattern_id
                   where (runs[g.run]).role <> 'challenger'
                   for no key update of p) l;
@@ -2189,24 +2206,29 @@ begin
             taken := array(select (scores[t]).pattern_id from unnest(takes) t);
             if live and lockable < serving then
                 kept := ml_internal.lock_patterns(array(
-                    select g.pattern_id from unnest(scores) g where (runs[g.run]).role <> 'challenger'));
+                    select g.pattern_id from unnest(scores) g
+                    where (runs[g.run]).role <> 'challenger'));
             end if;
         end if;
     end if;
 
     with run as materialized (
         select r.n as run, r.model_id, r.role, r.inference_ms, m.version
-        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts, sums, squares, n)
+        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
+                                             sums, squares, n)
         left join ml.models m on m.id = r.model_id
     ), given as materialized (
         select g.*, r.model_id, r.role, r.inference_ms, r.version,
-               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision as latency_ms,
-               case when g.ml_confidence is not null then ml_internal.predicted_class(g.probabilities) end as class
+               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
+                   as latency_ms,
+               case when g.ml_confidence is not null
+                    then ml_internal.predicted_class(g.probabilities) end as class
         from unnest(scores) with ordinality
-             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history, input_hash,
-                features, place)
+             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
+                history, input_hash, features, place)
         join run r on r.run = g.run
-        where not partial or g.place = any (takes) or (r.role = 'challenger' and g.pattern_id = any (taken))
+        where not partial or g.place = any (takes)
+          or (r.role = 'challenger' and g.pattern_id = any (taken))
     ), served as (
         update public.pattern_events p
         set ml_confidence = g.ml_confidence,
@@ -2218,21 +2240,25 @@ begin
                 'reason', g.reason, 'role', case when g.role = 'canary' then g.role end,
                 'model_version', case when g.ml_confidence is not null then g.version end,
                 'quality', round(g.quality::numeric, 4), 'bars', g.bars,
-                'probabilities', case when g.ml_confidence is not null then to_jsonb(g.probabilities) end))
+                'probabilities', case when g.ml_confidence is not null
+                                      then to_jsonb(g.probabilities) end))
         from given g
         where p.id = g.pattern_id and g.role in ('champion', 'standby', 'canary')
-        returning g.*, p.outcome_label, p.pattern_type, p.timeframe, ml_internal.usable_rule(p.rule_confidence) as rule,
+        returning g.*, p.outcome_label, p.pattern_type, p.timeframe,
+                  ml_internal.usable_rule(p.rule_confidence) as rule,
                   -- As the blend trigger left them.
-                  p.blended_confidence::double precision as blended, p.ml_metadata ->> 'reason' as decision,
+                  p.blended_confidence::double precision as blended,
+                  p.ml_metadata ->> 'reason' as decision,
                   (p.ml_metadata ->> 'threshold')::double precision as threshold,
                   (p.ml_metadata ->> 'settings_version')::integer as settings_version
     ), beside as (
-        select g.*, p.outcome_label, p.pattern_type, p.timeframe, ml_internal.usable_rule(p.rule_confidence) as rule,
+        select g.*, p.outcome_label, p.pattern_type, p.timeframe,
+               ml_internal.usable_rule(p.rule_confidence) as rule,
                -- What the blend would have been.
-               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence), s.ml_weight, s.rule_weight)
-                   as blended,
-               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence), g.reason, s.enabled,
-                                  s.threshold) as decision,
+               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
+                                   s.ml_weight, s.rule_weight) as blended,
+               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
+                                  g.reason, s.enabled, s.threshold) as decision,
                s.threshold as threshold, s.version as settings_version
         from given g join public.pattern_events p on p.id = g.pattern_id
         where g.role in ('challenger', 'replay')
@@ -2240,32 +2266,35 @@ begin
         select * from served union all select * from beside
     ), logged as (
         insert into ml.predictions (
-            pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason, features, history, bars,
-            latency_ms, inference_ms, settings_version, input_hash, worker_id, pattern_type, timeframe, rule_confidence,
-            blended_confidence, threshold)
-        select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities, w.quality, w.reason,
-               w.features, w.history, w.bars, w.latency_ms, w.inference_ms, w.settings_version, w.input_hash, worker,
-               w.pattern_type, w.timeframe, w.rule, w.blended, w.threshold
+            pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
+            features, history, bars, latency_ms, inference_ms, settings_version, input_hash,
+            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold)
+        select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
+               w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
+               w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
+               w.blended, w.threshold
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
-            at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses, reasons, latency_ms,
-            classes, confidences, rules, blends, thresholds, pattern_types, timeframes)
+            at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
+            reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
+            timeframes)
         select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
                case when w.role in ('champion', 'standby') then cache_hits else 0 end,
                case when w.role in ('champion', 'standby') then cache_misses else 0 end,
-               array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class), array_agg(w.ml_confidence),
-               array_agg(w.rule), array_agg(w.blended), array_agg(w.threshold), array_agg(w.pattern_type),
-               array_agg(w.timeframe)
+               array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
+               array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
+               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe)
         from scored w where w.role <> 'replay'
         group by w.run, w.role, w.model_id, w.inference_ms
     ), known as (
-        -- Only a backfill finds outcomes that are known before the score; an adopted column has words of its own too.
+        -- Only a backfill finds outcomes that are known before the score; an adopted column has
+        -- words of its own too.
         insert into ml_internal.outcome_changes (
-            sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome, ml_confidence, rule_confidence,
-            blended_confidence, threshold)
-        select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe, w.outcome_label, w.ml_confidence,
-               w.rule, w.blended, w.threshold
+            sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
+            ml_confidence, rule_confidence, blended_confidence, threshold)
+        select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
+               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold
         from scored w
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
@@ -2274,7 +2303,8 @@ begin
 
     insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
     select written_at, source, r.role, r.model_id, t.*
-    from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts, sums, squares, n)
+    from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
+                                         sums, squares, n)
     cross join lateral (
         select r.rows, r.cells, r.counts, r.sums, r.squares where not partial
         union all
@@ -2284,9 +2314,10 @@ begin
     where r.rows > 0 and t.rows > 0;
     if cardinality(pairs) > 0 then
         insert into ml_internal.shadow_pairs (
-            challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger, champion, inference_ms)
-        select (runs[g.run]).model_id, c.model_id, written_at, g.pattern_id, p.pattern_type, g.canary, g.challenger,
-               g.champion, (runs[g.run]).inference_ms
+            challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger,
+            champion, inference_ms)
+        select (runs[g.run]).model_id, c.model_id, written_at, g.pattern_id, p.pattern_type,
+               g.canary, g.challenger, g.champion, (runs[g.run]).inference_ms
         from unnest(pairs) g
         join public.pattern_events p on p.id = g.pattern_id
         cross join ml_internal.champion c
@@ -2298,11 +2329,13 @@ begin
     if cardinality(queue_ids) > 0 then
         delete from ml.queue q where q.id = any (queue_ids) and q.pattern_id <> all (kept);
     end if;
-    -- In the transaction that scores them, so that a listener finds the row scored. Ids alone: everybody who may connect
-    -- may listen, and reads of a row only what its rights allow. Nobody waits for a backfill.
+    -- In the transaction that scores them, so that a listener finds the row scored. Ids alone:
+    -- everybody who may connect may listen, and reads of a row only what its rights allow. Nobody
+    -- waits for a backfill.
     if live and s.announce = 'on' then
         announced := array(
-            select (scores[w]).pattern_id from unnest(written) w where (runs[(scores[w]).run]).role <> 'challenger'
+            select (scores[w]).pattern_id from unnest(written) w
+            where (runs[(scores[w]).run]).role <> 'challenger'
             union all
             select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
         -- A payload is shorter than 8000 bytes; 200 ids take 7399.
@@ -2313,14 +2346,15 @@ begin
 end
 $$;
 comment on function ml_internal.write_scores(
-    text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[], integer, bigint[], integer,
-    integer, boolean, bigint) is
-    'Internal: writes, logs and counts what models made of a batch, and takes its rows off the queue';
+    text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[],
+    integer, bigint[], integer, integer, boolean, bigint) is
+    'Internal: writes, logs and counts what models made '
+    'of a batch, and takes its rows off the queue';
 
 -- scoring/write_batch
 -- The worker's one way to write: what it acted on must still hold when it writes.
 create function ml_internal.write_batch(
-    champion        integer,                  -- the champion the worker acted on, null when it saw none
+    champion        integer,                  -- that the worker acted on, null when it saw none
     source          text,
     runs            ml_internal.run[],
     scores          ml_internal.score[],
@@ -2339,7 +2373,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if source not in ('live', 'backfill') or exists (
-        select from unnest(runs) r where r.role not in ('champion', 'standby', 'canary', 'challenger'))
+        select from unnest(runs) r
+        where r.role not in ('champion', 'standby', 'canary', 'challenger'))
     then
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
@@ -2351,19 +2386,22 @@ begin
     if exists (
         select from unnest(runs) r
         where r.role in ('challenger', 'canary') and not exists (
-            select from ml.aliases a where a.alias = 'challenger' and a.valid_to is null and a.model_id = r.model_id))
+            select from ml_internal.challengers c where c.model_id = r.model_id))
     then
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
     select w.* into written_at, written, kept
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids, cache_hits,
+    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model,
+                                  queue_ids, cache_hits,
                                   cache_misses, rescore, worker) w;
 end
 $$;
 comment on function ml_internal.write_batch(
-    integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[], integer, bigint[],
+    integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[],
+    ml_internal.failure[], integer, bigint[],
     integer, integer, boolean, bigint) is
-    'Writes a worker''s batch, unless champion or challengers have changed since it began; says which scores were '
+    'Writes a worker''s batch, unless champion or challengers '
+    'have changed since it began; says which scores were '
     'written and which patterns stay in the queue';
 
 -- scoring/write_replay
@@ -3360,7 +3398,8 @@ comment on function ml_internal.compare_shadow(integer, integer, integer) is
     'errors over blocks of time; pattern_type null is all of them';
 
 -- registry/gates
-create or replace function ml.gates(version text) returns table (gate text, passed boolean, found text)
+create or replace function ml.gates(version text)
+    returns table (gate text, passed boolean, found text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3379,12 +3418,14 @@ begin
     select * into strict s from ml.settings;
     select h.model_id as id, h.version into champion from ml_internal.champion h;
 
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
+    select p.* into parity from ml.parity_checks p where p.model_id = model.id
+    order by p.id desc limit 1;
     if parity.id is null then
         return query select 'parity', false, 'no parity check is recorded for it';
     else
         return query select 'parity', parity.passed,
-            format('its newest parity check %s: off by %s over %s rows, %s allowed', case when parity.passed then 'passed' else 'failed' end,
+            format('its newest parity check %s: off by %s over %s rows, %s allowed',
+                   case when parity.passed then 'passed' else 'failed' end,
                    parity.max_abs_diff, parity.rows, parity.tolerance);
     end if;
     -- A first champion is better than none, and there is nobody to compare it with.
@@ -3394,47 +3435,57 @@ begin
 
     select string_agg(distinct w.version, ', ') into workers
     from ml_internal.live_workers w
-    where w.kind = 'worker' and not exists (select from ml.parity_checks p
-                      where p.model_id = model.id and p.passed and starts_with(p.runtime, format('worker %s, ', w.version)));
+    where w.kind = 'worker' and not exists (
+        select from ml.parity_checks p
+        where p.model_id = model.id and p.passed
+          and starts_with(p.runtime, format('worker %s, ', w.version)));
     return query select 'worker_parity', workers is null,
         case when workers is null then 'every worker version that runs has replayed its golden rows'
              else format('workers of version %s have not replayed its golden rows', workers) end;
 
-    select * into c from ml_internal.compare_shadow(model.id, champion.id, s.shadow_window) d where d.pattern_type is null;
+    select * into c from ml_internal.compare_shadow(model.id, champion.id, s.shadow_window) d
+    where d.pattern_type is null;
     return query select 'pairs', coalesce(c.pairs, 0) >= s.gate_pairs,
-        format('%s rows scored beside champion %s, %s needed', coalesce(c.pairs, 0), champion.version, s.gate_pairs);
+        format('%s rows scored beside champion %s, %s needed', coalesce(c.pairs, 0),
+               champion.version, s.gate_pairs);
     return query select 'labels', coalesce(c.labels, 0) >= s.gate_labels,
         format('%s of them have an outcome, %s needed', coalesce(c.labels, 0), s.gate_labels);
-    bound := c.brier_difference + ml_internal.t_quantile(s.gate_confidence, c.blocks - 1) * c.brier_error;
+    bound := c.brier_difference
+        + ml_internal.t_quantile(s.gate_confidence, c.blocks - 1) * c.brier_error;
     return query select 'not_worse', coalesce(bound <= s.gate_margin, false),
         case when bound is null then 'no interval of the difference yet'
-             else format('Brier score %s against %s; at %s %% confidence the difference is below %s, at most %s is allowed',
-                         round(c.challenger_brier::numeric, 5), round(c.champion_brier::numeric, 5), s.gate_confidence * 100,
-                         round(bound::numeric, 5), s.gate_margin) end;
+             else format('Brier score %s against %s; at %s %% confidence the difference is '
+                         'below %s, at most %s is allowed',
+                         round(c.challenger_brier::numeric, 5), round(c.champion_brier::numeric, 5),
+                         s.gate_confidence * 100, round(bound::numeric, 5), s.gate_margin) end;
     return query select 'calibration', coalesce(c.calibration_error <= s.gate_calibration, false),
         case when c.calibration_error is null then 'no outcome yet'
-             else format('calibration error %s, at most %s is allowed', round(c.calibration_error::numeric, 4), s.gate_calibration) end;
+             else format('calibration error %s, at most %s is allowed',
+                         round(c.calibration_error::numeric, 4), s.gate_calibration) end;
     return query select 'latency', coalesce(c.inference_p99_ms <= s.sla_ms, false),
         case when c.inference_p99_ms is null then 'no batch scored yet'
              else format('it takes %s ms a batch (99th percentile), the service level is %s ms',
                          round(c.inference_p99_ms::numeric, 1), s.sla_ms) end;
 end
 $$;
-comment on function ml.gates(text) is 'What a model must have shown before ml.promote makes it the champion, and what it has';
+comment on function ml.gates(text) is
+    'What a model must have shown before ml.promote makes it the champion, and what it has';
 
 -- registry/failed_gates
 create or replace function ml_internal.failed_gates(version text) returns text[]
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(array_agg(g.gate || ': ' || g.found), '{}') from ml.gates(version) g where not g.passed
+    select coalesce(array_agg(g.gate || ': ' || g.found), '{}') from ml.gates(version) g
+    where not g.passed
 $$;
-comment on function ml_internal.failed_gates(text) is 'Internal: the gates that a model does not pass, in words';
+comment on function ml_internal.failed_gates(text) is
+    'Internal: the gates that a model does not pass, in words';
 
 -- registry/register_model
 create or replace function ml_internal.register_model(
-    version text, algorithm text, onnx bytea, contract_version integer, inputs text[], outputs text[],
-    feature_names text[], min_bars integer, metrics jsonb, model_card text, toolchain jsonb, drift_baseline jsonb,
-    golden bytea) returns integer
+    version text, algorithm text, onnx bytea, contract_version integer, inputs text[],
+    outputs text[], feature_names text[], min_bars integer, metrics jsonb, model_card text,
+    toolchain jsonb, drift_baseline jsonb, golden bytea) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3442,14 +3493,17 @@ declare
     taken   record;
 begin
     if version is null or version !~ '^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$' then
-        raise exception 'version is "%"; allowed: up to 100 letters, digits and . _ + -, a letter or digit first', version
+        raise exception 'version is "%"; allowed: up to 100 letters, digits and . _ + -, '
+                        'a letter or digit first', version
             using errcode = 'ML005';
     end if;
-    -- Two jobs may register one version at the same moment: the second waits here and finds the first's row.
-    insert into ml.models (version, algorithm, onnx, sha256, contract_version, inputs, outputs, feature_names, min_bars,
-                           metrics, model_card, toolchain, drift_baseline, golden, created_by)
-    values (version, algorithm, onnx, encode(sha256(onnx), 'hex'), contract_version, inputs, outputs, feature_names,
-            min_bars, metrics, model_card, toolchain, drift_baseline, golden, session_user)
+    -- Two jobs may register one version at the same moment: the second waits here and finds the
+    -- first's row.
+    insert into ml.models (version, algorithm, onnx, sha256, contract_version, inputs, outputs,
+                           feature_names, min_bars, metrics, model_card, toolchain,
+                           drift_baseline, golden, created_by)
+    values (version, algorithm, onnx, encode(sha256(onnx), 'hex'), contract_version, inputs,
+            outputs, feature_names, min_bars, metrics, model_card, toolchain, drift_baseline, golden, session_user)
     on conflict on constraint models_version_key do nothing
     returning id into new_id;
     if found then
@@ -3457,7 +3511,8 @@ begin
         return new_id;
     end if;
     -- The same file again is no error: a training job may be repeated.
-    select m.id, m.sha256, m.created_at into taken from ml.models m where m.version = register_model.version;
+    select m.id, m.sha256, m.created_at into taken from ml.models m
+    where m.version = register_model.version;
     if taken.sha256 = encode(sha256(onnx), 'hex') then
         return taken.id;
     end if;
@@ -3465,24 +3520,32 @@ begin
         using errcode = 'ML005', hint = 'Give the new file a version of its own.';
 end
 $$;
-comment on function ml_internal.register_model(text, text, bytea, integer, text[], text[], text[], integer, jsonb, text, jsonb, jsonb, bytea) is
-    'Adds a model to the registry and freezes its bins; training checks it against the contract first';
+comment on function ml_internal.register_model(text, text, bytea, integer, text[], text[], text[],
+                                               integer, jsonb, text, jsonb, jsonb, bytea) is
+    'Adds a model to the registry and freezes its bins; '
+    'training checks it against the contract first';
 
 -- registry/record_parity
-create or replace function ml_internal.record_parity(version text, max_abs_diff double precision, tolerance double precision, rows integer, runtime text)
+create or replace function ml_internal.record_parity(
+    version text, max_abs_diff double precision, tolerance double precision, rows integer,
+    runtime text)
 returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     result boolean;
 begin
-    -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or everything would pass.
+    -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or
+    -- everything would pass.
     if not (tolerance >= 0 and tolerance <= 1) or not (max_abs_diff >= 0) then
-        raise exception 'a parity check with tolerance % and difference % proves nothing', tolerance, max_abs_diff
-            using errcode = 'ML005', hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
+        raise exception 'a parity check with tolerance % and difference % proves nothing',
+            tolerance, max_abs_diff
+            using errcode = 'ML005',
+                  hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
     end if;
     insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by)
-    select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows, record_parity.runtime, session_user
+    select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows,
+           record_parity.runtime, session_user
     from ml.models m where m.version = record_parity.version
     returning passed into result;
     if not found then
@@ -3491,7 +3554,8 @@ begin
     return result;
 end
 $$;
-comment on function ml_internal.record_parity(text, double precision, double precision, integer, text) is
+comment on function ml_internal.record_parity(text, double precision, double precision,
+                                              integer, text) is
     'Records a replay of golden rows; ml.promote reads the newest';
 
 -- registry/set_champion
@@ -3521,7 +3585,8 @@ $$;
 comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is 'Internal: gives the champion alias to a model';
 
 -- registry/promote
-create or replace function ml.promote(version text, reason text, force boolean default false) returns text
+create or replace function ml.promote(version text, reason text, force boolean default false)
+    returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3548,7 +3613,9 @@ begin
     if model.retired_at is not null then
         raise exception 'model % was not promoted: it was retired at % by %: %',
             version, model.retired_at, model.retired_by, model.retired_reason
-            using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
+            using errcode = 'ML002',
+                  hint = 'Retirement is for good; register the file '
+                         'under a new version to use it again.';
     end if;
     if champion is distinct from (select c.model_id from ml_internal.champion c) then
         -- Somebody was faster, and the comparison was with another.
@@ -3557,13 +3624,15 @@ begin
     if cardinality(faults) > 0 and force is not true then
         raise exception 'model % was not promoted: %', version, array_to_string(faults, '; ')
             using errcode = 'ML002',
-                  hint = 'ml.challenge(version, share, canary, reason) gathers what is missing; force => true promotes all the same, and is recorded.';
+                  hint = 'ml.challenge(version, share, canary, reason) gathers what is '
+                         'missing; force => true promotes all the same, and is recorded.';
     end if;
     perform ml_internal.set_champion(model.id, 'promote', cardinality(faults) > 0, reason);
     return version;
 end
 $$;
-comment on function ml.promote(text, text, boolean) is 'Makes a registered model the champion, if it passes its gates; workers swap at once';
+comment on function ml.promote(text, text, boolean) is
+    'Makes a registered model the champion, if it passes its gates; workers swap at once';
 
 -- registry/rollback
 create or replace function ml.rollback(reason text) returns text
@@ -3578,9 +3647,10 @@ begin
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
-    -- A rollback stands where the promotion stands that it restored: the next one goes on from there, so that two go
-    -- two models back and none ever brings a bad one forward again.
-    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current from ml_internal.champion c;
+    -- A rollback stands where the promotion stands that it restored: the next one goes on from
+    -- there, so that two go two models back and none ever brings a bad one forward again.
+    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current
+    from ml_internal.champion c;
     if not found then
         raise exception 'there is no champion to roll back from' using errcode = 'ML002';
     end if;
@@ -3601,7 +3671,8 @@ begin
     return previous.version;
 end
 $$;
-comment on function ml.rollback(text) is 'Makes the champion before the current one champion again; returns its version';
+comment on function ml.rollback(text) is
+    'Makes the champion before the current one champion again; returns its version';
 
 -- registry/retire
 create or replace function ml.retire(version text, reason text) returns void
@@ -3614,7 +3685,8 @@ begin
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
     if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
-            using errcode = 'ML002', hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
+            using errcode = 'ML002',
+                  hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
     end if;
     update ml.models m
     set retired_at = clock_timestamp(), retired_by = session_user, retired_reason = retire.reason
@@ -3624,10 +3696,12 @@ begin
     end if;
     update ml.aliases a set valid_to = greatest(clock_timestamp(), a.valid_from)
     from ml.models m
-    where m.id = a.model_id and m.version = retire.version and a.alias = 'challenger' and a.valid_to is null;
+    where m.id = a.model_id and m.version = retire.version and a.alias = 'challenger'
+      and a.valid_to is null;
 end
 $$;
-comment on function ml.retire(text, text) is 'Takes a model out of use: it can no longer be promoted or rolled back to';
+comment on function ml.retire(text, text) is
+    'Takes a model out of use: it can no longer be promoted or rolled back to';
 
 -- registry/model_at
 create or replace function ml.model_at(alias text, ts timestamptz) returns text
@@ -3635,14 +3709,17 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select m.version
     from ml.aliases a join ml.models m on m.id = a.model_id
-    where a.alias = model_at.alias and a.valid_from <= model_at.ts and model_at.ts < coalesce(a.valid_to, 'infinity')
+    where a.alias = model_at.alias and a.valid_from <= model_at.ts
+      and model_at.ts < coalesce(a.valid_to, 'infinity')
     order by a.valid_from desc limit 1
 $$;
-comment on function ml.model_at(text, timestamptz) is 'The version that held an alias at a moment; null when none did';
+comment on function ml.model_at(text, timestamptz) is
+    'The version that held an alias at a moment; null when none did';
 
 -- registry/model_timeline
 create view ml.model_timeline with (security_invoker = true) as
-select a.alias, m.version, m.algorithm, a.cause, a.forced, a.valid_from, a.valid_to, a.set_by, a.reason
+select a.alias, m.version, m.algorithm, a.cause, a.forced, a.valid_from, a.valid_to,
+       a.set_by, a.reason
 from ml.aliases a join ml.models m on m.id = a.model_id
 order by a.valid_from desc;
 comment on view ml.model_timeline is 'What served when, set by whom and why';

@@ -20,8 +20,10 @@ WITH_COMMENT = {
     "settings": COLUMNS + "c.oid = 'ml.settings'::regclass and a.attname not in ('singleton', 'version')",
     "columns of the application's tables": COLUMNS + f"c.oid {BORN}",
     "the application's tables": RELATIONS + f"c.oid {BORN}",
-    "tables, views and types": RELATIONS
-    + f"c.relnamespace {IN_SYSTEM} and c.relkind in ('r', 'p', 'v', 'c') and not c.relispartition",
+    "tables and views": RELATIONS
+    + f"c.relnamespace {IN_SYSTEM} and c.relkind in ('r', 'p', 'v') and not c.relispartition",
+    "types": "select t.oid::regtype::text, obj_description(t.oid, 'pg_type') from pg_type t join pg_class c "
+    f"on c.oid = t.typrelid where t.typnamespace {IN_SYSTEM} and c.relkind = 'c'",
     "functions": "select p.oid::regprocedure::text, obj_description(p.oid, 'pg_proc') from pg_proc p "
     f"where p.pronamespace {IN_SYSTEM}",
 }
