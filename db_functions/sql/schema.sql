@@ -229,7 +229,7 @@ begin
         comment on column public.pattern_events.status is
             'pending, confirmed, completed, invalidated or expired';
         comment on column public.pattern_events.confidence is
-            'the effective confidence, 0 to 1: the blend or the rule confidence; ml_metadata says which';
+            'the effective confidence, 0 to 1; ml_metadata says whether it is blend or rule';
         comment on column public.pattern_events.target is
             'price at which the pattern has succeeded';
         comment on column public.pattern_events.entry is 'price at which it is entered';
@@ -1055,8 +1055,8 @@ where a.alias = 'champion' and a.valid_to is null;
 comment on view ml_internal.champion is 'The model that serves now; no row while there is none';
 
 -- challengers/challengers
--- The one place where challengers are looked up, as ml_internal.champion is for the champion. A left
--- join, so that a question for the models alone reads no model.
+-- The one place where challengers are looked up, as ml_internal.champion is for the champion. A
+-- left join, so that a question for the models alone reads no model.
 create view ml_internal.challengers with (security_invoker = true) as
 select a.id as alias_id, a.model_id, m.version, a.share, a.canary, a.valid_from
 from ml.aliases a left join ml.models m on m.id = a.model_id
@@ -2391,18 +2391,15 @@ begin
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
     select w.* into written_at, written, kept
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model,
-                                  queue_ids, cache_hits,
-                                  cache_misses, rescore, worker) w;
+    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
+                                  cache_hits, cache_misses, rescore, worker) w;
 end
 $$;
 comment on function ml_internal.write_batch(
     integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[],
-    ml_internal.failure[], integer, bigint[],
-    integer, integer, boolean, bigint) is
-    'Writes a worker''s batch, unless champion or challengers '
-    'have changed since it began; says which scores were '
-    'written and which patterns stay in the queue';
+    ml_internal.failure[], integer, bigint[], integer, integer, boolean, bigint) is
+    'Writes a worker''s batch, unless champion or challengers have changed since it began; '
+    'says which scores were written and which patterns stay in the queue';
 
 -- scoring/write_replay
 -- Scores of the past made again, by training; the rows keep theirs.
@@ -3375,9 +3372,9 @@ as $$
                          over (partition by kind order by a) as bin from ranked) r
         group by kind, bin
     ), calibration as (
-        -- The root of a mean square over ten bins of equal mass, less what chance alone would give in
-        -- each (Bröcker, 2012). Not the expected calibration error, a mean of absolute distances,
-        -- which ml.calibration_summary and training call ece.
+        -- The root of a mean square over ten bins of equal mass, less what chance alone would give
+        -- in each (Bröcker, 2012). Not the expected calibration error, a mean of absolute
+        -- distances, which ml.calibration_summary and training call ece.
         select kind, sqrt(greatest(0, sum(n * ((said - came) ^ 2
                    - came * (1 - came) / nullif(n - 1, 0))) / sum(n))) as error
         from bin group by kind
@@ -3503,7 +3500,8 @@ begin
                            feature_names, min_bars, metrics, model_card, toolchain,
                            drift_baseline, golden, created_by)
     values (version, algorithm, onnx, encode(sha256(onnx), 'hex'), contract_version, inputs,
-            outputs, feature_names, min_bars, metrics, model_card, toolchain, drift_baseline, golden, session_user)
+            outputs, feature_names, min_bars, metrics, model_card, toolchain, drift_baseline,
+            golden, session_user)
     on conflict on constraint models_version_key do nothing
     returning id into new_id;
     if found then
@@ -3832,7 +3830,8 @@ from ml.settings s
 cross join ml_internal.challengers c
 cross join ml_internal.champion h
 cross join lateral ml_internal.compare_shadow(c.model_id, h.model_id, s.shadow_window) d
-cross join lateral (select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t;
+cross join lateral (
+    select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t;
 comment on view ml.shadow_comparison is
     'Each challenger against the champion over the newest shadow_window pairs, in all '
     '(pattern_type null) and by pattern type; intervals are two-sided at '
@@ -5205,10 +5204,10 @@ with counted as (
     from ml_internal.cohort_counts c
     join ml.models m on m.id = c.model_id
     cross join lateral (
-        -- ece: the expected calibration error of Naeini, Cooper and Hauskrecht (2015), as in training,
-        -- here over the frozen bins; ml.shadow_comparison.calibration_error is another estimator.
-        -- Of a calibrated model positives - total is about normal, with this variance; its size is
-        -- then half-normal.
+        -- ece: the expected calibration error of Naeini, Cooper and Hauskrecht (2015), as in
+        -- training, here over the frozen bins; ml.shadow_comparison.calibration_error is another
+        -- estimator. Of a calibrated model positives - total is about normal, with this variance;
+        -- its size is then half-normal.
         select sum(abs(b.positives - b.total)) / c.labelled as ece,
                sqrt(2 / pi()) * sum(sqrt(b.variance)) / c.labelled as ece_expected,
                sqrt((1 - 2 / pi()) * sum(b.variance)) / c.labelled as ece_deviation

@@ -131,7 +131,7 @@ begin
         comment on column public.pattern_events.status is
             'pending, confirmed, completed, invalidated or expired';
         comment on column public.pattern_events.confidence is
-            'the effective confidence, 0 to 1: the blend or the rule confidence; ml_metadata says which';
+            'the effective confidence, 0 to 1; ml_metadata says whether it is blend or rule';
         comment on column public.pattern_events.target is
             'price at which the pattern has succeeded';
         comment on column public.pattern_events.entry is 'price at which it is entered';

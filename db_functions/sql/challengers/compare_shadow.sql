@@ -107,9 +107,9 @@ as $$
                          over (partition by kind order by a) as bin from ranked) r
         group by kind, bin
     ), calibration as (
-        -- The root of a mean square over ten bins of equal mass, less what chance alone would give in
-        -- each (Bröcker, 2012). Not the expected calibration error, a mean of absolute distances,
-        -- which ml.calibration_summary and training call ece.
+        -- The root of a mean square over ten bins of equal mass, less what chance alone would give
+        -- in each (Bröcker, 2012). Not the expected calibration error, a mean of absolute
+        -- distances, which ml.calibration_summary and training call ece.
         select kind, sqrt(greatest(0, sum(n * ((said - came) ^ 2
                    - came * (1 - came) / nullif(n - 1, 0))) / sum(n))) as error
         from bin group by kind

@@ -17,7 +17,8 @@ from ml.settings s
 cross join ml_internal.challengers c
 cross join ml_internal.champion h
 cross join lateral ml_internal.compare_shadow(c.model_id, h.model_id, s.shadow_window) d
-cross join lateral (select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t;
+cross join lateral (
+    select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t;
 comment on view ml.shadow_comparison is
     'Each challenger against the champion over the newest shadow_window pairs, in all '
     '(pattern_type null) and by pattern type; intervals are two-sided at '

@@ -6,10 +6,10 @@ with counted as (
     from ml_internal.cohort_counts c
     join ml.models m on m.id = c.model_id
     cross join lateral (
-        -- ece: the expected calibration error of Naeini, Cooper and Hauskrecht (2015), as in training,
-        -- here over the frozen bins; ml.shadow_comparison.calibration_error is another estimator.
-        -- Of a calibrated model positives - total is about normal, with this variance; its size is
-        -- then half-normal.
+        -- ece: the expected calibration error of Naeini, Cooper and Hauskrecht (2015), as in
+        -- training, here over the frozen bins; ml.shadow_comparison.calibration_error is another
+        -- estimator. Of a calibrated model positives - total is about normal, with this variance;
+        -- its size is then half-normal.
         select sum(abs(b.positives - b.total)) / c.labelled as ece,
                sqrt(2 / pi()) * sum(sqrt(b.variance)) / c.labelled as ece_expected,
                sqrt((1 - 2 / pi()) * sum(b.variance)) / c.labelled as ece_deviation

@@ -19,7 +19,8 @@ begin
                            feature_names, min_bars, metrics, model_card, toolchain,
                            drift_baseline, golden, created_by)
     values (version, algorithm, onnx, encode(sha256(onnx), 'hex'), contract_version, inputs,
-            outputs, feature_names, min_bars, metrics, model_card, toolchain, drift_baseline, golden, session_user)
+            outputs, feature_names, min_bars, metrics, model_card, toolchain, drift_baseline,
+            golden, session_user)
     on conflict on constraint models_version_key do nothing
     returning id into new_id;
     if found then

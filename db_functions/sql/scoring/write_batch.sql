@@ -37,15 +37,12 @@ begin
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
     select w.* into written_at, written, kept
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model,
-                                  queue_ids, cache_hits,
-                                  cache_misses, rescore, worker) w;
+    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
+                                  cache_hits, cache_misses, rescore, worker) w;
 end
 $$;
 comment on function ml_internal.write_batch(
     integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[],
-    ml_internal.failure[], integer, bigint[],
-    integer, integer, boolean, bigint) is
-    'Writes a worker''s batch, unless champion or challengers '
-    'have changed since it began; says which scores were '
-    'written and which patterns stay in the queue';
+    ml_internal.failure[], integer, bigint[], integer, integer, boolean, bigint) is
+    'Writes a worker''s batch, unless champion or challengers have changed since it began; '
+    'says which scores were written and which patterns stay in the queue';
