@@ -256,6 +256,17 @@ def unanswered(outputs: Arrays) -> NDArray[np.bool_]:
     return silent
 
 
+def predicted_classes(probabilities: NDArray[np.floating]) -> NDArray[np.str_]:
+    """[N] from [N, 3]: the likeliest class of each row; of equal ones positive before negative before neutral.
+
+    The same as ``ml_internal.predicted_class`` in SQL.
+    """
+    best = probabilities.max(axis=1, initial=0)
+    place = np.where(probabilities[:, 2] >= best, 2, np.where(probabilities[:, 0] >= best, 0, 1))
+    classes: NDArray[np.str_] = np.array(CLASSES)[place]
+    return classes
+
+
 def quality(outputs: Arrays, inputs: Arrays) -> NDArray[np.float32]:
     """[N]: the share of features that are present; of bars, for a model that shows no features."""
     seen = outputs.get("features")

@@ -66,7 +66,7 @@ def contents(connection: Connection, of: dict[str, list[str]]) -> dict[str, list
 
 
 def catalogue(connection: Connection, *schemas: str) -> dict[str, str]:
-    """Everything that schemas public and ml hold, by kind and name; the order of columns aside.
+    """Everything that the schemas and the default privileges are, by kind and name; the order of columns aside.
 
     With ``schemas``, only what lies there.
     """

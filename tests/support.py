@@ -181,7 +181,8 @@ def register(
 ) -> None:
     """Put a model into the registry, with a recorded parity check unless ``parity`` is None."""
     connection.execute(
-        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', "
+        "'{ml_confidence,probabilities,features}', "
         "'{history_positive_rate,history_count}', %s, %s, '', %s, %s, null)",
         [
             version,

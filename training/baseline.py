@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import CLASSES
+from db_functions.contract import CLASSES, predicted_classes
 
 BINS: Final = 10
 MOST_CATEGORIES: Final = 200
@@ -35,13 +35,12 @@ def drift_baseline(
     the first day.
     """
     confidence = probabilities[:, 2]
-    predicted = np.array(CLASSES)[probabilities.argmax(axis=1)]
     return {
         "features": {name: histogram(features[:, column]) for column, name in enumerate(names)},
         "inputs": {name: frequencies(values) for name, values in texts.items()},
         "outputs": {
             "ml_confidence": deciles(confidence) | {"quantiles": _quantiles(confidence.astype(np.float64), _FINE)},
-            "prediction_class": frequencies(predicted, CLASSES),
+            "prediction_class": frequencies(predicted_classes(probabilities), CLASSES),
         },
     }
 

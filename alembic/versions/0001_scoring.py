@@ -49,6 +49,7 @@ STEPS = (
             "alerts/alert_log",
             "alerts/alert_transitions",
             "registry/champion",
+            "challengers/challengers",
             "upkeep/live_workers",
             "counts/add_arrays",
             "counts/sum_arrays",

@@ -9,7 +9,8 @@ select
                where b.symbol = p.symbol and b.timeframe = p.timeframe and b.ts > p.detected_at
                order by b.ts limit s.label_horizon) f))))::bigint as horizon_at
 from public.pattern_events p, ml.settings s
-where p.outcome_label in ('positive', 'neutral', 'negative') and p.outcome_at is not null and p.detected_at is not null
+where p.outcome_label in ('positive', 'neutral', 'negative') and p.outcome_at is not null
+  and p.detected_at is not null
   and (%(since)s::timestamptz is null or p.detected_at >= %(since)s)
   and (%(until)s::timestamptz is null or p.detected_at < %(until)s)
 order by p.detected_at, p.id

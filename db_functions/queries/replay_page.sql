@@ -1,4 +1,5 @@
--- Patterns of the past, a page by key, with the history values of the score that a replay is compared with.
+-- Patterns of the past, a page by key, with the history values of the score that a replay is
+-- compared with.
 select
 -- include: pattern_columns
        , o.history, o.ml_confidence, o.input_hash, o.same_model

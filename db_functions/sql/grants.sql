@@ -1,12 +1,14 @@
--- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in schema ml at all.
--- ml_owner, which cannot log in, owns every object: what the functions may do is what ml_owner may do.
+-- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
+-- schema ml at all. ml_owner, which cannot log in, owns every object: what the functions may do is
+-- what ml_owner may do.
 do $$
 declare
     granted  record;
 begin
     for granted in
         select t.object, r.role,
-               case r.right_of when 'x' then 'execute' when 'r' then 'select' when 'rw' then 'select, update' end as rights
+               case r.right_of when 'x' then 'execute' when 'r' then 'select'
+                    when 'rw' then 'select, update' end as rights
         from (values
             -- Tables, views and sequences             worker analyst publisher operator
             ('ml.alert_log',                       'r' , 'r' , 'r' , 'r'),
@@ -53,6 +55,7 @@ begin
             ('ml_internal.baselines',              'r' , 'r' , 'r' , 'r'),
             ('ml_internal.batches',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.bins',                   'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.challengers',            'r' , 'r' , 'r' , 'r'),
             ('ml_internal.champion',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohort_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
@@ -132,13 +135,16 @@ begin
             ('ml_internal.write_batch',            'x' , ''  , ''  , ''),
             ('ml_internal.write_replay',           ''  , ''  , 'x' , '')
         ) t (object, worker, analyst, publisher, operator)
-        cross join lateral (values ('ml_worker', t.worker), ('ml_analyst', t.analyst), ('ml_publisher', t.publisher),
-                                   ('ml_operator', t.operator)) r (role, right_of)
+        cross join lateral (values
+            ('ml_worker', t.worker), ('ml_analyst', t.analyst), ('ml_publisher', t.publisher),
+            ('ml_operator', t.operator)) r (role, right_of)
         where r.right_of <> ''
     loop
         if granted.rights = 'execute' then
-            execute (select string_agg(format('grant execute on routine %s to %I', p.oid::regprocedure, granted.role), '; ')
-                     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+            execute (select string_agg(format('grant execute on routine %s to %I',
+                                              p.oid::regprocedure, granted.role), '; ')
+                     from pg_catalog.pg_proc p
+                     join pg_catalog.pg_namespace n on n.oid = p.pronamespace
                      where n.nspname || '.' || p.proname = granted.object);
         else
             execute format('grant %s on %s to %I', granted.rights, granted.object, granted.role);
@@ -147,8 +153,10 @@ begin
 end
 $$;
 -- Everything about a model except the file and its golden rows.
-grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, outputs, feature_names, min_bars, metrics,
-              label_horizon, fitted_from, fitted_until, model_card, toolchain, score_edges, calibration_edges, created_at, created_by, retired_at, retired_by,
+grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, outputs,
+              feature_names, min_bars, metrics, label_horizon, fitted_from, fitted_until,
+              model_card, toolchain, score_edges, calibration_edges, created_at, created_by,
+              retired_at, retired_by,
               retired_reason)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;

@@ -1,8 +1,9 @@
--- The roles of the system. They are cluster-wide: another database's upgrade may create them at the same moment,
--- and downgrade keeps them.
+-- The roles of the system. They are cluster-wide: another database's upgrade may create them at the
+-- same moment, and downgrade keeps them.
 do $$
 declare
-    roles    constant text[] := array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst', 'ml_publisher', 'ml_operator'];
+    roles    constant text[] := array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst',
+                                      'ml_publisher', 'ml_operator'];
     -- From 16 on membership alone neither inherits nor lets one hand objects over.
     options  constant text := case when current_setting('server_version_num')::integer >= 160000
                                    then ' with inherit true, set true' else '' end;
@@ -20,22 +21,28 @@ begin
         end if;
     end loop;
     if missing is not null then
-        raise exception 'these roles do not exist, and % may not create them: %', current_user, array_to_string(missing, ', ')
+        raise exception 'these roles do not exist, and % may not create them: %',
+                current_user, array_to_string(missing, ', ')
             using errcode = 'insufficient_privilege',
-                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; then upgrade again. Nothing has been changed.',
-                                (select string_agg(format('create role %I nologin;', m), ' ') from unnest(missing) m),
+                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; '
+                                'then upgrade again. Nothing has been changed.',
+                                (select string_agg(format('create role %I nologin;', m), ' ')
+                                 from unnest(missing) m),
                                 current_user, options);
     end if;
     -- Handing objects to ml_owner, and using them afterwards, takes membership in it.
     if not pg_has_role(current_user, 'ml_owner', 'USAGE')
-       or (options <> '' and not pg_has_role(current_user, 'ml_owner', case when options <> '' then 'SET' else 'USAGE' end))
+       or (options <> '' and not pg_has_role(current_user, 'ml_owner',
+                                             case when options <> '' then 'SET' else 'USAGE' end))
     then
         begin
             execute format('grant ml_owner to %I%s', current_user, options);
         exception when insufficient_privilege then
-            raise exception '% is not a member of ml_owner and may not make itself one', current_user
+            raise exception '% is not a member of ml_owner and may not make itself one',
+                    current_user
                 using errcode = 'insufficient_privilege',
-                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; then upgrade again. Nothing has been changed.',
+                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; '
+                                    'then upgrade again. Nothing has been changed.',
                                     current_user, options);
         end;
     end if;

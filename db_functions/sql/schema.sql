@@ -8,11 +8,12 @@ create table public.ml_alembic_version (
 );
 
 -- roles
--- The roles of the system. They are cluster-wide: another database's upgrade may create them at the same moment,
--- and downgrade keeps them.
+-- The roles of the system. They are cluster-wide: another database's upgrade may create them at the
+-- same moment, and downgrade keeps them.
 do $$
 declare
-    roles    constant text[] := array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst', 'ml_publisher', 'ml_operator'];
+    roles    constant text[] := array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst',
+                                      'ml_publisher', 'ml_operator'];
     -- From 16 on membership alone neither inherits nor lets one hand objects over.
     options  constant text := case when current_setting('server_version_num')::integer >= 160000
                                    then ' with inherit true, set true' else '' end;
@@ -30,22 +31,28 @@ begin
         end if;
     end loop;
     if missing is not null then
-        raise exception 'these roles do not exist, and % may not create them: %', current_user, array_to_string(missing, ', ')
+        raise exception 'these roles do not exist, and % may not create them: %',
+                current_user, array_to_string(missing, ', ')
             using errcode = 'insufficient_privilege',
-                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; then upgrade again. Nothing has been changed.',
-                                (select string_agg(format('create role %I nologin;', m), ' ') from unnest(missing) m),
+                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; '
+                                'then upgrade again. Nothing has been changed.',
+                                (select string_agg(format('create role %I nologin;', m), ' ')
+                                 from unnest(missing) m),
                                 current_user, options);
     end if;
     -- Handing objects to ml_owner, and using them afterwards, takes membership in it.
     if not pg_has_role(current_user, 'ml_owner', 'USAGE')
-       or (options <> '' and not pg_has_role(current_user, 'ml_owner', case when options <> '' then 'SET' else 'USAGE' end))
+       or (options <> '' and not pg_has_role(current_user, 'ml_owner',
+                                             case when options <> '' then 'SET' else 'USAGE' end))
     then
         begin
             execute format('grant ml_owner to %I%s', current_user, options);
         exception when insufficient_privilege then
-            raise exception '% is not a member of ml_owner and may not make itself one', current_user
+            raise exception '% is not a member of ml_owner and may not make itself one',
+                    current_user
                 using errcode = 'insufficient_privilege',
-                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; then upgrade again. Nothing has been changed.',
+                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; '
+                                    'then upgrade again. Nothing has been changed.',
                                     current_user, options);
         end;
     end if;
@@ -74,7 +81,8 @@ create table ml_internal.adoption (
     reloptions   text[]
 );
 comment on table ml_internal.adoption is
-    'Per public object: born here or adopted, columns added, triggers and checks replaced, storage options found';
+    'Per public object: born here or adopted, columns added, '
+    'triggers and checks replaced, storage options found';
 
 -- adoption/adopted_values
 -- Adoption adds a column, of the type found, for each column of ours that was there already.
@@ -82,7 +90,8 @@ create table ml_internal.adopted_values (
     pattern_id  uuid primary key,
     confidence  double precision
 );
-comment on table ml_internal.adopted_values is 'Values found in columns of ours that an earlier script had already made';
+comment on table ml_internal.adopted_values is
+    'Values found in columns of ours that an earlier script had already made';
 
 reset role;
 
@@ -100,50 +109,71 @@ begin
     select 'pattern_status', to_regtype('public.pattern_status') is null, null;
 
     -- What is there has to be what its name says, before anything is built on it.
-    select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', ' order by w.n) into wrong
+    select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', '
+                      order by w.n) into wrong
     from (values
-        (1, 'pattern_events', 'id', 'uuid'), (2, 'pattern_events', 'symbol', 'text|character varying'),
+        (1, 'pattern_events', 'id', 'uuid'),
+        (2, 'pattern_events', 'symbol', 'text|character varying'),
         (3, 'pattern_events', 'timeframe', 'text|character varying'),
         (4, 'pattern_events', 'pattern_type', 'text|character varying'),
-        (5, 'pattern_events', 'status', 'public.pattern_status'), (6, 'pattern_events', 'confidence', 'double precision'),
-        (7, 'pattern_events', 'target', 'double precision|real|numeric'), (8, 'pattern_events', 'entry', 'double precision|real|numeric'),
-        (9, 'pattern_events', 'stoploss', 'double precision|real|numeric'), (10, 'pattern_events', 'support', 'double precision|real|numeric'),
-        (11, 'pattern_events', 'resistance', 'double precision|real|numeric'), (12, 'pattern_events', 'metadata', 'jsonb'),
-        (13, 'pattern_events', 'created_at', 'timestamp with time zone|timestamp without time zone'),
-        (14, 'pattern_events', 'updated_at', 'timestamp with time zone|timestamp without time zone'),
-        (15, 'pattern_events', 'completed_at', 'timestamp with time zone|timestamp without time zone'),
-        (16, 'pattern_events', 'verdict', 'text|character varying'), (17, 'pattern_events', 'rule_evaluation', 'jsonb'),
+        (5, 'pattern_events', 'status', 'public.pattern_status'),
+        (6, 'pattern_events', 'confidence', 'double precision'),
+        (7, 'pattern_events', 'target', 'double precision|real|numeric'),
+        (8, 'pattern_events', 'entry', 'double precision|real|numeric'),
+        (9, 'pattern_events', 'stoploss', 'double precision|real|numeric'),
+        (10, 'pattern_events', 'support', 'double precision|real|numeric'),
+        (11, 'pattern_events', 'resistance', 'double precision|real|numeric'),
+        (12, 'pattern_events', 'metadata', 'jsonb'),
+        (13, 'pattern_events', 'created_at',
+         'timestamp with time zone|timestamp without time zone'),
+        (14, 'pattern_events', 'updated_at',
+         'timestamp with time zone|timestamp without time zone'),
+        (15, 'pattern_events', 'completed_at',
+         'timestamp with time zone|timestamp without time zone'),
+        (16, 'pattern_events', 'verdict', 'text|character varying'),
+        (17, 'pattern_events', 'rule_evaluation', 'jsonb'),
         (18, 'pattern_events', 'auto_generated', 'boolean'),
         (19, 'pattern_lifecycle_history', 'pattern_id', 'uuid'),
-        (20, 'pattern_lifecycle_history', 'new_status', 'public.pattern_status|text|character varying'),
+        (20, 'pattern_lifecycle_history', 'new_status',
+         'public.pattern_status|text|character varying'),
         (21, 'price_bars', 'symbol', 'text'), (22, 'price_bars', 'timeframe', 'text'),
-        (23, 'price_bars', 'ts', 'timestamp with time zone'), (24, 'price_bars', 'open', 'double precision'),
-        (25, 'price_bars', 'high', 'double precision'), (26, 'price_bars', 'low', 'double precision'),
-        (27, 'price_bars', 'close', 'double precision'), (28, 'price_bars', 'volume', 'double precision')
+        (23, 'price_bars', 'ts', 'timestamp with time zone'),
+        (24, 'price_bars', 'open', 'double precision'),
+        (25, 'price_bars', 'high', 'double precision'),
+        (26, 'price_bars', 'low', 'double precision'),
+        (27, 'price_bars', 'close', 'double precision'),
+        (28, 'price_bars', 'volume', 'double precision')
     ) w (n, relation, name, types)
     join ml_internal.adoption a on a.relation = w.relation and not a.born
     where not exists (
         select from pg_catalog.pg_attribute c
-        where c.attrelid = to_regclass('public.' || w.relation) and c.attname = w.name and not c.attisdropped
+        where c.attrelid = to_regclass('public.' || w.relation) and c.attname = w.name
+          and not c.attisdropped
           -- An enum by its own name, whatever the search path makes of it.
-          and (case when c.atttypid = to_regtype('public.pattern_status') then 'public.pattern_status'
+          and (case when c.atttypid = to_regtype('public.pattern_status')
+               then 'public.pattern_status'
                     else format_type(c.atttypid, null) end) = any (string_to_array(w.types, '|')));
     if wrong is not null then
-        raise exception 'public.% exists, but columns of it are missing or have another type: %', split_part(wrong, '.', 1), wrong
+        raise exception 'public.% exists, but columns of it are missing or have another type: %',
+            split_part(wrong, '.', 1), wrong
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it these columns, and upgrade again; nothing has been changed.';
+                  hint = 'Rename that table, or give it these columns, and '
+                         'upgrade again; nothing has been changed.';
     end if;
     select string_agg(c.relname, ', ') into wrong
-    from ml_internal.adoption a join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
+    from ml_internal.adoption a
+    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
     where not a.born and c.relkind not in ('r', 'p');
     if wrong is not null then
         raise exception 'public.% exists, but is not a table', wrong
-            using errcode = 'wrong_object_type', hint = 'Rename it and upgrade again; nothing has been changed.';
+            using errcode = 'wrong_object_type',
+                  hint = 'Rename it and upgrade again; nothing has been changed.';
     end if;
     if not (select born from ml_internal.adoption where relation = 'price_bars')
        and not exists (
            select from pg_catalog.pg_index i
-           where i.indrelid = to_regclass('public.price_bars') and i.indisunique and i.indpred is null and i.indexprs is null
+           where i.indrelid = to_regclass('public.price_bars') and i.indisunique
+             and i.indpred is null and i.indexprs is null
              and (select array_agg(c.attname::text order by k.n)
                   from unnest(i.indkey::smallint[]) with ordinality k (attnum, n)
                   join pg_catalog.pg_attribute c on c.attrelid = i.indrelid and c.attnum = k.attnum
@@ -151,11 +181,13 @@ begin
     then
         raise exception 'public.price_bars exists, but has no unique key (symbol, timeframe, ts)'
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it this primary key, and upgrade again; nothing has been changed.';
+                  hint = 'Rename that table, or give it this primary key, and '
+                         'upgrade again; nothing has been changed.';
     end if;
 
     if (select born from ml_internal.adoption where relation = 'pattern_status') then
-        create type public.pattern_status as enum ('pending', 'confirmed', 'completed', 'invalidated', 'expired');
+        create type public.pattern_status as enum (
+            'pending', 'confirmed', 'completed', 'invalidated', 'expired');
     end if;
 
     if (select born from ml_internal.adoption where relation = 'pattern_events') then
@@ -184,12 +216,53 @@ begin
             auto_generated     boolean default false,
             parent_pattern_id  uuid references public.pattern_events (id),
             constraint pattern_events_confidence_check check (confidence >= 0 and confidence <= 1),
-            constraint pattern_events_verdict_check check (verdict in ('bullish', 'bearish', 'neutral'))
+            constraint pattern_events_verdict_check
+                check (verdict in ('bullish', 'bearish', 'neutral'))
         );
-        create index pattern_events_symbol_timeframe_idx on public.pattern_events (symbol, timeframe);
+        comment on table public.pattern_events is
+            'Detected chart patterns: one row each, scored by the system';
+        comment on column public.pattern_events.id is 'the pattern';
+        comment on column public.pattern_events.symbol is 'the instrument, as in price_bars';
+        comment on column public.pattern_events.timeframe is 'length of a bar, as in price_bars';
+        comment on column public.pattern_events.pattern_type is
+            'the kind of pattern, such as double_bottom';
+        comment on column public.pattern_events.status is
+            'pending, confirmed, completed, invalidated or expired';
+        comment on column public.pattern_events.confidence is
+            'the effective confidence, 0 to 1; ml_metadata says whether it is blend or rule';
+        comment on column public.pattern_events.target is
+            'price at which the pattern has succeeded';
+        comment on column public.pattern_events.entry is 'price at which it is entered';
+        comment on column public.pattern_events.stoploss is 'price at which it has failed';
+        comment on column public.pattern_events.support is 'price level below';
+        comment on column public.pattern_events.resistance is 'price level above';
+        comment on column public.pattern_events.draw_commands is
+            'what the chart of the application draws';
+        comment on column public.pattern_events.metadata is
+            'anything of the application; the key market is a model input';
+        comment on column public.pattern_events.created_at is 'when the row was inserted';
+        comment on column public.pattern_events.updated_at is
+            'when the application last changed the row';
+        comment on column public.pattern_events.completed_at is
+            'when it was completed, invalidated or expired';
+        comment on column public.pattern_events.snapshot_url is 'picture of the chart';
+        comment on column public.pattern_events.operator_id is 'the person who looked at it';
+        comment on column public.pattern_events.verdict is
+            'that person''s view: bullish, bearish or neutral';
+        comment on column public.pattern_events.verdict_notes is 'that person''s words';
+        comment on column public.pattern_events.rule_evaluation is
+            'how the rules of the application judged it';
+        comment on column public.pattern_events.auto_generated is
+            'whether a program found the pattern';
+        comment on column public.pattern_events.parent_pattern_id is
+            'the pattern that this one came from';
+        create index pattern_events_symbol_timeframe_idx
+            on public.pattern_events (symbol, timeframe);
         create index pattern_events_created_at_idx on public.pattern_events (created_at desc);
-        create index pattern_events_active_idx on public.pattern_events (status) where status in ('pending', 'confirmed');
-        -- Time-ordered ids keep inserts on one page of the index; the function is there from PostgreSQL 18 on.
+        create index pattern_events_active_idx on public.pattern_events (status)
+            where status in ('pending', 'confirmed');
+        -- Time-ordered ids keep inserts on one page of the index; the function is there from
+        -- PostgreSQL 18 on.
         if current_setting('server_version_num')::int >= 180000 then
             alter table public.pattern_events alter column id set default uuidv7();
         end if;
@@ -198,15 +271,29 @@ begin
     if (select born from ml_internal.adoption where relation = 'pattern_lifecycle_history') then
         create table public.pattern_lifecycle_history (
             id                 uuid primary key default gen_random_uuid(),
-            pattern_id         uuid not null references public.pattern_events (id) on delete cascade,
+            pattern_id         uuid not null references public.pattern_events (id)
+                on delete cascade,
             old_status         public.pattern_status,
             new_status         public.pattern_status not null,
             transition_reason  text,
             metadata           jsonb default '{}',
             created_at         timestamptz default now()
         );
-        create index pattern_lifecycle_history_pattern_id_idx on public.pattern_lifecycle_history (pattern_id);
-        create index pattern_lifecycle_history_created_at_idx on public.pattern_lifecycle_history (created_at);
+        comment on table public.pattern_lifecycle_history is
+            'Every change of a pattern''s status';
+        comment on column public.pattern_lifecycle_history.id is 'the change';
+        comment on column public.pattern_lifecycle_history.pattern_id is 'the pattern that changed';
+        comment on column public.pattern_lifecycle_history.old_status is 'status before';
+        comment on column public.pattern_lifecycle_history.new_status is 'status after';
+        comment on column public.pattern_lifecycle_history.transition_reason is
+            'why, as rule_evaluation gives it; manual where it gives none';
+        comment on column public.pattern_lifecycle_history.metadata is
+            'the confidences at that moment';
+        comment on column public.pattern_lifecycle_history.created_at is 'when it changed';
+        create index pattern_lifecycle_history_pattern_id_idx
+            on public.pattern_lifecycle_history (pattern_id);
+        create index pattern_lifecycle_history_created_at_idx
+            on public.pattern_lifecycle_history (created_at);
     end if;
 
     if (select born from ml_internal.adoption where relation = 'price_bars') then
@@ -224,12 +311,20 @@ begin
         comment on table public.price_bars is 'Closed price bars';
         comment on column public.price_bars.ts is
             'The instant the bar is complete; feeds stamped at the open must be shifted by one bar';
+        comment on column public.price_bars.symbol is 'the instrument';
+        comment on column public.price_bars.timeframe is 'length of the bar, such as 1h or 1d';
+        comment on column public.price_bars.open is 'first price';
+        comment on column public.price_bars.high is 'highest price';
+        comment on column public.price_bars.low is 'lowest price';
+        comment on column public.price_bars.close is 'last price';
+        comment on column public.price_bars.volume is 'traded volume; may be null';
     end if;
 end
 $$;
 
 -- adoption/add_columns
--- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting type is kept.
+-- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting
+-- type is kept.
 do $$
 declare
     wanted   record;
@@ -240,42 +335,78 @@ declare
 begin
     for wanted in
         select * from (values
-            ('detected_at',           'time',    'timestamptz', ''),
-            ('started_at',            'time',    'timestamptz', ''),
-            ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))'),
-            ('rule_confidence',       'number',  'double precision', 'check (rule_confidence >= 0 and rule_confidence <= 1)'),
-            ('blended_confidence',    'number',  'double precision', 'check (blended_confidence >= 0 and blended_confidence <= 1)'),
-            ('ml_confidence',         'number',  'double precision', 'check (ml_confidence >= 0 and ml_confidence <= 1)'),
-            ('prediction_class',      'text',    'text', 'check (prediction_class in (''negative'', ''neutral'', ''positive''))'),
-            ('model_version',         'text',    'text', ''),
-            ('scored_at',             'time',    'timestamptz', ''),
-            ('prediction_latency_ms', 'number',  'double precision', ''),
-            ('ml_metadata',           'jsonb',   'jsonb', 'not null default ''{"source": "rule", "reason": "pending"}'''),
-            ('outcome_label',         'text',    'text', 'check (outcome_label in (''positive'', ''negative'', ''neutral''))'),
-            ('outcome_at',            'time',    'timestamptz', ''),
-            ('realized_pnl',          'number',  'double precision', ''),
-            ('max_favorable_move',    'number',  'double precision', ''),
-            ('max_adverse_move',      'number',  'double precision', ''),
-            ('bars_to_outcome',       'number',  'integer', ''),
-            ('labeled_at',            'time',    'timestamptz', ''),
-            ('labeling_method',       'text',    'text', 'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))')
-        ) w (name, kind, type, rest)
+            ('detected_at',           'time',    'timestamptz', '',
+             'the as-of time: no bar with a later ts is read for this row'),
+            ('started_at',            'time',    'timestamptz', '',
+             'when the pattern began to form'),
+            ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))',
+             '1 bullish, -1 bearish, 0 unknown; filled from target against entry, or from verdict'),
+            ('rule_confidence',       'number',  'double precision',
+             'check (rule_confidence >= 0 and rule_confidence <= 1)',
+             'the confidence of the application itself, 0 to 1'),
+            ('blended_confidence',    'number',  'double precision',
+             'check (blended_confidence >= 0 and blended_confidence <= 1)',
+             'weighted sum of ML and rule confidence, 0 to 1; confidence says what is served'),
+            ('ml_confidence',         'number',  'double precision',
+             'check (ml_confidence >= 0 and ml_confidence <= 1)',
+             'calibrated probability of a positive outcome, 0 to 1; null until scored'),
+            ('prediction_class',      'text',    'text',
+             'check (prediction_class in (''negative'', ''neutral'', ''positive''))',
+             'the likeliest outcome: negative, neutral or positive'),
+            ('model_version',         'text',    'text', '',
+             'the model that made the score'),
+            ('scored_at',             'time',    'timestamptz', '',
+             'when the score was written, by the clock of the database'),
+            ('prediction_latency_ms', 'number',  'double precision', '',
+             'insert to score in milliseconds, by the clock of the database'),
+            ('ml_metadata',           'jsonb',   'jsonb',
+             'not null default ''{"source": "rule", "reason": "pending"}''',
+             'how confidence was decided: source, reason, weights, threshold, settings version'),
+            ('outcome_label',         'text',    'text',
+             'check (outcome_label in (''positive'', ''negative'', ''neutral''))',
+             'what came of it: positive, negative or neutral; null until known'),
+            ('outcome_at',            'time',    'timestamptz', '',
+             'the bar that decided the outcome'),
+            ('realized_pnl',          'number',  'double precision', '',
+             'move from entry to exit over entry, in the direction of the pattern'),
+            ('max_favorable_move',    'number',  'double precision', '',
+             'largest move in the direction of the pattern until the outcome, over entry'),
+            ('max_adverse_move',      'number',  'double precision', '',
+             'largest move against it until the outcome, over entry'),
+            ('bars_to_outcome',       'number',  'integer', '',
+             'bars from detected_at to the outcome'),
+            ('labeled_at',            'time',    'timestamptz', '',
+             'when the outcome was written'),
+            ('labeling_method',       'text',    'text',
+             'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))',
+             'who set the outcome: automatic, analyst or backfill')
+        ) w (name, kind, type, rest, meaning)
     loop
-        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod) into found, exactly
+        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod)
+            into found, exactly
         from pg_catalog.pg_attribute a
-        where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name and not a.attisdropped;
+        where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name
+          and not a.attisdropped;
 
         if found is null then
-            if wanted.rest like 'check %' and not (select born from ml_internal.adoption where relation = 'pattern_events') then
-                execute format('alter table public.pattern_events add column %I %s', wanted.name, wanted.type);
+            if wanted.rest like 'check %' and not
+               (select born from ml_internal.adoption where relation = 'pattern_events')
+            then
+                execute format('alter table public.pattern_events add column %I %s', wanted.name,
+                               wanted.type);
                 execute format('alter table public.pattern_events add constraint %I %s not valid',
                                'pattern_events_' || wanted.name || '_check', wanted.rest);
             else
-                execute format('alter table public.pattern_events add column %I %s %s', wanted.name, wanted.type, wanted.rest);
+                execute format('alter table public.pattern_events add column %I %s %s', wanted.name,
+                               wanted.type, wanted.rest);
             end if;
-            update ml_internal.adoption set added = added || wanted.name where relation = 'pattern_events';
+            execute format('comment on column public.pattern_events.%I is %L', wanted.name,
+                           wanted.meaning);
+            update ml_internal.adoption set added = added || wanted.name
+            where relation = 'pattern_events';
         elsif not (case wanted.kind
-                when 'number' then found in ('double precision', 'real', 'numeric', 'smallint', 'integer', 'bigint')
+                when 'number' then found in ('double precision', 'real', 'numeric', 'smallint',
+                                             'integer', 'bigint')
                 when 'text' then found in ('text', 'character varying')
                 when 'time' then found = 'timestamp with time zone'
                 else found = wanted.kind
@@ -284,24 +415,31 @@ begin
             raise exception 'public.pattern_events.% has type %, expected a % type such as %',
                 wanted.name, found, wanted.kind, wanted.type
                 using errcode = 'datatype_mismatch',
-                      hint = 'Rename the column or change its type, then run the upgrade again; nothing has been changed.';
+                      hint = 'Rename the column or change its type, then run the '
+                             'upgrade again; nothing has been changed.';
         else
-            execute format('alter table ml_internal.adopted_values add column %I %s', wanted.name, exactly);
+            execute format('alter table ml_internal.adopted_values add column %I %s',
+                           wanted.name, exactly);
         end if;
     end loop;
 
-    if (select 'detected_at' = any (added) from ml_internal.adoption where relation = 'pattern_events') then
+    if (select 'detected_at' = any (added) from ml_internal.adoption
+        where relation = 'pattern_events')
+    then
         alter table public.pattern_events alter column detected_at set default now();
     end if;
 
-    -- A check that an earlier script put on one of these has words of its own; ours have to be allowed beside them.
+    -- A check that an earlier script put on one of these has words of its own; ours have to be
+    -- allowed beside them.
     for old in
-        select c.conname as name, pg_get_constraintdef(c.oid) as definition, pg_get_expr(c.conbin, c.conrelid) as condition,
+        select c.conname as name, pg_get_constraintdef(c.oid) as definition,
+               pg_get_expr(c.conbin, c.conrelid) as condition,
                a.attname as column_name, w.ours
         from pg_catalog.pg_constraint c
         join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and array[a.attnum] = c.conkey
         join (values ('outcome_label', array['positive', 'negative', 'neutral']),
-                     ('labeling_method', array['automatic', 'analyst', 'backfill'])) w (name, ours) on w.name = a.attname
+                     ('labeling_method', array['automatic', 'analyst', 'backfill'])) w (name, ours)
+            on w.name = a.attname
         join ml_internal.adoption f on f.relation = 'pattern_events' and w.name <> all (f.added)
         where c.conrelid = 'public.pattern_events'::regclass and c.contype = 'c'
     loop
@@ -309,16 +447,20 @@ begin
                        old.condition, old.ours, old.column_name) into fits;
         continue when fits;
         update ml_internal.adoption
-        set constraints = constraints || jsonb_build_object('name', old.name, 'definition', old.definition,
-                                                            'condition', old.condition, 'column', old.column_name)
+        set constraints = constraints || jsonb_build_object(
+                'name', old.name, 'definition', old.definition,
+                'condition', old.condition, 'column', old.column_name)
         where relation = 'pattern_events';
         execute format('alter table public.pattern_events drop constraint %I', old.name);
-        execute format('alter table public.pattern_events add constraint %I check ((%s) or %I = any (%L)) not valid',
-                       old.name, old.condition, old.column_name, old.ours);
+        execute format(
+            'alter table public.pattern_events '
+            'add constraint %I check ((%s) or %I = any (%L)) not valid',
+            old.name, old.condition, old.column_name, old.ours);
     end loop;
 
-    -- Room on the page for the score, which more than doubles a row, from some 290 to 640 bytes: the update then touches
-    -- no index. At 50 half of the rows had to leave their page; at 30 none has to.
+    -- Room on the page for the score, which more than doubles a row, from some 290 to 640 bytes:
+    -- the update then touches no index. At 50 half of the rows had to leave their page; at 30 none
+    -- has to.
     alter table public.pattern_events set (fillfactor = 30);
 end
 $$;
@@ -607,11 +749,14 @@ create table ml.aliases (
     set_by      text not null,
     reason      text not null
 );
-comment on table ml.aliases is 'Which model held which alias when; valid_to is null for the present';
+comment on table ml.aliases is
+    'Which model held which alias when; valid_to is null for the present';
 comment on column ml.aliases.restores is 'of a rollback: the promotion that it went back to';
-create unique index aliases_one_champion on ml.aliases (alias) where alias = 'champion' and valid_to is null;
+create unique index aliases_one_champion on ml.aliases (alias)
+    where alias = 'champion' and valid_to is null;
 create index aliases_by_time on ml.aliases (alias, valid_from);
-create unique index aliases_one_challenger on ml.aliases (model_id) where alias = 'challenger' and valid_to is null;
+create unique index aliases_one_challenger on ml.aliases (model_id)
+    where alias = 'challenger' and valid_to is null;
 
 -- registry/parity_checks
 create table ml.parity_checks (
@@ -620,33 +765,37 @@ create table ml.parity_checks (
     max_abs_diff  double precision not null,
     tolerance     double precision not null,
     rows          integer not null,
-    passed        boolean not null generated always as (max_abs_diff <= tolerance and rows > 0) stored,
+    passed        boolean not null
+        generated always as (max_abs_diff <= tolerance and rows > 0) stored,
     runtime       text not null,
     checked_by    text not null,
     checked_at    timestamptz not null default clock_timestamp()
 );
-comment on table ml.parity_checks is 'Replays of golden rows through ONNX Runtime, at registration and by workers';
+comment on table ml.parity_checks is
+    'Replays of golden rows through ONNX Runtime, at registration and by workers';
 create index parity_checks_by_model on ml.parity_checks (model_id, checked_at);
 
 -- queue/queue
--- The work queue: one narrow row per inserted pattern, deleted in the transaction that scores it. The table is the
--- truth; the doorbell only saves waiting.
+-- The work queue: one narrow row per inserted pattern, deleted in the transaction that scores it.
+-- The table is the truth; the doorbell only saves waiting.
 create table ml.queue (
     -- CACHE 1, so that ids are handed out in the order in which they are taken.
     id           bigint generated always as identity (cache 1) primary key,
     pattern_id   uuid not null,
     enqueued_at  timestamptz not null default clock_timestamp()
 )
--- Rows live for milliseconds; vacuum has to follow them, not a share of a table that is mostly empty.
+-- Rows live for milliseconds; vacuum has to follow them, not a share of a table that is mostly
+-- empty.
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
       autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000);
 comment on table ml.queue is 'Patterns waiting for a score';
 
 -- queue/doorbell_muted_until
--- Muted until this moment, in epoch milliseconds. A sequence, since its value is read and set at once at any
--- isolation level and without locks.
+-- Muted until this moment, in epoch milliseconds. A sequence, since its value is read and set at
+-- once at any isolation level and without locks.
 create sequence ml_internal.doorbell_muted_until minvalue 0 maxvalue 9223372036854775807 start 0;
-comment on sequence ml_internal.doorbell_muted_until is 'NOTIFY is not sent before this moment (epoch milliseconds)';
+comment on sequence ml_internal.doorbell_muted_until is
+    'NOTIFY is not sent before this moment (epoch milliseconds)';
 
 -- queue/failures
 create table ml.failures (
@@ -659,27 +808,32 @@ create table ml.failures (
     failed_at       timestamptz not null default clock_timestamp(),
     redriven_at     timestamptz
 );
-comment on table ml.failures is 'Dead letters: patterns whose scoring failed for a reason of their own';
+comment on table ml.failures is
+    'Dead letters: patterns whose scoring failed for a reason of their own';
 -- ml.health counts them; there are few.
 create index failures_open on ml.failures (id) where redriven_at is null;
 
 -- queue/suspects
--- Rows that a worker on probation is about to score alone: a mark that outlives the process, unlike a row lock.
+-- Rows that a worker on probation is about to score alone: a mark that outlives the process, unlike
+-- a row lock.
 create table ml_internal.suspects (
     queue_id   bigint primary key,
     attempts   integer not null default 1,
     marked_at  timestamptz not null default clock_timestamp()
 );
-comment on table ml_internal.suspects is 'Queue rows that were being scored alone when a worker last wrote here, and how often';
+comment on table ml_internal.suspects is
+    'Queue rows that were being scored alone when a worker last wrote here, and how often';
 
 -- scoring/predictions
--- Every score ever made. Partitioned by month, so that retention drops tables and never deletes rows. No foreign key on
--- the model: each row would check it, 5 us, and workers would take turns at a lock on the one row of their model; models
--- are never deleted. What a prediction remembers of its row is what it is judged by later: the row itself may change.
+-- Every score ever made. Partitioned by month, so that retention drops tables and never deletes
+-- rows. No foreign key on the model: each row would check it, 5 us, and workers would take turns at
+-- a lock on the one row of their model; models are never deleted. What a prediction remembers of
+-- its row is what it is judged by later: the row itself may change.
 create table ml.predictions (
     pattern_id        uuid not null,
     model_id          integer not null,
-    role              text not null check (role in ('champion', 'standby', 'challenger', 'canary', 'replay')),
+    role              text not null
+        check (role in ('champion', 'standby', 'challenger', 'canary', 'replay')),
     scored_at         timestamptz not null,
     ml_confidence     real not null,
     probabilities     real[] not null,
@@ -699,24 +853,33 @@ create table ml.predictions (
     blended_confidence  double precision,
     threshold           double precision
 ) partition by range (scored_at);
-comment on table ml.predictions is 'Every score ever made, with the features and history values it was made from';
-comment on column ml.predictions.reason is 'why the score was not used (low_quality), null when it was offered to the blend';
-comment on column ml.predictions.history is 'the history input as used, kept so that a replay uses the same values';
-comment on column ml.predictions.latency_ms is 'insert to score in milliseconds; null for backfill and replay';
-comment on column ml.predictions.input_hash is 'first 16 bytes of the SHA-256 of all model inputs of this row';
+comment on table ml.predictions is
+    'Every score ever made, with the features and history values it was made from';
+comment on column ml.predictions.reason is
+    'why the score was not used (low_quality), null when it was offered to the blend';
+comment on column ml.predictions.history is
+    'the history input as used, kept so that a replay uses the same values';
+comment on column ml.predictions.latency_ms is
+    'insert to score in milliseconds; null for backfill and replay';
+comment on column ml.predictions.input_hash is
+    'first 16 bytes of the SHA-256 of all model inputs of this row';
 comment on column ml.predictions.pattern_type is 'as on the row when it was scored';
 comment on column ml.predictions.timeframe is 'as on the row when it was scored';
-comment on column ml.predictions.rule_confidence is 'as on the row when it was scored; null when it had none between 0 and 1';
-comment on column ml.predictions.blended_confidence is 'the blend that the score and the settings of its moment gave';
+comment on column ml.predictions.rule_confidence is
+    'as on the row when it was scored; null when it had none between 0 and 1';
+comment on column ml.predictions.blended_confidence is
+    'the blend that the score and the settings of its moment gave';
 comment on column ml.predictions.threshold is 'the setting when the row was scored';
 comment on column ml.predictions.role is
-    'as whom the model scored: champion; standby, an earlier champion while the champion would not serve; canary; challenger; replay';
+    'as whom the model scored: champion; standby, an earlier champion '
+    'while the champion would not serve; canary; challenger; replay';
 create index predictions_by_pattern on ml.predictions (pattern_id, scored_at);
 create table ml.predictions_default partition of ml.predictions default;
 
 -- scoring/attributed_scores
--- Why scores are what they are, as training explained them. One row for each member of a model and one for the whole:
--- a hundred features make it half a kilobyte to two, where a row for each would take ten.
+-- Why scores are what they are, as training explained them. One row for each member of a model and
+-- one for the whole: a hundred features make it half a kilobyte to two, where a row for each would
+-- take ten.
 create table ml_internal.attributed_scores (
     pattern_id       uuid not null,
     model_id         integer not null references ml.models,
@@ -730,16 +893,24 @@ create table ml_internal.attributed_scores (
     sampled          boolean not null,
     computed_at      timestamptz not null,
     computed_by      text not null,
-    constraint attributed_scores_key unique nulls not distinct (pattern_id, scored_at, model_id, member)
+    constraint attributed_scores_key
+        unique nulls not distinct (pattern_id, scored_at, model_id, member)
 );
 create index attributed_scores_by_time on ml_internal.attributed_scores (scored_at);
-comment on table ml_internal.attributed_scores is 'What each feature had to do with a score; ml.attributions has it feature by feature';
-comment on column ml_internal.attributed_scores.member is 'of the ensemble; null: the whole, calibrated';
-comment on column ml_internal.attributed_scores.scale is 'of base, answer and contributions; log_odds: ln P(positive) less the mean ln P of the other outcomes';
-comment on column ml_internal.attributed_scores.base is 'the mean answer over the model''s background rows';
-comment on column ml_internal.attributed_scores.contributions is 'in the order of ml.models.feature_names; they add up to answer - base';
+comment on table ml_internal.attributed_scores is
+    'What each feature had to do with a score; ml.attributions has it feature by feature';
+comment on column ml_internal.attributed_scores.member is
+    'of the ensemble; null: the whole, calibrated';
+comment on column ml_internal.attributed_scores.scale is
+    'of base, answer and contributions; log_odds: ln '
+    'P(positive) less the mean ln P of the other outcomes';
+comment on column ml_internal.attributed_scores.base is
+    'the mean answer over the model''s background rows';
+comment on column ml_internal.attributed_scores.contributions is
+    'in the order of ml.models.feature_names; they add up to answer - base';
 comment on column ml_internal.attributed_scores.standard_errors is 'of an estimate; null: exact';
-comment on column ml_internal.attributed_scores.sampled is 'chosen by hash, not asked for: what averages may be taken over';
+comment on column ml_internal.attributed_scores.sampled is
+    'chosen by hash, not asked for: what averages may be taken over';
 
 -- scoring/reblends
 -- Every run of ml.reblend that wrote: who, when, why, with which settings, how far it is.
@@ -760,11 +931,13 @@ create table ml.reblends (
     started_at   timestamptz not null default clock_timestamp(),
     finished_at  timestamptz
 );
-comment on table ml.reblends is 'Every run of ml.reblend that wrote: who, when, why, with which settings, how far it is';
+comment on table ml.reblends is
+    'Every run of ml.reblend that wrote: who, when, why, with which settings, how far it is';
 comment on column ml.reblends.last_id is 'every row up to this id has been looked at';
 
 -- scoring/replays
--- Where the replays are among the predictions: few among many, they are found by pattern, not by looking at all.
+-- Where the replays are among the predictions: few among many, they are found by pattern, not by
+-- looking at all.
 create table ml.replays (
     scored_at   timestamptz not null,
     pattern_id  uuid not null,
@@ -774,7 +947,8 @@ create table ml.replays (
 comment on table ml.replays is 'The predictions that are replays';
 
 -- labels/outcome_days
--- Daily counts of known outcomes by pattern type: the history inputs are read from here, never from raw rows.
+-- Daily counts of known outcomes by pattern type: the history inputs are read from here, never from
+-- raw rows.
 create table ml_internal.outcome_days (
     pattern_type  text not null,
     day           date not null,
@@ -797,9 +971,10 @@ create table ml.label_history (
 comment on table ml.label_history is 'Labels set by people: who, when, why';
 
 -- intake/bar_changes
--- An insert-only log of changed bars, for caches: rows of a series at or after since_ts may differ from what was read.
--- Ids become visible out of order, transaction ids tell how far: a reader that saw a snapshot with a given xmin has
--- everything below it, and asks next time for what is at or above.
+-- An insert-only log of changed bars, for caches: rows of a series at or after since_ts may differ
+-- from what was read. Ids become visible out of order, transaction ids tell how far: a reader that
+-- saw a snapshot with a given xmin has everything below it, and asks next time for what is at or
+-- above.
 create table ml_internal.bar_changes (
     id          bigint generated always as identity (cache 1) primary key,
     symbol      text,
@@ -808,13 +983,15 @@ create table ml_internal.bar_changes (
     xid         xid8 not null default pg_current_xact_id(),
     changed_at  timestamptz not null default clock_timestamp()
 );
-comment on table ml_internal.bar_changes is 'Which series changed, from which bar on; all null means any may have';
+comment on table ml_internal.bar_changes is
+    'Which series changed, from which bar on; all null means any may have';
 create index bar_changes_by_xid on ml_internal.bar_changes (xid);
 
 -- drift/bins
--- Bins are frozen with the model: what it saw in training and what it sees live are counted into the same cells, so two
--- counts are comparable however far apart they were taken. A variable has its regular bins, then one cell for what is
--- missing, then one for what is infinite (a number) or unseen (a category).
+-- Bins are frozen with the model: what it saw in training and what it sees live are counted into
+-- the same cells, so two counts are comparable however far apart they were taken. A variable has
+-- its regular bins, then one cell for what is missing, then one for what is infinite (a number) or
+-- unseen (a category).
 create table ml_internal.bins (
     model_id    integer not null references ml.models,
     position    integer not null check (position >= 0),
@@ -824,14 +1001,18 @@ create table ml_internal.bins (
     categories  text[],
     first_cell  integer not null check (first_cell >= 0),
     cells       integer not null generated always as (
-                    case when edges is null then cardinality(categories) else cardinality(edges) + 1 end + 2) stored,
+                    case when edges is null then cardinality(categories)
+                         else cardinality(edges) + 1 end + 2) stored,
     primary key (model_id, position),
     check ((edges is null) <> (categories is null))
 );
-comment on table ml_internal.bins is 'The frozen bins of a model''s features, inputs and outputs, and their place in its cells';
+comment on table ml_internal.bins is
+    'The frozen bins of a model''s features, inputs and outputs, and their place in its cells';
 comment on column ml_internal.bins.edges is
-    'of a number: bin i holds the values with exactly i edges at or below them, as width_bucket(value, edges) counts';
-comment on column ml_internal.bins.first_cell is 'the place of its first bin, from 0, in the cells of the model';
+    'of a number: bin i holds the values with exactly i edges at '
+    'or below them, as width_bucket(value, edges) counts';
+comment on column ml_internal.bins.first_cell is
+    'the place of its first bin, from 0, in the cells of the model';
 
 -- drift/baselines
 create table ml_internal.baselines (
@@ -848,13 +1029,16 @@ create table ml_internal.baselines (
     set_by     text not null,
     reason     text not null
 );
-comment on table ml_internal.baselines is 'What drift is measured against: counts in a model''s cells; the newest of a model holds';
-comment on column ml_internal.baselines.means is 'of the finite values of each variable, by position; null for categories';
+comment on table ml_internal.baselines is
+    'What drift is measured against: counts in a model''s cells; the newest of a model holds';
+comment on column ml_internal.baselines.means is
+    'of the finite values of each variable, by position; null for categories';
 create index baselines_by_model on ml_internal.baselines (model_id, id);
 
 -- challengers/shadow_pairs
--- A challenger's score beside the champion's of the same row, from the same inputs, written in the same transaction.
--- What is compared is read from here, for it is narrow; the challenger's whole answer is in ml.predictions.
+-- A challenger's score beside the champion's of the same row, from the same inputs, written in the
+-- same transaction. What is compared is read from here, for it is narrow; the challenger's whole
+-- answer is in ml.predictions.
 create table ml_internal.shadow_pairs (
     challenger_id  integer not null,
     champion_id    integer not null,
@@ -866,11 +1050,15 @@ create table ml_internal.shadow_pairs (
     champion       real not null,
     inference_ms   real not null
 );
-comment on table ml_internal.shadow_pairs is 'Rows that champion and challenger scored side by side, with both answers';
-comment on column ml_internal.shadow_pairs.canary is 'true: the challenger''s score went to the row, and the champion''s only here';
-comment on column ml_internal.shadow_pairs.inference_ms is 'what the challenger took for the whole batch that the row was in';
+comment on table ml_internal.shadow_pairs is
+    'Rows that champion and challenger scored side by side, with both answers';
+comment on column ml_internal.shadow_pairs.canary is
+    'true: the challenger''s score went to the row, and the champion''s only here';
+comment on column ml_internal.shadow_pairs.inference_ms is
+    'what the challenger took for the whole batch that the row was in';
 -- No foreign keys: ml.predictions has them for the same models, and each is a lookup a row.
-create index shadow_pairs_by_models on ml_internal.shadow_pairs (challenger_id, champion_id, scored_at);
+create index shadow_pairs_by_models
+    on ml_internal.shadow_pairs (challenger_id, champion_id, scored_at);
 create index shadow_pairs_by_time on ml_internal.shadow_pairs using brin (scored_at);
 
 -- upkeep/workers
@@ -892,7 +1080,8 @@ create table ml.workers (
     cache_hits     bigint not null default 0,
     cache_misses   bigint not null default 0
 );
-comment on table ml.workers is 'One row per worker process: heartbeat, the model it has loaded, what it has done';
+comment on table ml.workers is
+    'One row per worker process: heartbeat, the model it has loaded, what it has done';
 
 -- upkeep/schedule
 create table ml_internal.schedule (
@@ -918,7 +1107,9 @@ create table ml.alert_log (
     acknowledged_by  text,
     acknowledged_because text
 );
-comment on table ml.alert_log is 'Every alert from the moment it was raised to the moment it cleared; cleared_at is null while it stands';
+comment on table ml.alert_log is
+    'Every alert from the moment it was raised to the moment '
+    'it cleared; cleared_at is null while it stands';
 create unique index alert_log_open on ml.alert_log (type, subject) where cleared_at is null;
 
 -- alerts/alert_transitions
@@ -930,26 +1121,40 @@ create table ml_internal.alert_transitions (
     value       double precision,
     at          timestamptz not null default clock_timestamp()
 );
-comment on table ml_internal.alert_transitions is 'Every change of an alert''s level; null is before it was raised and after it cleared';
+comment on table ml_internal.alert_transitions is
+    'Every change of an alert''s level; null is before it was raised and after it cleared';
 
 -- registry/champion
--- The one place where the champion is looked up. A left join, so that a question for the model alone reads no model.
+-- The one place where the champion is looked up. A left join, so that a question for the model
+-- alone reads no model.
 create view ml_internal.champion with (security_invoker = true) as
 select a.id as alias_id, a.model_id, m.version, a.valid_from, a.restores
 from ml.aliases a left join ml.models m on m.id = a.model_id
 where a.alias = 'champion' and a.valid_to is null;
 comment on view ml_internal.champion is 'The model that serves now; no row while there is none';
 
+-- challengers/challengers
+-- The one place where challengers are looked up, as ml_internal.champion is for the champion. A
+-- left join, so that a question for the models alone reads no model.
+create view ml_internal.challengers with (security_invoker = true) as
+select a.id as alias_id, a.model_id, m.version, a.share, a.canary, a.valid_from
+from ml.aliases a left join ml.models m on m.id = a.model_id
+where a.alias = 'challenger' and a.valid_to is null;
+comment on view ml_internal.challengers is
+    'The models that score beside the champion now, with their shares';
+
 -- upkeep/live_workers
 -- The one place that says which processes live: a heartbeat is due every few seconds.
 create view ml_internal.live_workers with (security_invoker = true) as
 select w.* from ml.workers w
 where w.stopped_at is null and w.last_seen > clock_timestamp() - interval '30 seconds';
-comment on view ml_internal.live_workers is 'Workers and backfills whose heartbeat is at most 30 seconds old';
+comment on view ml_internal.live_workers is
+    'Workers and backfills whose heartbeat is at most 30 seconds old';
 
 -- counts/add_arrays
 -- Histograms as arrays: element 1 is bin 0; a shorter array has nothing in the bins that it lacks.
-create or replace function ml_internal.add_arrays(a double precision[], b double precision[]) returns double precision[]
+create or replace function ml_internal.add_arrays(a double precision[], b double precision[])
+    returns double precision[]
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -966,16 +1171,21 @@ begin
     return longer;
 end
 $$;
-comment on function ml_internal.add_arrays(double precision[], double precision[]) is 'Sum element by element';
+comment on function ml_internal.add_arrays(double precision[], double precision[]) is
+    'Sum element by element';
 
 -- counts/sum_arrays
--- Strict, and without an initial state: of one array the sum is that array, and nothing is unpacked.
+-- Strict, and without an initial state: of one array the sum is that array, and nothing is
+-- unpacked.
 create aggregate ml_internal.sum_arrays(double precision[]) (
-    sfunc = ml_internal.add_arrays, stype = double precision[], combinefunc = ml_internal.add_arrays, parallel = safe);
-comment on aggregate ml_internal.sum_arrays(double precision[]) is 'Sum of histograms, element by element';
+    sfunc = ml_internal.add_arrays, stype = double precision[],
+    combinefunc = ml_internal.add_arrays, parallel = safe);
+comment on aggregate ml_internal.sum_arrays(double precision[]) is
+    'Sum of histograms, element by element';
 
 -- counts/sum_by_bin
-create or replace function ml_internal.sum_by_bin(bins integer[], amounts double precision[]) returns double precision[]
+create or replace function ml_internal.sum_by_bin(bins integer[], amounts double precision[])
+    returns double precision[]
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -994,9 +1204,10 @@ comment on function ml_internal.sum_by_bin(integer[], double precision[]) is
     'A histogram: the sum of amounts (1 each when null) that fall in bin 0, 1, 2 ...';
 
 -- counts/ordered_pairs
--- Area under the ROC curve, but for the division: over all pairs of a positive and another, in the manner of Mann and
--- Whitney, with ties within a bin.
-create or replace function ml_internal.ordered_pairs(positives double precision[], totals double precision[]) returns double precision
+-- Area under the ROC curve, but for the division: over all pairs of a positive and another, in the
+-- manner of Mann and Whitney, with ties within a bin.
+create or replace function ml_internal.ordered_pairs(
+    positives double precision[], totals double precision[]) returns double precision
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1016,17 +1227,19 @@ comment on function ml_internal.ordered_pairs(double precision[], double precisi
     'Pairs of a positive and another whose bins are in the right order; a tie counts half';
 
 -- counts/latency_bin
--- Bin i > 0 holds 0.1 * 1.1^(i - 1) < ms <= 0.1 * 1.1^i, bin 0 all below. The geometric middle of a bin is at most 4.9 %
--- (sqrt(1.1) - 1) from anything in it.
+-- Bin i > 0 holds 0.1 * 1.1^(i - 1) < ms <= 0.1 * 1.1^i, bin 0 all below. The geometric middle of a
+-- bin is at most 4.9 % (sqrt(1.1) - 1) from anything in it.
 create or replace function ml_internal.latency_bin(ms double precision) returns integer
 language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
     select case when ms > 0.1 then least(255, ceil(ln(ms / 0.1) / ln(1.1)))::integer else 0 end
 $$;
-comment on function ml_internal.latency_bin(double precision) is 'The bin, 0 to 255, into which a latency in milliseconds is counted';
+comment on function ml_internal.latency_bin(double precision) is
+    'The bin, 0 to 255, into which a latency in milliseconds is counted';
 
 -- counts/latency_quantiles
-create or replace function ml_internal.latency_quantiles(histogram double precision[], qs double precision[]) returns double precision[]
+create or replace function ml_internal.latency_quantiles(
+    histogram double precision[], qs double precision[]) returns double precision[]
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1043,7 +1256,8 @@ begin
         continue when here = 0;
         below := below + here;
         while below >= wanted loop
-            found := found || case when place = 0 then 0.1 else 0.1 * 1.1 ^ (place - 0.5) end::double precision;
+            found := found || case when place = 0 then 0.1
+                                   else 0.1 * 1.1 ^ (place - 0.5) end::double precision;
             next_q := next_q + 1;
             wanted := qs[next_q] * total;  -- null behind the last one
         end loop;
@@ -1052,10 +1266,12 @@ begin
 end
 $$;
 comment on function ml_internal.latency_quantiles(double precision[], double precision[]) is
-    'The quantiles, rising, in milliseconds of a latency histogram, within 5 %; empty when it is empty';
+    'The quantiles, rising, in milliseconds of a latency '
+    'histogram, within 5 %; empty when it is empty';
 
 -- counts/score_quantiles
-create or replace function ml_internal.score_quantiles(histogram double precision[], edges double precision[], qs double precision[])
+create or replace function ml_internal.score_quantiles(
+    histogram double precision[], edges double precision[], qs double precision[])
 returns double precision[]
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
@@ -1085,13 +1301,16 @@ begin
     return found;
 end
 $$;
-comment on function ml_internal.score_quantiles(double precision[], double precision[], double precision[]) is
-    'The quantiles, rising, of confidences counted at edges, evenly spread within a bin; empty when there are none';
+comment on function ml_internal.score_quantiles(double precision[], double precision[],
+                                                double precision[]) is
+    'The quantiles, rising, of confidences counted at edges, '
+    'evenly spread within a bin; empty when there are none';
 
 -- counts/batches
--- Counts that are written with the scores. A scoring transaction appends and touches no row of another's, so workers
--- never wait for each other here. ml_internal.fold adds up what has been appended since its last snapshot; a view reads what is
--- folded and adds the rest. The transaction number says which is which, whatever order transactions commit in.
+-- Counts that are written with the scores. A scoring transaction appends and touches no row of
+-- another's, so workers never wait for each other here. ml_internal.fold adds up what has been
+-- appended since its last snapshot; a view reads what is folded and adds the rest. The transaction
+-- number says which is which, whatever order transactions commit in.
 
 create table ml_internal.batches (
     id             bigint generated always as identity (cache 1) primary key,
@@ -1115,7 +1334,8 @@ create table ml_internal.batches (
     pattern_types  text[] not null,
     timeframes     text[] not null
 );
-comment on table ml_internal.batches is 'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
+comment on table ml_internal.batches is
+    'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
 comment on column ml_internal.batches.reasons is 'as recorded in ml_metadata';
 comment on column ml_internal.batches.confidences is 'null where there is no score';
 create index batches_by_xid on ml_internal.batches (xid);
@@ -1134,8 +1354,12 @@ create table ml_internal.tallies (
     sums      double precision[] not null,
     squares   double precision[] not null
 );
-comment on table ml_internal.tallies is 'One row a batch of one model, appended with its scores: how many values fell in which of its cells';
-comment on column ml_internal.tallies.sums is 'sum of the finite values of each variable, by position in ml_internal.bins; squares: of their squares';
+comment on table ml_internal.tallies is
+    'One row a batch of one model, appended with its '
+    'scores: how many values fell in which of its cells';
+comment on column ml_internal.tallies.sums is
+    'sum of the finite values of each variable, by position '
+    'in ml_internal.bins; squares: of their squares';
 create index tallies_by_xid on ml_internal.tallies (xid);
 
 -- counts/outcome_changes
@@ -1156,7 +1380,8 @@ create table ml_internal.outcome_changes (
     blended_confidence  double precision,
     threshold           double precision not null
 );
-comment on table ml_internal.outcome_changes is 'Outcomes of predictions as they become known; a relabel takes the old one back with sign -1';
+comment on table ml_internal.outcome_changes is
+    'Outcomes of predictions as they become known; a relabel takes the old one back with sign -1';
 create index outcome_changes_by_xid on ml_internal.outcome_changes (xid);
 
 -- counts/folds
@@ -1198,9 +1423,13 @@ create table ml_internal.metric_rollups (
     scores           double precision[] not null,
     unique nulls not distinct (grain, bucket, model_id, role, source)
 );
-comment on table ml_internal.metric_rollups is 'What was scored, how and how fast, per minute, hour and day';
-comment on column ml_internal.metric_rollups.latency is 'insert to score: counts in the bins of ml_internal.latency_bin; inference likewise, of the graph alone';
-comment on column ml_internal.metric_rollups.scores is 'counts of ml_confidence in the bins of the model''s score_edges';
+comment on table ml_internal.metric_rollups is
+    'What was scored, how and how fast, per minute, hour and day';
+comment on column ml_internal.metric_rollups.latency is
+    'insert to score: counts in the bins of '
+    'ml_internal.latency_bin; inference likewise, of the graph alone';
+comment on column ml_internal.metric_rollups.scores is
+    'counts of ml_confidence in the bins of the model''s score_edges';
 
 -- counts/feature_rollups
 create table ml_internal.feature_rollups (
@@ -1215,7 +1444,8 @@ create table ml_internal.feature_rollups (
     squares   double precision[] not null,
     primary key (model_id, grain, bucket, role, source)
 );
-comment on table ml_internal.feature_rollups is 'Counts of a model''s variables in its frozen cells, per hour and day';
+comment on table ml_internal.feature_rollups is
+    'Counts of a model''s variables in its frozen cells, per hour and day';
 
 -- counts/cohorts
 create table ml_internal.cohorts (
@@ -1256,29 +1486,50 @@ create table ml_internal.cohorts (
     calibration_positives        double precision[] not null,
     calibration_sums             double precision[] not null,
     -- A curve costs a look at every bin: once when counts are folded, not at every reading.
-    expected_pairs               double precision generated always as (ml_internal.ordered_pairs(expected_scores, scores)) stored,
-    pairs                        double precision generated always as (ml_internal.ordered_pairs(positive_scores, labelled_scores)) stored,
+    expected_pairs               double precision generated always as (
+        ml_internal.ordered_pairs(expected_scores, scores)) stored,
+    pairs                        double precision generated always as (
+        ml_internal.ordered_pairs(positive_scores, labelled_scores)) stored,
     unique nulls not distinct (model_id, cohort, role, source, pattern_type, timeframe, score)
 );
 comment on table ml_internal.cohorts is
-    'Predictions by the UTC week in which they were made, pattern type and timeframe, and in all (null): sums and counts of each score';
-comment on column ml_internal.cohorts.cohort is 'the Monday of the week; null: all weeks. Null as pattern_type or timeframe: all of them';
-comment on column ml_internal.cohorts.score is 'whose probability the figures are about, here called s; m is always ml_confidence, y 1 for a positive outcome, else 0';
-comment on column ml_internal.cohorts.predictions is 'all of them, with or without a label, as are the next columns up to expected_scores';
+    'Predictions by the UTC week in which they were made, pattern type and '
+    'timeframe, and in all (null): sums and counts of each score';
+comment on column ml_internal.cohorts.cohort is
+    'the Monday of the week; null: all weeks. Null as pattern_type or timeframe: all of them';
+comment on column ml_internal.cohorts.score is
+    'whose probability the figures are about, here called s; m is '
+    'always ml_confidence, y 1 for a positive outcome, else 0';
+comment on column ml_internal.cohorts.predictions is
+    'all of them, with or without a label, as are the next columns up to expected_scores';
 comment on column ml_internal.cohorts.called is 'at or above the threshold of their moment';
-comment on column ml_internal.cohorts.expected_positives is 'sum of m; expected_hits: of m where called';
-comment on column ml_internal.cohorts.expected_error is 'sum of s^2 - 2sm + m, the squared error that the model expects of s';
-comment on column ml_internal.cohorts.expected_log_loss is 'sum of -m ln(s) - (1 - m) ln(1 - s); s clipped at 2.2e-16 as scikit-learn clips';
-comment on column ml_internal.cohorts.scores is 'counts of s in the bins of score_edges; expected_scores: sum of m there';
+comment on column ml_internal.cohorts.expected_positives is
+    'sum of m; expected_hits: of m where called';
+comment on column ml_internal.cohorts.expected_error is
+    'sum of s^2 - 2sm + m, the squared error that the model expects of s';
+comment on column ml_internal.cohorts.expected_log_loss is
+    'sum of -m ln(s) - (1 - m) ln(1 - s); s clipped at 2.2e-16 as scikit-learn clips';
+comment on column ml_internal.cohorts.scores is
+    'counts of s in the bins of score_edges; expected_scores: sum of m there';
 comment on column ml_internal.cohorts.labelled is 'those with a label, as are the next columns';
 comment on column ml_internal.cohorts.hits is 'positives that were called';
-comment on column ml_internal.cohorts.error is 'sum of (s - y)^2; own_error: of s (1 - s), what s expects of itself';
-comment on column ml_internal.cohorts.own_variance is 'sum of (1 - 2s)^2 s (1 - s): the variance of error when s is right';
-comment on column ml_internal.cohorts.labelled_error_variance is 'sum of (1 - 2s)^2 m (1 - m): the variance of error when the model is right';
-comment on column ml_internal.cohorts.compared is 'labelled predictions that have a rule confidence r; gain: sum of (r - y)^2 - (s - y)^2 over them, gain_squares: of its square';
-comment on column ml_internal.cohorts.labelled_scores is 'counts of s in the bins of score_edges; positive_scores: of those with a positive outcome';
-comment on column ml_internal.cohorts.calibration is 'counts of s in the bins of calibration_edges (tenths for rule and blended), calibration_positives: of positive outcomes there, calibration_sums: sum of s';
-comment on column ml_internal.cohorts.pairs is 'pairs of a positive and another prediction whose scores are in the right order, a tie within a bin counting half; expected_pairs: by what the model expects';
+comment on column ml_internal.cohorts.error is
+    'sum of (s - y)^2; own_error: of s (1 - s), what s expects of itself';
+comment on column ml_internal.cohorts.own_variance is
+    'sum of (1 - 2s)^2 s (1 - s): the variance of error when s is right';
+comment on column ml_internal.cohorts.labelled_error_variance is
+    'sum of (1 - 2s)^2 m (1 - m): the variance of error when the model is right';
+comment on column ml_internal.cohorts.compared is
+    'labelled predictions that have a rule confidence r; gain: sum of (r '
+    '- y)^2 - (s - y)^2 over them, gain_squares: of its square';
+comment on column ml_internal.cohorts.labelled_scores is
+    'counts of s in the bins of score_edges; positive_scores: of those with a positive outcome';
+comment on column ml_internal.cohorts.calibration is
+    'counts of s in the bins of calibration_edges (tenths for rule and blended), '
+    'calibration_positives: of positive outcomes there, calibration_sums: sum of s';
+comment on column ml_internal.cohorts.pairs is
+    'pairs of a positive and another prediction whose scores are in the right order, a '
+    'tie within a bin counting half; expected_pairs: by what the model expects';
 
 -- intake/touch_pattern
 create or replace function ml_internal.touch_pattern() returns trigger
@@ -1286,22 +1537,26 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.updated_at := now();
-    if new.status is distinct from old.status and new.status::text in ('completed', 'invalidated', 'expired') then
+    if new.status is distinct from old.status
+        and new.status::text in ('completed', 'invalidated', 'expired') then
         new.completed_at := now();
     end if;
     return new;
 end
 $$;
-comment on function ml_internal.touch_pattern() is 'Stamps updated_at, and completed_at when a pattern ends';
+comment on function ml_internal.touch_pattern() is
+    'Stamps updated_at, and completed_at when a pattern ends';
 
 -- intake/log_status
 create or replace function ml_internal.log_status() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into public.pattern_lifecycle_history (id, pattern_id, old_status, new_status, transition_reason, metadata, created_at)
+    insert into public.pattern_lifecycle_history (id, pattern_id, old_status, new_status,
+                                                  transition_reason, metadata, created_at)
     values (gen_random_uuid(), new.id, old.status, new.status,
-            coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object' then new.rule_evaluation ->> 'reason' end, 'manual'),
+            coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object'
+                          then new.rule_evaluation ->> 'reason' end, 'manual'),
             jsonb_build_object(
                 'confidence', new.confidence, 'old_confidence', old.confidence,
                 'rule_confidence', new.rule_confidence, 'ml_confidence', new.ml_confidence,
@@ -1310,7 +1565,8 @@ begin
     return null;
 end
 $$;
-comment on function ml_internal.log_status() is 'Logs a changed status with the three confidences of that moment';
+comment on function ml_internal.log_status() is
+    'Logs a changed status with the three confidences of that moment';
 
 -- intake/log_status_columns
 create or replace function ml_internal.log_status_columns() returns trigger
@@ -1318,17 +1574,22 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.pattern_lifecycle_history
-        (pattern_id, previous_status, new_status, rule_confidence, ml_confidence, blended_confidence, reason)
-    values (new.id, old.status::text, new.status::text, new.rule_confidence, new.ml_confidence, new.blended_confidence,
-            coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object' then new.rule_evaluation ->> 'reason' end, 'manual'));
+        (pattern_id, previous_status, new_status, rule_confidence, ml_confidence,
+         blended_confidence, reason)
+    values (new.id, old.status::text, new.status::text, new.rule_confidence, new.ml_confidence,
+            new.blended_confidence,
+            coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object'
+                          then new.rule_evaluation ->> 'reason' end, 'manual'));
     return null;
 end
 $$;
-comment on function ml_internal.log_status_columns() is 'As ml_internal.log_status, for the history table that an earlier script gave columns of its own';
+comment on function ml_internal.log_status_columns() is
+    'As ml_internal.log_status, for the history table '
+    'that an earlier script gave columns of its own';
 
 -- intake/intake_pattern
--- Fires for every inserted row, so it reads no table and writes constants only. Runs as the writer, who may have no
--- right in schema ml: it calls nothing there.
+-- Fires for every inserted row, so it reads no table and writes constants only. Runs as the writer,
+-- who may have no right in schema ml: it calls nothing there.
 create or replace function ml_internal.intake_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -1341,7 +1602,8 @@ begin
             array['confidence', new.confidence::text, '0 to 1, or null']
         when not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
             array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
-        when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text, 'a moment in time']
+        when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text,
+                                                      'a moment in time']
         when new.direction not in (-1, 0, 1) then
             array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
         -- Longer ones fit no index, and an index does not say which column it refuses.
@@ -1350,13 +1612,16 @@ begin
         when octet_length(new.timeframe) > 1000 then
             array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
         when octet_length(new.pattern_type) > 1000 then
-            array['pattern_type', octet_length(new.pattern_type) || ' bytes long', 'at most 1000 bytes']
+            array['pattern_type', octet_length(new.pattern_type) || ' bytes long',
+                  'at most 1000 bytes']
     end;
     if fault is not null then
         raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]
-            using errcode = 'check_violation', schema = 'public', table = 'pattern_events', column = fault[1],
-                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s', left(new.symbol, 100),
-                                  left(new.timeframe, 100), left(new.pattern_type, 100), new.detected_at);
+            using errcode = 'check_violation', schema = 'public', table = 'pattern_events',
+                  column = fault[1],
+                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s',
+                                  left(new.symbol, 100), left(new.timeframe, 100),
+                                  left(new.pattern_type, 100), new.detected_at);
     end if;
     new.rule_confidence := coalesce(new.rule_confidence, new.confidence);
     new.confidence := new.rule_confidence;
@@ -1364,8 +1629,10 @@ begin
     if new.direction is null then
         -- Compared, not subtracted: a difference of two finite numbers may overflow.
         new.direction := case
-            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity' and new.target > new.entry then 1
-            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity' and new.target < new.entry then -1
+            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity'
+                and new.target > new.entry then 1
+            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity'
+                and new.target < new.entry then -1
             when new.verdict = 'bullish' then 1
             when new.verdict = 'bearish' then -1
             else 0
@@ -1390,12 +1657,14 @@ begin
 end
 $$;
 comment on function ml_internal.intake_pattern() is
-    'Takes a client''s confidence as rule_confidence, fills direction and detected_at, discards system columns';
+    'Takes a client''s confidence as rule_confidence, fills '
+    'direction and detected_at, discards system columns';
 
 -- intake/guard_pattern
--- Runs as the writer, since who writes is what it asks; it calls nothing in schema ml, where a writer may have no
--- right. The system writes through functions that run as ml_owner, who cannot log in: everybody else's system columns
--- are put back. (A setting in those functions would not do: to name one of its own takes a superuser.)
+-- Runs as the writer, since who writes is what it asks; it calls nothing in schema ml, where a
+-- writer may have no right. The system writes through functions that run as ml_owner, who cannot
+-- log in: everybody else's system columns are put back. (A setting in those functions would not do:
+-- to name one of its own takes a superuser.)
 create or replace function ml_internal.guard_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -1427,7 +1696,8 @@ begin
         when new.rule_confidence is distinct from old.rule_confidence
              and not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
             array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
-        when new.confidence is distinct from old.confidence and not (new.confidence >= 0 and new.confidence <= 1) then
+        when new.confidence is distinct from old.confidence
+             and not (new.confidence >= 0 and new.confidence <= 1) then
             array['confidence', new.confidence::text, '0 to 1, or null']
         when new.direction not in (-1, 0, 1) and new.direction is distinct from old.direction then
             array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
@@ -1438,20 +1708,25 @@ begin
         when octet_length(new.timeframe) > 1000 and new.timeframe <> old.timeframe then
             array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
         when octet_length(new.pattern_type) > 1000 and new.pattern_type <> old.pattern_type then
-            array['pattern_type', octet_length(new.pattern_type) || ' bytes long', 'at most 1000 bytes']
+            array['pattern_type', octet_length(new.pattern_type) || ' bytes long',
+                  'at most 1000 bytes']
     end;
     if fault is not null then
         raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]
-            using errcode = 'check_violation', schema = 'public', table = 'pattern_events', column = fault[1],
-                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s', left(new.symbol, 100),
-                                  left(new.timeframe, 100), left(new.pattern_type, 100), new.detected_at);
+            using errcode = 'check_violation', schema = 'public', table = 'pattern_events',
+                  column = fault[1],
+                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s',
+                                  left(new.symbol, 100), left(new.timeframe, 100),
+                                  left(new.pattern_type, 100), new.detected_at);
     end if;
     if new.confidence is distinct from old.confidence then
         if new.rule_confidence is not distinct from old.rule_confidence then
             new.rule_confidence := new.confidence;
         end if;
-        -- Only a blend differs from the rule confidence; a difference that adoption found ends with this write.
-        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence else new.rule_confidence end;
+        -- Only a blend differs from the rule confidence; a difference that adoption found ends with
+        -- this write.
+        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence
+                               else new.rule_confidence end;
     end if;
     new.direction := coalesce(new.direction, old.direction);
     new.detected_at := coalesce(new.detected_at, old.detected_at);
@@ -1459,7 +1734,8 @@ begin
 end
 $$;
 comment on function ml_internal.guard_pattern() is
-    'Takes a changed confidence as the new rule_confidence and puts back system columns that a client wrote';
+    'Takes a changed confidence as the new rule_confidence '
+    'and puts back system columns that a client wrote';
 
 -- intake/check_bar
 create or replace function ml_internal.check_bar() returns trigger
@@ -1468,15 +1744,18 @@ as $$
 declare
     fault text[];
 begin
-    -- All finite and in order: the one test that good bars pay for. NaN and Infinity fail "< Infinity".
+    -- All finite and in order: the one test that good bars pay for. NaN and Infinity fail "<
+    -- Infinity".
     if new.high >= greatest(new.open, new.close, new.low) and new.low <= least(new.open, new.close)
        and new.high < 'Infinity' and new.low > '-Infinity'
        and (new.volume is null or (new.volume >= 0 and new.volume < 'Infinity'))
-       and isfinite(new.ts) and octet_length(new.symbol) <= 1000 and octet_length(new.timeframe) <= 1000 then
+       and isfinite(new.ts) and octet_length(new.symbol) <= 1000
+       and octet_length(new.timeframe) <= 1000 then
         return new;
     end if;
     fault := case
-        when new.open is null or new.high is null or new.low is null or new.close is null or new.ts is null
+        when new.open is null or new.high is null or new.low is null or new.close is null
+            or new.ts is null
              or new.symbol is null or new.timeframe is null then null
         -- Longer ones fit no index, and an index does not say which column it refuses.
         when octet_length(new.symbol) > 1000 then
@@ -1487,24 +1766,29 @@ begin
         when not (abs(new.open) < 'Infinity') then array['open', new.open::text, 'finite numbers']
         when not (abs(new.high) < 'Infinity') then array['high', new.high::text, 'finite numbers']
         when not (abs(new.low) < 'Infinity') then array['low', new.low::text, 'finite numbers']
-        when not (abs(new.close) < 'Infinity') then array['close', new.close::text, 'finite numbers']
+        when not (abs(new.close) < 'Infinity') then array['close', new.close::text,
+                                                          'finite numbers']
         when not (new.volume >= 0 and new.volume < 'Infinity') then
             array['volume', new.volume::text, '0 or more, finite, or null where the feed has none']
         when new.high < greatest(new.open, new.close, new.low) then
-            array['high', new.high::text, format('at least open %s, close %s and low %s', new.open, new.close, new.low)]
+            array['high', new.high::text,
+                  format('at least open %s, close %s and low %s', new.open, new.close, new.low)]
         else
-            array['low', new.low::text, format('at most open %s, close %s and high %s', new.open, new.close, new.high)]
+            array['low', new.low::text,
+                  format('at most open %s, close %s and high %s', new.open, new.close, new.high)]
     end;
     -- A null price goes on to the column's own NOT NULL, which names it.
     if fault is not null then
         raise exception 'price_bars.% is %; allowed: % (symbol %, timeframe %, ts %)',
             fault[1], fault[2], fault[3], left(new.symbol, 100), left(new.timeframe, 100), new.ts
-            using errcode = 'check_violation', schema = 'public', table = 'price_bars', column = fault[1];
+            using errcode = 'check_violation', schema = 'public', table = 'price_bars',
+                  column = fault[1];
     end if;
     return new;
 end
 $$;
-comment on function ml_internal.check_bar() is 'Refuses a bar with non-finite prices or a range that does not hold its open and close';
+comment on function ml_internal.check_bar() is
+    'Refuses a bar with non-finite prices or a range that does not hold its open and close';
 
 -- intake/log_bar_changes
 create or replace function ml_internal.log_bar_changes() returns trigger
@@ -1516,7 +1800,8 @@ begin
     elsif tg_op = 'UPDATE' then
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
         select symbol, timeframe, min(ts)
-        from (select symbol, timeframe, ts from changed union all select symbol, timeframe, ts from replaced) c
+        from (select symbol, timeframe, ts from changed
+              union all select symbol, timeframe, ts from replaced) c
         group by symbol, timeframe;
     else
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
@@ -1525,7 +1810,8 @@ begin
     return null;
 end
 $$;
-comment on function ml_internal.log_bar_changes() is 'Notes per statement which series changed and from which bar on';
+comment on function ml_internal.log_bar_changes() is
+    'Notes per statement which series changed and from which bar on';
 
 -- queue/enqueue_patterns
 create or replace function ml_internal.enqueue_patterns() returns trigger
@@ -1533,21 +1819,25 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into ml.queue (pattern_id) select id from inserted;
-    -- A transaction that notifies commits alone and cannot be prepared, so ring only when no worker has said that it is
-    -- awake and the doorbell is on. The setting is read last: most statements never come that far.
+    -- A transaction that notifies commits alone and cannot be prepared, so ring only when no worker
+    -- has said that it is awake and the doorbell is on. The setting is read last: most statements
+    -- never come that far.
     if found
-       and (select last_value from ml_internal.doorbell_muted_until) < extract(epoch from clock_timestamp()) * 1000
+       and (select last_value
+            from ml_internal.doorbell_muted_until) < extract(epoch from clock_timestamp()) * 1000
        and (select doorbell = 'on' from ml.settings) then
         perform pg_notify('ml_queue', '');
     end if;
     return null;
 end
 $$;
-comment on function ml_internal.enqueue_patterns() is 'Queues the rows of one INSERT and rings the doorbell when a worker sleeps';
+comment on function ml_internal.enqueue_patterns() is
+    'Queues the rows of one INSERT and rings the doorbell when a worker sleeps';
 
 -- queue/lock_patterns
--- Internal: before live rows are written. To wait for a row that an application has locked would hold up all others, and
--- who waits for one row with others in hand can deadlock with an application that updates several.
+-- Internal: before live rows are written. To wait for a row that an application has locked would
+-- hold up all others, and who waits for one row with others in hand can deadlock with an
+-- application that updates several.
 create or replace function ml_internal.lock_patterns(ids uuid[]) returns uuid[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -1555,22 +1845,26 @@ declare
     locked  uuid[];
 begin
     select array_agg(l.id) into locked
-    from (select p.id from public.pattern_events p where p.id = any (ids) for no key update skip locked) l;
+    from (select p.id from public.pattern_events p where p.id = any (ids)
+          for no key update skip locked) l;
     if cardinality(locked) = cardinality(ids) then
         return '{}';
     end if;
-    return array(select p.id from public.pattern_events p where p.id = any (ids) and p.id <> all (coalesce(locked, '{}')));
+    return array(select p.id from public.pattern_events p
+                 where p.id = any (ids) and p.id <> all (coalesce(locked, '{}')));
 end
 $$;
 comment on function ml_internal.lock_patterns(uuid[]) is
-    'Internal: locks the patterns that nobody else has locked, without waiting; returns the others, but for those that are gone';
+    'Internal: locks the patterns that nobody else has locked, without '
+    'waiting; returns the others, but for those that are gone';
 
 -- queue/mute_doorbell
 create or replace function ml_internal.mute_doorbell(milliseconds integer) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select setval('ml_internal.doorbell_muted_until',
-                  greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint + milliseconds))
+                  greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint
+                           + milliseconds))
 $$;
 comment on function ml_internal.mute_doorbell(integer) is
     'An awake worker asks not to be rung for so many milliseconds; below 0: ring again';
@@ -1580,10 +1874,12 @@ create or replace function ml_internal.mark_suspect(queue_id bigint) returns int
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into ml_internal.suspects as s (queue_id) values (queue_id)
-    on conflict on constraint suspects_pkey do update set attempts = s.attempts + 1, marked_at = clock_timestamp()
+    on conflict on constraint suspects_pkey do update
+        set attempts = s.attempts + 1, marked_at = clock_timestamp()
     returning s.attempts
 $$;
-comment on function ml_internal.mark_suspect(bigint) is 'Notes that a queue row is about to be scored alone; returns how often it has been';
+comment on function ml_internal.mark_suspect(bigint) is
+    'Notes that a queue row is about to be scored alone; returns how often it has been';
 
 -- queue/clear_suspect
 create or replace function ml_internal.clear_suspect(queue_id bigint) returns void
@@ -1598,17 +1894,20 @@ create or replace function ml_internal.review_suspects() returns bigint[]
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with gone as (
-        delete from ml_internal.suspects s where not exists (select from ml.queue q where q.id = s.queue_id)
+        delete from ml_internal.suspects s
+        where not exists (select from ml.queue q where q.id = s.queue_id)
     )
     select coalesce(array_agg(s.queue_id order by s.attempts, s.queue_id), '{}')
     from ml_internal.suspects s
     where exists (select from ml.queue q where q.id = s.queue_id)
 $$;
 comment on function ml_internal.review_suspects() is
-    'Queue rows with which in hand a process has died, or is at work now, those with the fewest deaths first; forgets marks of rows that are gone';
+    'Queue rows with which in hand a process has died, or is at work now, those '
+    'with the fewest deaths first; forgets marks of rows that are gone';
 
 -- queue/redrive
-create or replace function ml.redrive(failures bigint[] default null, error_like text default null, model text default null)
+create or replace function ml.redrive(
+    failures bigint[] default null, error_like text default null, model text default null)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -1616,7 +1915,8 @@ declare
     queued integer;
 begin
     if failures is null and error_like is null and model is null then
-        raise exception 'name what to redrive: failures (ids of ml.failures), error_like (a LIKE pattern) or model (a version)'
+        raise exception 'name what to redrive: failures (ids of ml.failures), '
+                        'error_like (a LIKE pattern) or model (a version)'
             using errcode = 'ML004';
     end if;
     with again as (
@@ -1645,14 +1945,23 @@ comment on function ml.redrive(bigint[], text, text) is
 create view ml.queue_status with (security_invoker = true) as
 select (select count(*) from ml.queue) as depth,
        (select enqueued_at from ml.queue order by id limit 1) as oldest_at,
-       extract(epoch from clock_timestamp() - (select enqueued_at from ml.queue order by id limit 1)) * 1000 as oldest_age_ms,
+       extract(epoch from clock_timestamp()
+                          - (select enqueued_at from ml.queue order by id limit 1))
+           * 1000 as oldest_age_ms,
        (select count(*) from ml.failures where redriven_at is null) as dead_letters;
 comment on view ml.queue_status is 'What waits for a score, and since when';
+comment on column ml.queue_status.depth is 'rows that wait for a score';
+comment on column ml.queue_status.oldest_at is
+    'when the oldest of them was inserted; null when none waits';
+comment on column ml.queue_status.oldest_age_ms is
+    'age of the oldest of them, milliseconds; null when none waits';
+comment on column ml.queue_status.dead_letters is
+    'patterns whose scoring failed and that were not redriven';
 
 -- scoring/score_types
--- What a worker sends, in binary; db_functions.composites writes it. After the release a type is never altered: an open
--- connection of the release before would write what this one reads wrongly. A change is another type, with a function
--- of its own.
+-- What a worker sends, in binary; db_functions.composites writes it. After the release a type is
+-- never altered: an open connection of the release before would write what this one reads wrongly.
+-- A change is another type, with a function of its own.
 create type ml_internal.run as (
     model_id      integer,            -- null: no model was asked
     role          text,               -- champion, standby, canary, challenger, replay
@@ -1664,7 +1973,8 @@ create type ml_internal.run as (
     squares       double precision[]
 );
 comment on type ml_internal.run is
-    'One model''s part in a batch, and how its scores fell into its frozen bins, as ml_internal.tallies keeps it';
+    'One model''s part in a batch, and how its scores fell into '
+    'its frozen bins, as ml_internal.tallies keeps it';
 
 create type ml_internal.score as (
     run            smallint,          -- the place of its run, from 1
@@ -1699,20 +2009,23 @@ create type ml_internal.failure as (
 comment on type ml_internal.failure is 'A pattern that cannot be scored, and why';
 
 -- scoring/usable_rule
--- An adopted column may hold anything; a value out of range is none, or its row could never be scored. The range is
--- looked at before the cast, which refuses what no double can hold.
+-- An adopted column may hold anything; a value out of range is none, or its row could never be
+-- scored. The range is looked at before the cast, which refuses what no double can hold.
 create function ml_internal.usable_rule(rule_confidence double precision) returns double precision
 language sql immutable parallel safe
 return case when rule_confidence >= 0 and rule_confidence <= 1 then rule_confidence end;
-comment on function ml_internal.usable_rule(double precision) is 'A rule confidence from 0 to 1, or null';
+comment on function ml_internal.usable_rule(double precision) is
+    'A rule confidence from 0 to 1, or null';
 
 create function ml_internal.usable_rule(rule_confidence numeric) returns double precision
 language sql immutable parallel safe
-return case when rule_confidence >= 0 and rule_confidence <= 1 then rule_confidence::double precision end;
+return case when rule_confidence >= 0 and rule_confidence <= 1
+            then rule_confidence::double precision end;
 comment on function ml_internal.usable_rule(numeric) is 'A rule confidence from 0 to 1, or null';
 
 -- scoring/predicted_class
--- The one home of the predicted class; db_functions.contract.predicted_classes is the same for NumPy.
+-- The one home of the predicted class; db_functions.contract.predicted_classes is the same for
+-- NumPy.
 create function ml_internal.predicted_class(probabilities real[]) returns text
 language sql immutable parallel safe
 return case greatest(probabilities[1], probabilities[2], probabilities[3])
@@ -1721,13 +2034,15 @@ return case greatest(probabilities[1], probabilities[2], probabilities[3])
     when probabilities[2] then 'neutral'
 end;
 comment on function ml_internal.predicted_class(real[]) is
-    'The likeliest of negative, neutral and positive; of equal ones positive before negative before neutral';
+    'The likeliest of negative, neutral and positive; of '
+    'equal ones positive before negative before neutral';
 
 -- scoring/blended
--- The one home of the blend's arithmetic. Postgres raises where a product is too small for a double; a part so small is
--- none.
+-- The one home of the blend's arithmetic. Postgres raises where a product is too small for a
+-- double; a part so small is none.
 create function ml_internal.blended(
-    ml double precision, rule double precision, ml_weight double precision, rule_weight double precision)
+    ml double precision, rule double precision, ml_weight double precision,
+    rule_weight double precision)
 returns double precision
 language sql immutable parallel safe
 return case
@@ -1739,7 +2054,8 @@ return case
 end;
 comment on function ml_internal.blended(
     double precision, double precision, double precision, double precision) is
-    'The weighted sum of ML and rule confidence, held in 0 to 1; ML alone where there is no rule confidence';
+    'The weighted sum of ML and rule confidence, held in 0 to '
+    '1; ML alone where there is no rule confidence';
 
 -- scoring/decide
 -- The one home of the decision: why the effective confidence is what it is. 'scored' means that the blend is served,
@@ -1760,20 +2076,23 @@ comment on function ml_internal.decide(double precision, double precision, text,
     'The recorded reason of a row; the blend is served where it is "scored", the rule confidence elsewhere';
 
 -- scoring/blend_pattern
--- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide and
--- ml_internal.blended.
+-- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
+-- and ml_internal.blended.
 create or replace function ml_internal.blend_pattern() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     s       record;
     rule    double precision := ml_internal.usable_rule(new.rule_confidence);
-    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata else '{}' end;
+    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
+                          else '{}' end;
     reason  text;
 begin
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled, s.threshold);
-    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight, s.rule_weight);
+    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled,
+                                 s.threshold);
+    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight,
+                                                  s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
     new.ml_metadata := kept || jsonb_build_object(
         'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
@@ -1786,29 +2105,34 @@ comment on function ml_internal.blend_pattern() is
     'Decides the effective confidence from rule, ML and settings, and records how';
 
 -- scoring/count_scores
--- A worker counts its batch itself, with NumPy. This is for the batch of which some rows were not written.
+-- A worker counts its batch itself, with NumPy. This is for the batch of which some rows were not
+-- written.
 create function ml_internal.count_scores(
-    model integer, scores ml_internal.score[], out rows integer, out cells integer[], out counts integer[],
-    out sums double precision[], out squares double precision[])
+    model integer, scores ml_internal.score[], out rows integer, out cells integer[],
+    out counts integer[], out sums double precision[], out squares double precision[])
 language sql stable set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
 with scored as (
-    select g.pattern_id, g.ml_confidence, g.features, ml_internal.predicted_class(g.probabilities) as class
+    select g.pattern_id, g.ml_confidence, g.features,
+           ml_internal.predicted_class(g.probabilities) as class
     from unnest(scores) g where g.ml_confidence is not null
 ), variable as (
     select b.*, f.place
     from ml_internal.bins b
     join ml.models m on m.id = b.model_id
-    left join unnest(m.feature_names) with ordinality f (name, place) on b.kind = 'feature' and f.name = b.name
+    left join unnest(m.feature_names) with ordinality f (name, place)
+        on b.kind = 'feature' and f.name = b.name
     where b.model_id = count_scores.model
 ), number as (
     select v.position, v.first_cell, v.cells, v.edges,
-           case v.kind when 'output' then g.ml_confidence else g.features[v.place] end::double precision as x
+           case v.kind when 'output' then g.ml_confidence
+                else g.features[v.place] end::double precision as x
     from variable v cross join scored g
     where v.edges is not null and (v.kind = 'output' or v.place <= cardinality(g.features))
 ), word as (
     select v.first_cell, v.cells, v.categories,
-           case v.name when 'pattern_type' then p.pattern_type when 'timeframe' then p.timeframe else g.class end as x
+           case v.name when 'pattern_type' then p.pattern_type when 'timeframe' then p.timeframe
+                else g.class end as x
     from variable v
     cross join scored g
     join public.pattern_events p on p.id = g.pattern_id
@@ -1834,17 +2158,21 @@ with scored as (
     group by v.position
 )
 select (select count(*)::integer from scored where exists (select from variable)),
-       (select array_agg(f.cell order by f.cell) from filled f), (select array_agg(f.n order by f.cell) from filled f),
-       (select array_agg(m.s order by m.position) from moment m), (select array_agg(m.q order by m.position) from moment m);
-end;
+       (select array_agg(f.cell order by f.cell) from filled f),
+       (select array_agg(f.n order by f.cell) from filled f),
+       (select array_agg(m.s order by m.position) from moment m),
+       (select array_agg(m.q order by m.position) from moment m);
+$$;
 comment on function ml_internal.count_scores(integer, ml_internal.score[]) is
-    'Internal: how scores fall into the frozen bins of their model, as a row of ml_internal.tallies';
+    'Internal: how scores fall into the frozen bins of '
+    'their model, as a row of ml_internal.tallies';
 
 -- scoring/write_failures
--- Dead letters: their patterns keep the rule confidence and say why. Live ones that another session has locked stay in
--- the queue; they are returned.
+-- Dead letters: their patterns keep the rule confidence and say why. Live ones that another session
+-- has locked stay in the queue; they are returned.
 create function ml_internal.write_failures(
-    source text, model integer, failures ml_internal.failure[], written_at timestamptz) returns uuid[]
+    source text, model integer, failures ml_internal.failure[], written_at timestamptz)
+    returns uuid[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1865,13 +2193,16 @@ begin
         returning p.pattern_type, p.timeframe, p.ml_metadata ->> 'reason' as decision
     )
     insert into ml_internal.batches (
-        at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules, blends, thresholds,
+        at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules,
+        blends, thresholds,
         pattern_types, timeframes)
     select written_at, source,
-           case when model <> (select c.model_id from ml_internal.champion c) then 'standby' else 'champion' end, model,
-           (select s.sla_ms from ml.settings s), array_agg(f.decision), array_agg(null::double precision),
-           array_agg(null::text), array_agg(null::real), array_agg(null::double precision),
-           array_agg(null::double precision), array_agg(null::double precision), array_agg(f.pattern_type),
+           case when model <> (select c.model_id from ml_internal.champion c) then 'standby'
+                else 'champion' end, model,
+           (select s.sla_ms from ml.settings s), array_agg(f.decision),
+           array_agg(null::double precision), array_agg(null::text), array_agg(null::real),
+           array_agg(null::double precision), array_agg(null::double precision),
+           array_agg(null::double precision), array_agg(f.pattern_type),
            array_agg(f.timeframe)
     from failed f
     having count(*) > 0;
@@ -1879,12 +2210,14 @@ begin
 end
 $$;
 comment on function ml_internal.write_failures(text, integer, ml_internal.failure[], timestamptz) is
-    'Internal: moves rows that cannot be scored to the dead letters, and counts them; returns those that stay';
+    'Internal: moves rows that cannot be scored to the dead '
+    'letters, and counts them; returns those that stay';
 
 -- scoring/write_scores
--- The one statement that writes scores: rows, prediction log, counts, pairs, dead letters and queue, in one call, so that
--- COMMIT can travel with it. Champion, standby and canary serve rows; challengers and replays are only logged. Who may
--- call it with what is decided by ml_internal.write_batch and ml_internal.write_replay.
+-- The one statement that writes scores: rows, prediction log, counts, pairs, dead letters and
+-- queue, in one call, so that COMMIT can travel with it. Champion, standby and canary serve rows;
+-- challengers and replays are only logged. Who may call it with what is decided by
+-- ml_internal.write_batch and ml_internal.write_replay.
 create function ml_internal.write_scores(
     source          text,                     -- live, backfill, replay
     runs            ml_internal.run[],
@@ -1892,14 +2225,14 @@ create function ml_internal.write_scores(
     pairs           ml_internal.pair[],
     failures        ml_internal.failure[],
     failed_model    integer,                  -- the model that was asked for the failures
-    queue_ids       bigint[],                 -- taken off the queue, except those of patterns that stay
+    queue_ids       bigint[],                 -- leave the queue, unless their pattern stays
     cache_hits      integer,
     cache_misses    integer,
     rescore         boolean,                  -- also rows that have a score already
     worker          bigint,
     out written_at  timestamptz,
-    out written     integer[],                -- places, from 1, of scores that rows took or that were logged
-    out kept        uuid[])                   -- patterns that stay in the queue: another session has them locked
+    out written     integer[],                -- places, from 1, of scores that were written
+    out kept        uuid[])                   -- patterns that stay: another session locks them
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -1907,7 +2240,8 @@ as $$
 declare
     s          record;
     live       constant boolean := source = 'live';
-    -- Rows that the batch may not write are the exception: none of the checks below costs anything until there is one.
+    -- Rows that the batch may not write are the exception: none of the checks below costs anything
+    -- until there is one.
     partial    boolean := false;
     takes      integer[];
     taken      uuid[];
@@ -1919,24 +2253,27 @@ begin
     kept := '{}';
     select v.* into strict s from ml.settings v;
     if source <> 'replay' and cardinality(scores) > 0 then
-        -- Locked in one statement and written in the next. A live row that an application has locked is passed over: to
-        -- wait for it would hold up all others, and who waits with others in hand can deadlock. The score that comes
-        -- second, live or backfill, finds the first and leaves it.
+        -- Locked in one statement and written in the next. A live row that an application has
+        -- locked is passed over: to wait for it would hold up all others, and who waits with others
+        -- in hand can deadlock. The score that comes second, live or backfill, finds the first and
+        -- leaves it.
         if live then
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place, rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+            from (select g.place,
+                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history,
-                          input_hash, features, place)
+                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
+                          quality, bars, history, input_hash, features, place)
                   join public.pattern_events p on p.id = g.pattern_id
                   where (runs[g.run]).role <> 'challenger'
                   for no key update of p skip locked) l;
         else
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place, rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+            from (select g.place,
+                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history,
-                          input_hash, features, place)
+                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
+                          quality, bars, history, input_hash, features, place)
                   join public.pattern_events p on p.id = g.pattern_id
                   where (runs[g.run]).role <> 'challenger'
                   for no key update of p) l;
@@ -1948,24 +2285,29 @@ begin
             taken := array(select (scores[t]).pattern_id from unnest(takes) t);
             if live and lockable < serving then
                 kept := ml_internal.lock_patterns(array(
-                    select g.pattern_id from unnest(scores) g where (runs[g.run]).role <> 'challenger'));
+                    select g.pattern_id from unnest(scores) g
+                    where (runs[g.run]).role <> 'challenger'));
             end if;
         end if;
     end if;
 
     with run as materialized (
         select r.n as run, r.model_id, r.role, r.inference_ms, m.version
-        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts, sums, squares, n)
+        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
+                                             sums, squares, n)
         left join ml.models m on m.id = r.model_id
     ), given as materialized (
         select g.*, r.model_id, r.role, r.inference_ms, r.version,
-               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision as latency_ms,
-               case when g.ml_confidence is not null then ml_internal.predicted_class(g.probabilities) end as class
+               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
+                   as latency_ms,
+               case when g.ml_confidence is not null
+                    then ml_internal.predicted_class(g.probabilities) end as class
         from unnest(scores) with ordinality
-             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars, history, input_hash,
-                features, place)
+             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
+                history, input_hash, features, place)
         join run r on r.run = g.run
-        where not partial or g.place = any (takes) or (r.role = 'challenger' and g.pattern_id = any (taken))
+        where not partial or g.place = any (takes)
+          or (r.role = 'challenger' and g.pattern_id = any (taken))
     ), served as (
         update public.pattern_events p
         set ml_confidence = g.ml_confidence,
@@ -1977,21 +2319,25 @@ begin
                 'reason', g.reason, 'role', case when g.role = 'canary' then g.role end,
                 'model_version', case when g.ml_confidence is not null then g.version end,
                 'quality', round(g.quality::numeric, 4), 'bars', g.bars,
-                'probabilities', case when g.ml_confidence is not null then to_jsonb(g.probabilities) end))
+                'probabilities', case when g.ml_confidence is not null
+                                      then to_jsonb(g.probabilities) end))
         from given g
         where p.id = g.pattern_id and g.role in ('champion', 'standby', 'canary')
-        returning g.*, p.outcome_label, p.pattern_type, p.timeframe, ml_internal.usable_rule(p.rule_confidence) as rule,
+        returning g.*, p.outcome_label, p.pattern_type, p.timeframe,
+                  ml_internal.usable_rule(p.rule_confidence) as rule,
                   -- As the blend trigger left them.
-                  p.blended_confidence::double precision as blended, p.ml_metadata ->> 'reason' as decision,
+                  p.blended_confidence::double precision as blended,
+                  p.ml_metadata ->> 'reason' as decision,
                   (p.ml_metadata ->> 'threshold')::double precision as threshold,
                   (p.ml_metadata ->> 'settings_version')::integer as settings_version
     ), beside as (
-        select g.*, p.outcome_label, p.pattern_type, p.timeframe, ml_internal.usable_rule(p.rule_confidence) as rule,
+        select g.*, p.outcome_label, p.pattern_type, p.timeframe,
+               ml_internal.usable_rule(p.rule_confidence) as rule,
                -- What the blend would have been.
-               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence), s.ml_weight, s.rule_weight)
-                   as blended,
-               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence), g.reason, s.enabled,
-                                  s.threshold) as decision,
+               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
+                                   s.ml_weight, s.rule_weight) as blended,
+               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
+                                  g.reason, s.enabled, s.threshold) as decision,
                s.threshold as threshold, s.version as settings_version
         from given g join public.pattern_events p on p.id = g.pattern_id
         where g.role in ('challenger', 'replay')
@@ -1999,32 +2345,35 @@ begin
         select * from served union all select * from beside
     ), logged as (
         insert into ml.predictions (
-            pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason, features, history, bars,
-            latency_ms, inference_ms, settings_version, input_hash, worker_id, pattern_type, timeframe, rule_confidence,
-            blended_confidence, threshold)
-        select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities, w.quality, w.reason,
-               w.features, w.history, w.bars, w.latency_ms, w.inference_ms, w.settings_version, w.input_hash, worker,
-               w.pattern_type, w.timeframe, w.rule, w.blended, w.threshold
+            pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
+            features, history, bars, latency_ms, inference_ms, settings_version, input_hash,
+            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold)
+        select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
+               w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
+               w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
+               w.blended, w.threshold
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
-            at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses, reasons, latency_ms,
-            classes, confidences, rules, blends, thresholds, pattern_types, timeframes)
+            at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
+            reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
+            timeframes)
         select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
                case when w.role in ('champion', 'standby') then cache_hits else 0 end,
                case when w.role in ('champion', 'standby') then cache_misses else 0 end,
-               array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class), array_agg(w.ml_confidence),
-               array_agg(w.rule), array_agg(w.blended), array_agg(w.threshold), array_agg(w.pattern_type),
-               array_agg(w.timeframe)
+               array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
+               array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
+               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe)
         from scored w where w.role <> 'replay'
         group by w.run, w.role, w.model_id, w.inference_ms
     ), known as (
-        -- Only a backfill finds outcomes that are known before the score; an adopted column has words of its own too.
+        -- Only a backfill finds outcomes that are known before the score; an adopted column has
+        -- words of its own too.
         insert into ml_internal.outcome_changes (
-            sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome, ml_confidence, rule_confidence,
-            blended_confidence, threshold)
-        select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe, w.outcome_label, w.ml_confidence,
-               w.rule, w.blended, w.threshold
+            sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
+            ml_confidence, rule_confidence, blended_confidence, threshold)
+        select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
+               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold
         from scored w
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
@@ -2033,7 +2382,8 @@ begin
 
     insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
     select written_at, source, r.role, r.model_id, t.*
-    from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts, sums, squares, n)
+    from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
+                                         sums, squares, n)
     cross join lateral (
         select r.rows, r.cells, r.counts, r.sums, r.squares where not partial
         union all
@@ -2043,9 +2393,10 @@ begin
     where r.rows > 0 and t.rows > 0;
     if cardinality(pairs) > 0 then
         insert into ml_internal.shadow_pairs (
-            challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger, champion, inference_ms)
-        select (runs[g.run]).model_id, c.model_id, written_at, g.pattern_id, p.pattern_type, g.canary, g.challenger,
-               g.champion, (runs[g.run]).inference_ms
+            challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger,
+            champion, inference_ms)
+        select (runs[g.run]).model_id, c.model_id, written_at, g.pattern_id, p.pattern_type,
+               g.canary, g.challenger, g.champion, (runs[g.run]).inference_ms
         from unnest(pairs) g
         join public.pattern_events p on p.id = g.pattern_id
         cross join ml_internal.champion c
@@ -2057,11 +2408,13 @@ begin
     if cardinality(queue_ids) > 0 then
         delete from ml.queue q where q.id = any (queue_ids) and q.pattern_id <> all (kept);
     end if;
-    -- In the transaction that scores them, so that a listener finds the row scored. Ids alone: everybody who may connect
-    -- may listen, and reads of a row only what its rights allow. Nobody waits for a backfill.
+    -- In the transaction that scores them, so that a listener finds the row scored. Ids alone:
+    -- everybody who may connect may listen, and reads of a row only what its rights allow. Nobody
+    -- waits for a backfill.
     if live and s.announce = 'on' then
         announced := array(
-            select (scores[w]).pattern_id from unnest(written) w where (runs[(scores[w]).run]).role <> 'challenger'
+            select (scores[w]).pattern_id from unnest(written) w
+            where (runs[(scores[w]).run]).role <> 'challenger'
             union all
             select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
         -- A payload is shorter than 8000 bytes; 200 ids take 7399.
@@ -2072,14 +2425,15 @@ begin
 end
 $$;
 comment on function ml_internal.write_scores(
-    text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[], integer, bigint[], integer,
-    integer, boolean, bigint) is
-    'Internal: writes, logs and counts what models made of a batch, and takes its rows off the queue';
+    text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[],
+    integer, bigint[], integer, integer, boolean, bigint) is
+    'Internal: writes, logs and counts what models made '
+    'of a batch, and takes its rows off the queue';
 
 -- scoring/write_batch
 -- The worker's one way to write: what it acted on must still hold when it writes.
 create function ml_internal.write_batch(
-    champion        integer,                  -- the champion the worker acted on, null when it saw none
+    champion        integer,                  -- that the worker acted on, null when it saw none
     source          text,
     runs            ml_internal.run[],
     scores          ml_internal.score[],
@@ -2098,7 +2452,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if source not in ('live', 'backfill') or exists (
-        select from unnest(runs) r where r.role not in ('champion', 'standby', 'canary', 'challenger'))
+        select from unnest(runs) r
+        where r.role not in ('champion', 'standby', 'canary', 'challenger'))
     then
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
@@ -2110,24 +2465,25 @@ begin
     if exists (
         select from unnest(runs) r
         where r.role in ('challenger', 'canary') and not exists (
-            select from ml.aliases a where a.alias = 'challenger' and a.valid_to is null and a.model_id = r.model_id))
+            select from ml_internal.challengers c where c.model_id = r.model_id))
     then
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
     select w.* into written_at, written, kept
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids, cache_hits,
-                                  cache_misses, rescore, worker) w;
+    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
+                                  cache_hits, cache_misses, rescore, worker) w;
 end
 $$;
 comment on function ml_internal.write_batch(
-    integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[], integer, bigint[],
-    integer, integer, boolean, bigint) is
-    'Writes a worker''s batch, unless champion or challengers have changed since it began; says which scores were '
-    'written and which patterns stay in the queue';
+    integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[],
+    ml_internal.failure[], integer, bigint[], integer, integer, boolean, bigint) is
+    'Writes a worker''s batch, unless champion or challengers have changed since it began; '
+    'says which scores were written and which patterns stay in the queue';
 
 -- scoring/write_replay
 -- Scores of the past made again, by training; the rows keep theirs.
-create function ml_internal.write_replay(version text, inference_ms real, scores ml_internal.score[]) returns integer
+create function ml_internal.write_replay(
+    version text, inference_ms real, scores ml_internal.score[]) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2143,7 +2499,9 @@ begin
     end if;
     select w.* into done
     from ml_internal.write_scores(
-        'replay', array[row(model, 'replay', inference_ms, 0, null, null, null, null)::ml_internal.run], scores, '{}', '{}',
+        'replay',
+        array[row(model, 'replay', inference_ms, 0, null, null, null, null)::ml_internal.run],
+        scores, '{}', '{}',
         null, '{}', 0, 0, false, null) w;
     insert into ml.replays (scored_at, pattern_id, model_id)
     select done.written_at, (scores[w]).pattern_id, model from unnest(done.written) w
@@ -2155,8 +2513,9 @@ comment on function ml_internal.write_replay(text, real, ml_internal.score[]) is
     'Logs scores that a model gives to rows of the past; returns how many';
 
 -- scoring/write_attributions
--- One score explained: arrays are parallel, a member each, a null name for the whole; contributions are flattened, and
--- so are standard errors, NaN where a contribution is exact. Again for the same score it replaces what was there.
+-- One score explained: arrays are parallel, a member each, a null name for the whole; contributions
+-- are flattened, and so are standard errors, NaN where a contribution is exact. Again for the same
+-- score it replaces what was there.
 create or replace function ml_internal.write_attributions(
     pattern_id       uuid,
     version          text,
@@ -2175,7 +2534,8 @@ declare
     model  integer;
     width  integer;
 begin
-    select m.id, cardinality(m.feature_names) into model, width from ml.models m where m.version = write_attributions.version;
+    select m.id, cardinality(m.feature_names) into model, width from ml.models m
+    where m.version = write_attributions.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
@@ -2183,28 +2543,39 @@ begin
                    where p.pattern_id = write_attributions.pattern_id and p.model_id = model
                      and p.scored_at = write_attributions.scored_at) then
         raise exception 'model % did not score pattern % at %', version, pattern_id, scored_at
-            using errcode = 'no_data_found', hint = 'Predictions are kept for the setting keep_predictions.';
+            using errcode = 'no_data_found',
+                  hint = 'Predictions are kept for the setting keep_predictions.';
     end if;
-    if cardinality(contributions) <> width * cardinality(members) or cardinality(standard_errors) <> cardinality(contributions) then
-        raise exception 'model % has % features, so % members have % contributions and standard errors, not % and %', version, width,
-            cardinality(members), width * cardinality(members), cardinality(contributions), cardinality(standard_errors)
+    if cardinality(contributions) <> width * cardinality(members)
+        or cardinality(standard_errors) <> cardinality(contributions) then
+        raise exception 'model % has % features, so % members have % contributions '
+                        'and standard errors, not % and %',
+                version, width, cardinality(members), width * cardinality(members),
+                cardinality(contributions), cardinality(standard_errors)
             using errcode = 'array_subscript_error';
     end if;
-    insert into ml_internal.attributed_scores as a (pattern_id, model_id, scored_at, member, scale, base, answer, contributions, standard_errors,
+    insert into ml_internal.attributed_scores as a (pattern_id, model_id, scored_at, member, scale,
+                                                    base, answer, contributions, standard_errors,
                                            sampled, computed_at, computed_by)
-    select write_attributions.pattern_id, model, write_attributions.scored_at, g.member, g.scale, g.base, g.answer,
-           write_attributions.contributions[i * width + 1 : (i + 1) * width], nullif(e.errors, array_fill('NaN'::double precision, array[width])),
+    select write_attributions.pattern_id, model, write_attributions.scored_at, g.member, g.scale,
+           g.base, g.answer, write_attributions.contributions[i * width + 1 : (i + 1) * width],
+           nullif(e.errors, array_fill('NaN'::double precision, array[width])),
            write_attributions.sampled, clock_timestamp(), session_user
     from (select *, (n - 1)::integer as i
-          from unnest(members, scales, bases, answers) with ordinality u (member, scale, base, answer, n)) g
-    cross join lateral (select write_attributions.standard_errors[i * width + 1 : (i + 1) * width] as errors) e
+          from unnest(members, scales, bases, answers) with ordinality
+              u (member, scale, base, answer, n)) g
+    cross join lateral (select write_attributions.standard_errors[i * width + 1 : (i + 1) * width]
+                        as errors) e
     on conflict on constraint attributed_scores_key do update set
-        scale = excluded.scale, base = excluded.base, answer = excluded.answer, contributions = excluded.contributions,
-        standard_errors = excluded.standard_errors, sampled = a.sampled or excluded.sampled, computed_at = excluded.computed_at,
+        scale = excluded.scale, base = excluded.base, answer = excluded.answer,
+        contributions = excluded.contributions, standard_errors = excluded.standard_errors,
+        sampled = a.sampled or excluded.sampled, computed_at = excluded.computed_at,
         computed_by = excluded.computed_by;
 end
 $$;
-comment on function ml_internal.write_attributions(uuid, text, timestamptz, boolean, text[], text[], double precision[], double precision[], double precision[], double precision[]) is
+comment on function ml_internal.write_attributions(uuid, text, timestamptz, boolean, text[], text[],
+                                                   double precision[], double precision[],
+                                                   double precision[], double precision[]) is
     'Keeps why a score is what it is, as training explained it';
 
 -- labels/recount_pattern
@@ -2213,7 +2584,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into ml_internal.outcome_days as d (pattern_type, day, positives, total)
-    select t.pattern_type, (new.outcome_at at time zone 'UTC')::date, t.sign * (new.outcome_label = 'positive')::integer, t.sign
+    select t.pattern_type, (new.outcome_at at time zone 'UTC')::date,
+           t.sign * (new.outcome_label = 'positive')::integer, t.sign
     from (values (old.pattern_type, -1), (new.pattern_type, 1)) t (pattern_type, sign)
     where octet_length(t.pattern_type) <= 1000  -- as ml_internal.write_labels counts
     -- In order, as ml_internal.write_labels does, so that the two never wait for each other.
@@ -2223,12 +2595,15 @@ begin
     return null;
 end
 $$;
-comment on function ml_internal.recount_pattern() is 'Moves a known outcome to the daily counts of the type that its pattern is given';
+comment on function ml_internal.recount_pattern() is
+    'Moves a known outcome to the daily counts of the type that its pattern is given';
 
 -- labels/write_labels
--- Internal: the one place where outcomes are written, so that the daily counts and the cohorts always agree with the rows.
+-- Internal: the one place where outcomes are written, so that the daily counts and the cohorts
+-- always agree with the rows.
 create or replace function ml_internal.write_labels(
-    ids uuid[], labels text[], outcome_at timestamptz[], pnl double precision[], favorable double precision[],
+    ids uuid[], labels text[], outcome_at timestamptz[], pnl double precision[],
+    favorable double precision[],
     adverse double precision[], bars integer[], method text) returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -2240,8 +2615,8 @@ declare
     held     uuid[] := '{}';
 begin
     if method <> 'analyst' then
-        -- Labels of the machine can wait; whoever waits for one row with others in hand holds these up, and can deadlock
-        -- with an application that updates several.
+        -- Labels of the machine can wait; whoever waits for one row with others in hand holds these
+        -- up, and can deadlock with an application that updates several.
         held := ml_internal.lock_patterns(ids);
     end if;
     with given as (
@@ -2249,12 +2624,14 @@ begin
             g (id, label, outcome_at, pnl, favorable, adverse, bars)
     ), before as (
         select p.id, p.pattern_type, p.outcome_label, p.outcome_at from public.pattern_events p
-        where p.id = any (ids) and p.id <> all (held) and (method = 'analyst' or p.labeling_method is distinct from 'analyst')
+        where p.id = any (ids) and p.id <> all (held)
+          and (method = 'analyst' or p.labeling_method is distinct from 'analyst')
         for no key update
     ), written as (
         update public.pattern_events p
         set outcome_label = g.label, outcome_at = g.outcome_at, realized_pnl = g.pnl,
-            max_favorable_move = g.favorable, max_adverse_move = g.adverse, bars_to_outcome = g.bars,
+            max_favorable_move = g.favorable, max_adverse_move = g.adverse,
+            bars_to_outcome = g.bars,
             labeled_at = case when g.label is not null then clock_timestamp() end,
             labeling_method = case when g.label is not null then method end
         from given g join before b on b.id = g.id
@@ -2262,11 +2639,13 @@ begin
         returning p.id, b.outcome_label as old_label, p.pattern_type, p.outcome_label, p.outcome_at
     ), change as (
         select c.pattern_type, (c.outcome_at at time zone 'UTC')::date as day,
-               sum(c.sign * (c.outcome_label = 'positive')::integer)::integer as positives, sum(c.sign)::integer as total
+               sum(c.sign * (c.outcome_label = 'positive')::integer)::integer as positives,
+               sum(c.sign)::integer as total
         from (select w.pattern_type, w.outcome_label, w.outcome_at, 1 as sign from written w
               union all select b.pattern_type, b.outcome_label, b.outcome_at, -1 from before b) c
         where c.outcome_label is not null and c.outcome_at is not null
-          -- Longer than intake allows, from before the upgrade: it fits no index, and nobody counts it.
+          -- Longer than intake allows, from before the upgrade: it fits no index, and nobody counts
+          -- it.
           and octet_length(c.pattern_type) <= 1000
         group by 1, 2
         order by 1, 2
@@ -2276,25 +2655,34 @@ begin
         on conflict (pattern_type, day) do update
             set positives = d.positives + excluded.positives, total = d.total + excluded.total
     )
-    select array_agg(w.id), array_agg(w.old_label), array_agg(w.outcome_label) into changed, before, after from written w;
+    select array_agg(w.id), array_agg(w.old_label), array_agg(w.outcome_label)
+        into changed, before, after from written w;
 
-    -- A statement of its own, so that it sees what a scorer committed while the row above was waited for; who scores later
-    -- sees these labels and counts them itself.
-    insert into ml_internal.outcome_changes (sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
+    -- A statement of its own, so that it sees what a scorer committed while the row above was
+    -- waited for; who scores later sees these labels and counts them itself.
+    insert into ml_internal.outcome_changes (sign, scored_at, source, role, model_id, pattern_type,
+                                             timeframe, outcome,
                                     ml_confidence, rule_confidence, blended_confidence, threshold)
-    select o.sign, s.scored_at, case when s.latency_ms is null then 'backfill' else 'live' end, s.role, s.model_id,
-           s.pattern_type, s.timeframe, o.outcome, s.ml_confidence, s.rule_confidence, s.blended_confidence, s.threshold
+    select o.sign, s.scored_at, case when s.latency_ms is null then 'backfill' else 'live' end,
+           s.role, s.model_id, s.pattern_type, s.timeframe, o.outcome, s.ml_confidence,
+           s.rule_confidence,
+           s.blended_confidence, s.threshold
     from unnest(changed, before, after) c (id, old_label, new_label)
     join ml.predictions s on s.pattern_id = c.id
     cross join lateral (values (-1, c.old_label), (1, c.new_label)) o (sign, outcome)
-    where c.old_label is distinct from c.new_label and o.outcome in ('positive', 'negative', 'neutral')
-      -- A replay is no prediction; scores from before this version do not say what they were compared with.
+    where c.old_label is distinct from c.new_label
+      and o.outcome in ('positive', 'negative', 'neutral')
+      -- A replay is no prediction; scores from before this version do not say what they were
+      -- compared with.
       and s.role <> 'replay' and s.threshold is not null;
     return coalesce(cardinality(changed), 0);
 end
 $$;
-comment on function ml_internal.write_labels(uuid[], text[], timestamptz[], double precision[], double precision[], double precision[], integer[], text) is
-    'Internal: writes outcomes and keeps the daily counts and the cohorts of predictions in step; the machine passes over rows that somebody else has locked';
+comment on function ml_internal.write_labels(uuid[], text[], timestamptz[], double precision[],
+                                             double precision[], double precision[],
+                                             integer[], text) is
+    'Internal: writes outcomes and keeps the daily counts and the cohorts of '
+    'predictions in step; the machine passes over rows that somebody else has locked';
 
 -- labels/label
 create or replace function ml.label(id uuid, outcome text, reason text) returns void
@@ -2306,13 +2694,15 @@ declare
     decided_at  timestamptz;
 begin
     if outcome is not null and outcome not in ('positive', 'negative', 'neutral') then
-        raise exception 'outcome is "%"; allowed: positive, negative, neutral, or null to take a label back', outcome
+        raise exception 'outcome is "%"; allowed: positive, negative, neutral, '
+                        'or null to take a label back', outcome
             using errcode = 'check_violation';
     end if;
     if coalesce(reason, '') !~ '\S' then
         raise exception 'a label needs a reason' using errcode = 'check_violation';
     end if;
-    select p.symbol, p.timeframe, p.detected_at, p.outcome_label, p.outcome_at, p.realized_pnl::float8 as pnl, p.max_favorable_move::float8 as favorable,
+    select p.symbol, p.timeframe, p.detected_at, p.outcome_label, p.outcome_at,
+           p.realized_pnl::float8 as pnl, p.max_favorable_move::float8 as favorable,
            p.max_adverse_move::float8 as adverse, p.bars_to_outcome::integer as bars
     into found_row
     from public.pattern_events p where p.id = label.id for update;
@@ -2322,33 +2712,39 @@ begin
     insert into ml.label_history (pattern_id, old_label, new_label, reason, labeled_by)
     values (id, found_row.outcome_label, outcome, reason, session_user);
     if outcome is null then
-        perform ml_internal.write_labels(array[id], array[null]::text[], array[null]::timestamptz[], array[null]::float8[],
-                                array[null]::float8[], array[null]::float8[], array[null]::integer[], 'analyst');
+        perform ml_internal.write_labels(
+            array[id], array[null]::text[], array[null]::timestamptz[], array[null]::float8[],
+            array[null]::float8[], array[null]::float8[], array[null]::integer[], 'analyst');
     else
-        -- What was measured on the bars stays; the history inputs need a moment at which the outcome was known: the end
-        -- of the horizon, or now while that is still to come.
+        -- What was measured on the bars stays; the history inputs need a moment at which the
+        -- outcome was known: the end of the horizon, or now while that is still to come.
         horizon := (select label_horizon from ml.settings);
         decided_at := coalesce(found_row.outcome_at, (
             select max(b.ts) from (
                 select p.ts from public.price_bars p
-                where p.symbol = found_row.symbol and p.timeframe = found_row.timeframe and p.ts > found_row.detected_at
+                where p.symbol = found_row.symbol and p.timeframe = found_row.timeframe
+                  and p.ts > found_row.detected_at
                 order by p.ts limit horizon) b
             having count(*) = horizon), clock_timestamp());
         perform ml_internal.write_labels(
             array[id], array[outcome], array[decided_at],
-            array[found_row.pnl], array[found_row.favorable], array[found_row.adverse], array[found_row.bars], 'analyst');
+            array[found_row.pnl], array[found_row.favorable], array[found_row.adverse],
+            array[found_row.bars], 'analyst');
     end if;
 end
 $$;
 comment on function ml.label(uuid, text, text) is
-    'Sets a pattern''s outcome by hand (null takes it back); the automatic labelling never overwrites it';
+    'Sets a pattern''s outcome by hand (null takes it '
+    'back); the automatic labelling never overwrites it';
 
 -- labels/label_outcomes
-create or replace function ml.label_outcomes(max_rows integer default null, method text default 'automatic') returns integer
+create or replace function ml.label_outcomes(
+    max_rows integer default null, method text default 'automatic') returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
--- Or a session that labelled while the tables were small would go on scanning all bars for every pattern.
+-- Or a session that labelled while the tables were small would go on scanning all bars for every
+-- pattern.
 set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -2356,18 +2752,22 @@ declare
     found_labels record;
 begin
     if method is null or method not in ('automatic', 'backfill') then
-        raise exception 'method is "%"; allowed: automatic, backfill', method using errcode = 'check_violation';
+        raise exception 'method is "%"; allowed: automatic, backfill', method
+            using errcode = 'check_violation';
     end if;
     -- One labelling run at a time; a second one has nothing to add.
     if not pg_try_advisory_xact_lock(hashtext('ml.label_outcomes')) then
         return 0;
     end if;
-    -- Entries and bars beyond 1e100 count as absent, as non-finite ones do: differences and quotients of the rest cannot
-    -- overflow, and one absurd row cannot stop the labelling of all others.
+    -- Entries and bars beyond 1e100 count as absent, as non-finite ones do: differences and
+    -- quotients of the rest cannot overflow, and one absurd row cannot stop the labelling of all
+    -- others.
     with candidate as (
         select p.id, p.symbol, p.timeframe, p.detected_at, p.direction::float8 as direction,
                -- An adopted column may be numeric, and hold what no double can.
-               case when abs(p.entry) < 1e100 then case when abs(p.entry) > 1e-300 then p.entry else 0 end end::float8 as entry,
+               case when abs(p.entry) < 1e100
+                    then case when abs(p.entry) > 1e-300 then p.entry else 0 end
+                    end::float8 as entry,
                case when abs(p.target) < 1e-300 then 0 when abs(p.target) < 'Infinity' then
                    greatest(-1e300, least(p.target, 1e300)) end::float8 as target,
                case when abs(p.stoploss) < 1e-300 then 0 when abs(p.stoploss) < 'Infinity' then
@@ -2383,14 +2783,16 @@ begin
               and b.symbol = c.symbol and b.timeframe = c.timeframe and b.ts <= c.detected_at
               and b.high < 1e100 and b.low > -1e100
             order by b.ts desc limit 1) latest on true
-        -- Two mean true ranges of 14 bars stand in for a level that is absent; a true range needs the close before it.
+        -- Two mean true ranges of 14 bars stand in for a level that is absent; a true range needs
+        -- the close before it.
         left join lateral (
             select avg(tr) as atr from (
                 select greatest(w.high, w.before) - least(w.low, w.before) as tr
                 from (select b.ts, b.high, b.low, lag(b.close) over (order by b.ts) as before
                       from (select r.ts, r.high, r.low, r.close from public.price_bars r
                             where (c.target is null or c.stop is null)
-                              and r.symbol = c.symbol and r.timeframe = c.timeframe and r.ts <= c.detected_at
+                              and r.symbol = c.symbol and r.timeframe = c.timeframe
+                              and r.ts <= c.detected_at
                               and r.high < 1e100 and r.low > -1e100
                             order by r.ts desc limit 15) b) w
                 where w.before is not null) t
@@ -2405,9 +2807,12 @@ begin
         from levelled l
         cross join lateral (
             select count(*) as bars,
-                   min(n) filter (where case when l.direction > 0 then high >= l.target else low <= l.target end) as target_bar,
-                   min(n) filter (where case when l.direction > 0 then low <= l.stop else high >= l.stop end) as stop_bar,
-                   array_agg(ts order by n) as ts, array_agg(high order by n) as high, array_agg(low order by n) as low,
+                   min(n) filter (where case when l.direction > 0 then high >= l.target
+                                             else low <= l.target end) as target_bar,
+                   min(n) filter (where case when l.direction > 0 then low <= l.stop
+                                             else high >= l.stop end) as stop_bar,
+                   array_agg(ts order by n) as ts, array_agg(high order by n) as high,
+                   array_agg(low order by n) as low,
                    array_agg(close order by n) as close
             from (select row_number() over (order by b.ts) as n, b.ts, b.high, b.low, b.close
                   from public.price_bars b
@@ -2415,37 +2820,46 @@ begin
                     and b.high < 1e100 and b.low > -1e100
                   order by b.ts limit horizon) f
         ) o
-        where l.price > 1e-100 and (l.target - l.price) * l.direction > 0 and (l.price - l.stop) * l.direction > 0
+        where l.price > 1e-100 and (l.target - l.price) * l.direction > 0
+          and (l.price - l.stop) * l.direction > 0
           and o.bars = horizon
         limit max_rows
     ), outcome as (
         select d.*,
-               case when target_bar is not null and (stop_bar is null or target_bar < stop_bar) then 'positive'
+               case when target_bar is not null and (stop_bar is null or target_bar < stop_bar)
+                    then 'positive'
                     when stop_bar is not null then 'negative'
                     else 'neutral' end as label,
                coalesce(least(target_bar, stop_bar), horizon)::integer as n
         from decided d
     ), measured as (
         select o.id, o.label, o.ts[o.n] as outcome_at, o.n,
-               o.direction * (case o.label when 'positive' then o.target when 'negative' then o.stop else o.close[o.n] end
-                              - o.price) / o.price as pnl,
-               greatest(0, case when o.direction > 0 then highest - o.price else o.price - lowest end) / o.price as favorable,
-               greatest(0, case when o.direction > 0 then o.price - lowest else highest - o.price end) / o.price as adverse
+               o.direction * (case o.label when 'positive' then o.target
+                                           when 'negative' then o.stop
+                                           else o.close[o.n] end - o.price) / o.price as pnl,
+               greatest(0, case when o.direction > 0 then highest - o.price
+                                else o.price - lowest end) / o.price as favorable,
+               greatest(0, case when o.direction > 0 then o.price - lowest
+                                else highest - o.price end) / o.price as adverse
         from outcome o
-        cross join lateral (select max(h) as highest, min(w) as lowest from unnest(o.high[1 : o.n], o.low[1 : o.n]) u (h, w)) r
+        cross join lateral (select max(h) as highest, min(w) as lowest
+                            from unnest(o.high[1 : o.n], o.low[1 : o.n]) u (h, w)) r
     )
-    select array_agg(id) as ids, array_agg(label) as labels, array_agg(outcome_at) as outcome_at, array_agg(pnl) as pnl,
-           array_agg(favorable) as favorable, array_agg(adverse) as adverse, array_agg(n) as n
+    select array_agg(id) as ids, array_agg(label) as labels, array_agg(outcome_at) as outcome_at,
+           array_agg(pnl) as pnl, array_agg(favorable) as favorable,
+           array_agg(adverse) as adverse, array_agg(n) as n
     into found_labels from measured;
     if found_labels.ids is null then
         return 0;
     end if;
-    return ml_internal.write_labels(found_labels.ids, found_labels.labels, found_labels.outcome_at, found_labels.pnl,
-                           found_labels.favorable, found_labels.adverse, found_labels.n, method);
+    return ml_internal.write_labels(
+        found_labels.ids, found_labels.labels, found_labels.outcome_at, found_labels.pnl,
+        found_labels.favorable, found_labels.adverse, found_labels.n, method);
 end
 $$;
 comment on function ml.label_outcomes(integer, text) is
-    'Labels patterns whose horizon is complete: target before stop, stop first or in the same bar, or neither';
+    'Labels patterns whose horizon is complete: target before '
+    'stop, stop first or in the same bar, or neither';
 
 -- labels/label_due
 create or replace function ml_internal.label_due(max_rows integer) returns integer
@@ -2466,13 +2880,15 @@ begin
     end if;
     labelled := ml.label_outcomes(max_rows);
     if labelled > max_rows / 2 then
-        -- There may be more (a batch is full but for rows that somebody else has locked): go on at the next question.
+        -- There may be more (a batch is full but for rows that somebody else has locked): go on at
+        -- the next question.
         update ml_internal.schedule set ran_at = '-infinity' where task = 'label_outcomes';
     end if;
     return labelled;
 end
 $$;
-comment on function ml_internal.label_due(integer) is 'Labels outcomes when label_every has passed since the last time; returns how many';
+comment on function ml_internal.label_due(integer) is
+    'Labels outcomes when label_every has passed since the last time; returns how many';
 
 -- settings/learn_weights
 -- Learned weights are those of the champion's own evidence, on rows that it has not seen: metrics -> 'weights', by
@@ -2531,8 +2947,10 @@ comment on function ml_internal.fix_weights(text, double precision, text, text) 
     'Internal: after one weight was set, makes the weights fixed and gives the other the rest of 1';
 
 -- settings/change_setting
--- Internal: ml.set and the environment both come here. Not for callers: it takes the source on trust.
-create or replace function ml_internal.change_setting(setting text, value text, reason text, origin text) returns void
+-- Internal: ml.set and the environment both come here. Not for callers: it takes the source on
+-- trust.
+create or replace function ml_internal.change_setting(
+    setting text, value text, reason text, origin text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2542,7 +2960,8 @@ declare
     new_value  text;
     version    integer;
 begin
-    select format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum) into type, allowed
+    select format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
+        into type, allowed
     from pg_attribute a
     where a.attrelid = 'ml.settings'::regclass and a.attname = setting
       and a.attnum > 0 and not a.attisdropped and setting not in ('singleton', 'version');
@@ -2558,20 +2977,23 @@ begin
     end if;
     -- A number alone would be taken as seconds, which nobody means.
     if type = 'interval' and value !~ '[[:alpha:]:]' then
-        raise exception 'setting "%" cannot be % without a unit; allowed: %', setting, value, allowed
-            using errcode = 'ML004';
+        raise exception 'setting "%" cannot be % without a unit; allowed: %', setting, value,
+            allowed using errcode = 'ML004';
     end if;
 
     perform from ml.settings for update;
     execute format('select %I::text from ml.settings', setting) into old_value;
     begin
-        execute format('update ml.settings set %I = $1::%s, version = version + 1 returning %I::text, version',
+        execute format(
+            'update ml.settings set %I = $1::%s, version = version + 1 returning %I::text, version',
                        setting, type, setting) into new_value, version using value;
     exception when check_violation or not_null_violation or data_exception then
-        raise exception 'setting "%" cannot be %; allowed: %', setting, coalesce(value, 'null'), allowed
+        raise exception 'setting "%" cannot be %; allowed: %', setting,
+            coalesce(value, 'null'), allowed
             using errcode = 'ML004';
     end;
-    insert into ml.settings_history (version, name, old_value, new_value, reason, source, changed_by)
+    insert into ml.settings_history (version, name, old_value, new_value, reason,
+                                     source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
     perform pg_notify('ml_settings', setting);
     if setting in ('ml_weight', 'rule_weight') and origin <> 'learned' then
@@ -2581,7 +3003,8 @@ begin
     end if;
 end
 $$;
-comment on function ml_internal.change_setting(text, text, text, text) is 'Internal: changes a setting and keeps the history';
+comment on function ml_internal.change_setting(text, text, text, text) is
+    'Internal: changes a setting and keeps the history';
 
 -- settings/set_text
 create or replace function ml.set(name text, value text, reason text) returns void
@@ -2589,7 +3012,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select ml_internal.change_setting(name, value::text, reason, 'sql')
 $$;
-comment on function ml.set(text, text, text) is 'Changes a setting from the next row on; who and why are kept in ml.settings_history';
+comment on function ml.set(text, text, text) is
+    'Changes a setting from the next row on; who and why are kept in ml.settings_history';
 
 -- settings/set_number
 create or replace function ml.set(name text, value double precision, reason text) returns void
@@ -2597,7 +3021,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select ml_internal.change_setting(name, value::text, reason, 'sql')
 $$;
-comment on function ml.set(text, double precision, text) is 'Changes a setting from the next row on; who and why are kept in ml.settings_history';
+comment on function ml.set(text, double precision, text) is
+    'Changes a setting from the next row on; who and why are kept in ml.settings_history';
 
 -- settings/set_boolean
 create or replace function ml.set(name text, value boolean, reason text) returns void
@@ -2605,7 +3030,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select ml_internal.change_setting(name, value::text, reason, 'sql')
 $$;
-comment on function ml.set(text, boolean, text) is 'Changes a setting from the next row on; who and why are kept in ml.settings_history';
+comment on function ml.set(text, boolean, text) is
+    'Changes a setting from the next row on; who and why are kept in ml.settings_history';
 
 -- settings/enable
 create or replace function ml.enable(reason text) returns void
@@ -2613,7 +3039,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select ml_internal.change_setting('enabled', 'true', reason, 'sql')
 $$;
-comment on function ml.enable(text) is 'Lets ML change the effective confidence again, from the next row on';
+comment on function ml.enable(text) is
+    'Lets ML change the effective confidence again, from the next row on';
 
 -- settings/disable
 create or replace function ml.disable(reason text) returns void
@@ -2622,7 +3049,8 @@ as $$
     select ml_internal.change_setting('enabled', 'false', reason, 'sql')
 $$;
 comment on function ml.disable(text) is
-    'From the next row on the rule confidence stands; rows are still scored and logged, only not blended';
+    'From the next row on the rule confidence stands; rows '
+    'are still scored and logged, only not blended';
 
 -- settings/apply_environment
 create or replace function ml_internal.apply_environment(name text, value text) returns boolean
@@ -2653,13 +3081,15 @@ begin
     begin
         perform ml_internal.change_setting(setting, value, name || '=' || value, 'environment');
     exception when sqlstate 'ML004' then
-        raise exception 'the environment variable % cannot be applied: %', name, sqlerrm using errcode = 'ML004';
+        raise exception 'the environment variable % cannot be applied: %', name, sqlerrm
+            using errcode = 'ML004';
     end;
     return true;
 end
 $$;
 comment on function ml_internal.apply_environment(text, text) is
-    'Applies a worker''s environment variable when its value differs from the last one taken from there';
+    'Applies a worker''s environment variable when its '
+    'value differs from the last one taken from there';
 
 -- drift/histogram_fault
 create or replace function ml_internal.histogram_fault(h jsonb) returns text
@@ -2671,13 +3101,17 @@ declare
     counts  double precision[];
     width   integer;
 begin
-    if jsonb_typeof(h) <> 'object' or jsonb_typeof(h -> 'counts') is distinct from 'array' or (h ? 'edges') = (h ? 'categories') then
+    if jsonb_typeof(h) <> 'object' or jsonb_typeof(h -> 'counts') is distinct from 'array'
+        or (h ? 'edges') = (h ? 'categories') then
         return 'it must be an object with counts and either edges or categories';
     end if;
-    select array_agg(c::double precision) into counts from jsonb_array_elements_text(h -> 'counts') c;
-    counts := coalesce(counts, '{}') || coalesce((h ->> 'nan')::double precision, (h ->> 'missing')::double precision, 0)
-                                     || coalesce((h ->> 'infinite')::double precision, (h ->> 'unseen')::double precision, 0);
-    if exists (select from unnest(counts) c where c is null or not (c >= 0 and c < 1e15) or c <> floor(c)) then
+    select array_agg(c::double precision) into counts
+    from jsonb_array_elements_text(h -> 'counts') c;
+    counts := coalesce(counts, '{}')
+        || coalesce((h ->> 'nan')::double precision, (h ->> 'missing')::double precision, 0)
+        || coalesce((h ->> 'infinite')::double precision, (h ->> 'unseen')::double precision, 0);
+    if exists (select from unnest(counts) c
+               where c is null or not (c >= 0 and c < 1e15) or c <> floor(c)) then
         return 'counts must be whole numbers of 0 or more';
     end if;
     if h ? 'edges' then
@@ -2686,7 +3120,8 @@ begin
         if exists (select from unnest(edges) e where e is null or not (abs(e) < 'Infinity')) then
             return 'edges must be finite numbers';
         end if;
-        if edges <> (select coalesce(array_agg(distinct e order by e), '{}') from unnest(edges) e) then
+        if edges <> (select coalesce(array_agg(distinct e order by e), '{}')
+                     from unnest(edges) e) then
             return 'edges must rise';
         end if;
         width := cardinality(edges) + 1;
@@ -2705,9 +3140,12 @@ begin
     if cardinality(counts) <> width + 2 then
         return format('it has %s counts for %s bins', cardinality(counts) - 2, width);
     end if;
-    if (h ->> 'mean')::double precision is not null and not abs((h ->> 'mean')::double precision) < 'Infinity'
-       or (h ->> 'deviation')::double precision is not null and not ((h ->> 'deviation')::double precision >= 0
-           and (h ->> 'deviation')::double precision < 'Infinity') then
+    if (h ->> 'mean')::double precision is not null
+            and not abs((h ->> 'mean')::double precision) < 'Infinity'
+        or (h ->> 'deviation')::double precision is not null
+            and not ((h ->> 'deviation')::double precision >= 0
+                     and (h ->> 'deviation')::double precision < 'Infinity')
+    then
         return 'mean and deviation must be finite numbers, or null';
     end if;
     return null;
@@ -2715,12 +3153,15 @@ exception when data_exception or wrong_object_type then
     return 'edges, counts, mean and deviation must be numbers';
 end
 $$;
-comment on function ml_internal.histogram_fault(jsonb) is 'Internal: what is wrong with a histogram of a drift baseline; null when nothing is';
+comment on function ml_internal.histogram_fault(jsonb) is
+    'Internal: what is wrong with a histogram of a drift baseline; null when nothing is';
 
 -- drift/add_bins
--- Internal: makes the bins of a model from histograms, and gives what they hold in the form of ml_internal.baselines.
+-- Internal: makes the bins of a model from histograms, and gives what they hold in the form of
+-- ml_internal.baselines.
 create or replace function ml_internal.add_bins(
-    model integer, histograms jsonb, out variables integer, out rows bigint, out cells double precision[],
+    model integer, histograms jsonb, out variables integer, out rows bigint,
+    out cells double precision[],
     out means double precision[], out deviations double precision[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -2736,7 +3177,8 @@ begin
     deviations := '{}';
     for variable in
         select 'feature' as kind, f.name, histograms #> array['features', f.name] as h, f.n
-        from ml.models m cross join unnest(m.feature_names) with ordinality f (name, n) where m.id = model
+        from ml.models m cross join unnest(m.feature_names) with ordinality f (name, n)
+        where m.id = model
         union all
         select 'input', i.name, histograms #> array['inputs', i.name], 1000000 + i.n
         from unnest(array['pattern_type', 'timeframe']) with ordinality i (name, n)
@@ -2748,23 +3190,30 @@ begin
         continue when variable.h is null;
         fault := ml_internal.histogram_fault(variable.h);
         if fault is not null then
-            raise exception 'the drift baseline of % "%" cannot be used: %', variable.kind, variable.name, fault
+            raise exception 'the drift baseline of % "%" cannot be used: %', variable.kind,
+                variable.name, fault
                 using errcode = 'ML005',
-                      hint = 'Allowed: edges (rising numbers) or categories (different texts), counts (one more than edges, one a category), and nan and infinite, or missing and unseen.';
+                      hint = 'Allowed: edges (rising numbers) or categories (different texts), '
+                             'counts (one more than edges, one a category), and '
+                             'nan and infinite, or missing and unseen.';
         end if;
         insert into ml_internal.bins (model_id, position, kind, name, edges, categories, first_cell)
         values (model, variables, variable.kind, variable.name,
                 case when variable.h ? 'edges' then
                     (select coalesce(array_agg(e::double precision order by n), '{}')
-                     from jsonb_array_elements_text(variable.h -> 'edges') with ordinality e (e, n)) end,
+                     from jsonb_array_elements_text(variable.h -> 'edges') with ordinality e (e, n))
+                     end,
                 case when variable.h ? 'categories' then
                     (select coalesce(array_agg(c order by n), '{}')
-                     from jsonb_array_elements_text(variable.h -> 'categories') with ordinality c (c, n)) end,
+                     from jsonb_array_elements_text(
+                         variable.h -> 'categories') with ordinality c (c, n)) end,
                 cardinality(cells));
         select coalesce(array_agg(c::double precision order by n), '{}') into counts
         from jsonb_array_elements_text(variable.h -> 'counts') with ordinality c (c, n);
-        counts := counts || coalesce((variable.h ->> 'nan')::double precision, (variable.h ->> 'missing')::double precision, 0)
-                         || coalesce((variable.h ->> 'infinite')::double precision, (variable.h ->> 'unseen')::double precision, 0);
+        counts := counts || coalesce((variable.h ->> 'nan')::double precision,
+                                     (variable.h ->> 'missing')::double precision, 0)
+                         || coalesce((variable.h ->> 'infinite')::double precision,
+                                     (variable.h ->> 'unseen')::double precision, 0);
         cells := cells || counts;
         means := means || (variable.h ->> 'mean')::double precision;
         deviations := deviations || (variable.h ->> 'deviation')::double precision;
@@ -2773,10 +3222,12 @@ begin
     end loop;
 end
 $$;
-comment on function ml_internal.add_bins(integer, jsonb) is 'Internal: freezes the bins of a model, and counts what its histograms hold';
+comment on function ml_internal.add_bins(integer, jsonb) is
+    'Internal: freezes the bins of a model, and counts what its histograms hold';
 
 -- drift/freeze_bins
--- Internal: makes the bins of a model from the drift baseline that was registered with it, and its first baseline.
+-- Internal: makes the bins of a model from the drift baseline that was registered with it, and its
+-- first baseline.
 create or replace function ml_internal.freeze_bins(model integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -2789,7 +3240,9 @@ begin
     select coalesce(m.drift_baseline, '{}') into strict given from ml.models m where m.id = model;
     answers := coalesce(given #> '{outputs,ml_confidence}', given -> 'ml_confidence');
     if answers is not null then
-        given := given || jsonb_build_object('outputs', coalesce(given -> 'outputs', '{}') || jsonb_build_object('ml_confidence', answers));
+        given := given || jsonb_build_object('outputs',
+                                             coalesce(given -> 'outputs', '{}')
+                                                 || jsonb_build_object('ml_confidence', answers));
     end if;
     select b.* into strict frozen from ml_internal.add_bins(model, given) b;
 
@@ -2800,23 +3253,29 @@ begin
     end if;
     update ml.models m
     set calibration_edges = mass,
-        -- Every hundredth, and as many bins of equal mass as the baseline knows: scores crowd in a narrow range.
+        -- Every hundredth, and as many bins of equal mass as the baseline knows: scores crowd in a
+        -- narrow range.
         score_edges = (select array_agg(distinct e order by e) from (
             select (i / 100.0)::double precision as e from generate_series(1, 99) i
             union all select unnest(mass)
-            union all select q::double precision from jsonb_array_elements_text(answers -> 'quantiles') q) all_edges)
+            union all select q::double precision
+                from jsonb_array_elements_text(answers -> 'quantiles') q) all_edges)
     where m.id = model;
     if frozen.rows > 0 then
-        insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations, set_by, reason)
-        values (model, 'training', frozen.rows, frozen.cells, frozen.means, frozen.deviations, session_user, 'registered with the model');
+        insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations,
+                                           set_by, reason)
+        values (model, 'training', frozen.rows, frozen.cells, frozen.means, frozen.deviations,
+                session_user, 'registered with the model');
     end if;
     return frozen.variables;
 end
 $$;
-comment on function ml_internal.freeze_bins(integer) is 'Internal: bins and first baseline of a model, from what was registered with it';
+comment on function ml_internal.freeze_bins(integer) is
+    'Internal: bins and first baseline of a model, from what was registered with it';
 
 -- drift/normal_tail
--- What Postgres has no function for before version 18. Errors are relative, so that small p-values mean something.
+-- What Postgres has no function for before version 18. Errors are relative, so that small p-values
+-- mean something.
 create or replace function ml_internal.normal_tail(z double precision) returns double precision
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
@@ -2825,17 +3284,21 @@ declare
     tail  double precision := 0;
 begin
     if abs(z) < 37 then
-        -- Press et al., Numerical Recipes, 2nd ed., 6.2 (erfcc): relative error below 1.2e-7 everywhere.
-        tail := t / 2 * exp(-z * z / 2 - 1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806
-                + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277)))))))));
+        -- Press et al., Numerical Recipes, 2nd ed., 6.2 (erfcc): relative error below 1.2e-7
+        -- everywhere.
+        tail := t / 2 * exp(-z * z / 2 - 1.26551223 + t * (1.00002368 + t * (0.37409196
+            + t * (0.09678418 + t * (-0.18628806 + t * (0.27886807 + t * (-1.13520398
+            + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277)))))))));
     end if;
     return case when z < 0 then 1 - tail else tail end;
 end
 $$;
-comment on function ml_internal.normal_tail(double precision) is 'P(Z > z) of a standard normal variable, to six digits';
+comment on function ml_internal.normal_tail(double precision) is
+    'P(Z > z) of a standard normal variable, to six digits';
 
 -- drift/chi_squared_tail
-create or replace function ml_internal.chi_squared_tail(x double precision, df integer) returns double precision
+create or replace function ml_internal.chi_squared_tail(x double precision, df integer)
+    returns double precision
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2865,40 +3328,50 @@ begin
 end
 $$;
 comment on function ml_internal.chi_squared_tail(double precision, integer) is
-    'P(X > x) of a chi-squared variable with df degrees of freedom, to six digits; 0 where x > 1300';
+    'P(X > x) of a chi-squared variable with df degrees '
+    'of freedom, to six digits; 0 where x > 1300';
 
 -- drift/chi_squared_critical
-create or replace function ml_internal.chi_squared_critical(alpha double precision, df integer) returns double precision
+create or replace function ml_internal.chi_squared_critical(alpha double precision, df integer)
+    returns double precision
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
     t  constant double precision := sqrt(-2 * ln(least(alpha, 1 - alpha)));
     -- Abramowitz & Stegun 26.2.23, off by less than 4.5e-4.
     z  constant double precision := case when alpha <= 0.5 then 1 else -1 end
-           * (t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))));
+           * (t - (2.515517 + t * (0.802853 + t * 0.010328))
+              / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))));
 begin
     if df < 1 then
         return 0;
     end if;
-    return df * greatest(0, 1 - 2 / (9 * df::double precision) + z * sqrt(2 / (9 * df::double precision))) ^ 3;
+    return df * greatest(0,
+                         1 - 2 / (9 * df::double precision)
+                             + z * sqrt(2 / (9 * df::double precision))) ^ 3;
 end
 $$;
 comment on function ml_internal.chi_squared_critical(double precision, integer) is
-    'What a chi-squared variable with df degrees of freedom exceeds with probability alpha, as Wilson and Hilferty approximate it';
+    'What a chi-squared variable with df degrees of freedom exceeds with '
+    'probability alpha, as Wilson and Hilferty approximate it';
 
 -- challengers/fraction_of
 create or replace function ml_internal.fraction_of(pattern_id uuid) returns double precision
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    select ('x' || substr(encode(sha256(uuid_send(pattern_id)), 'hex'), 1, 8))::bit(32)::bigint / 4294967296.0
+    select ('x' || substr(encode(sha256(uuid_send(pattern_id)), 'hex'), 1, 8))::bit(32)::bigint
+        / 4294967296.0
 $$;
 comment on function ml_internal.fraction_of(uuid) is
-    'Where in 0 to 1 a pattern falls by hash: a challenger scores the rows below its share, and serves those below its canary';
+    'Where in 0 to 1 a pattern falls by hash: a challenger scores the '
+    'rows below its share, and serves those below its canary';
 
 -- challengers/t_quantile
--- Of Student's t: the normal quantile after Acklam (relative error below 1.2e-9), then the expansion of Abramowitz and
--- Stegun, 26.7.5, in 1 / df. Within 0.1 % of the table from five degrees of freedom up.
-create or replace function ml_internal.t_quantile(p double precision, df double precision) returns double precision
+-- Of Student's t: the normal quantile after Acklam (relative error below 1.2e-9), then the
+-- expansion of Abramowitz and Stegun, 26.7.5, in 1 / df. Within 0.1 % of the table from five
+-- degrees of freedom up.
+create or replace function ml_internal.t_quantile(p double precision, df double precision)
+    returns double precision
 language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
     select case when p > 0 and p < 1 and df >= 1 then
@@ -2907,34 +3380,46 @@ as $$
     from (
         select case
             when least(p, 1 - p) >= 0.02425 then
-                (((((-39.69683028665376 * r + 220.9460984245205) * r - 275.9285104469687) * r + 138.3577518672690) * r
+                (((((-39.69683028665376 * r + 220.9460984245205) * r - 275.9285104469687) * r
+                   + 138.3577518672690) * r
                   - 30.66479806614716) * r + 2.506628277459239) * q
-                / (((((-54.47609879822406 * r + 161.5858368580409) * r - 155.6989798598866) * r + 66.80131188771972) * r
+                / (((((-54.47609879822406 * r + 161.5858368580409) * r - 155.6989798598866) * r
+                     + 66.80131188771972) * r
                     - 13.28068155288572) * r + 1)
             else sign(0.5 - p)
-                * (((((-0.007784894002430293 * tail - 0.3223964580411365) * tail - 2.400758277161838) * tail
+                * (((((-0.007784894002430293 * tail - 0.3223964580411365) * tail
+                      - 2.400758277161838) * tail
                      - 2.549732539343734) * tail + 4.374664141464968) * tail + 2.938163982698783)
-                / ((((0.007784695709041462 * tail + 0.3224671290700398) * tail + 2.445134137142996) * tail
+                / ((((0.007784695709041462 * tail + 0.3224671290700398) * tail
+                     + 2.445134137142996) * tail
                     + 3.754408661907416) * tail + 1)
             end as z
         from (select p - 0.5 as q, (p - 0.5) ^ 2 as r,
-                     case when p > 0 and p < 1 then sqrt(-2 * ln(least(p, 1 - p))) end as tail) given
+                     case when p > 0 and p < 1 then sqrt(-2 * ln(least(p, 1 - p))) end
+                         as tail) given
     ) normal
 $$;
-comment on function ml_internal.t_quantile(double precision, double precision) is 'Quantile of Student''s t for intervals of paired differences';
+comment on function ml_internal.t_quantile(double precision, double precision) is
+    'Quantile of Student''s t for intervals of paired differences';
 
 -- challengers/compare_shadow
--- Challenger against champion over the newest pairs, in all (pattern_type null) and by pattern type. Differences are of
--- the challenger less the champion, each with a standard error: influences of the rows are summed over blocks of time a
--- label window long (a day at least), since neighbouring patterns share bars and outcomes. For AUC these are the
--- components of DeLong, DeLong and Clarke-Pearson (1988), summed over clusters as Obuchowski (1997) does.
-create or replace function ml_internal.compare_shadow(challenger integer, champion integer, newest integer)
+-- Challenger against champion over the newest pairs, in all (pattern_type null) and by pattern
+-- type. Differences are of the challenger less the champion, each with a standard error: influences
+-- of the rows are summed over blocks of time a label window long (a day at least), since
+-- neighbouring patterns share bars and outcomes. For AUC these are the components of DeLong, DeLong
+-- and Clarke-Pearson (1988), summed over clusters as Obuchowski (1997) does.
+create or replace function ml_internal.compare_shadow(
+    challenger integer, champion integer, newest integer)
 returns table (
-    pattern_type text, pairs bigint, canary bigint, mean_difference double precision, mean_distance double precision,
-    disagreement double precision, inference_p99_ms double precision, labels bigint, blocks bigint,
-    challenger_brier double precision, champion_brier double precision, brier_difference double precision, brier_error double precision,
-    challenger_log_loss double precision, champion_log_loss double precision, log_loss_difference double precision, log_loss_error double precision,
-    challenger_roc_auc double precision, champion_roc_auc double precision, roc_auc_difference double precision, roc_auc_error double precision,
+    pattern_type text, pairs bigint, canary bigint, mean_difference double precision,
+    mean_distance double precision, disagreement double precision,
+    inference_p99_ms double precision, labels bigint, blocks bigint,
+    challenger_brier double precision, champion_brier double precision,
+    brier_difference double precision, brier_error double precision,
+    challenger_log_loss double precision, champion_log_loss double precision,
+    log_loss_difference double precision, log_loss_error double precision,
+    challenger_roc_auc double precision, champion_roc_auc double precision,
+    roc_auc_difference double precision, roc_auc_error double precision,
     calibration_error double precision)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -2942,7 +3427,8 @@ set jit = off
 as $$
     with newest_pair as (
         select s.* from ml_internal.shadow_pairs s
-        where s.challenger_id = compare_shadow.challenger and s.champion_id = compare_shadow.champion
+        where s.challenger_id = compare_shadow.challenger
+          and s.champion_id = compare_shadow.champion
         order by s.scored_at desc limit newest
     ), pair as materialized (
         -- A row scored again counts once.
@@ -2952,44 +3438,65 @@ as $$
         from newest_pair s left join public.pattern_events p on p.id = s.pattern_id
         order by s.pattern_id, s.scored_at desc
     ), block as (
-        select greatest(86400, percentile_cont(0.5) within group (order by extract(epoch from outcome_at - detected_at)::double precision)) as seconds
+        select greatest(86400, percentile_cont(0.5) within group (
+                   order by extract(epoch from outcome_at - detected_at)::double precision))
+                   as seconds
         from pair where y is not null
     ), member as (
         select g.kind, p.* from pair p cross join lateral (values (null), (p.pattern_type)) g (kind)
     ), shown as (
-        select m.kind, count(*) as pairs, count(*) filter (where m.canary) as canary, avg(m.a - m.b) as mean_difference,
+        select m.kind, count(*) as pairs, count(*) filter (where m.canary) as canary,
+               avg(m.a - m.b) as mean_difference,
                avg(abs(m.a - m.b)) as mean_distance,
-               avg((m.a >= s.threshold)::integer # (m.b >= s.threshold)::integer)::double precision as disagreement,
-               percentile_cont(0.99) within group (order by m.inference_ms::double precision) as inference_p99_ms
+               avg((m.a >= s.threshold)::integer # (m.b >= s.threshold)::integer)::double precision
+                   as disagreement,
+               percentile_cont(0.99)
+                   within group (order by m.inference_ms::double precision) as inference_p99_ms
         from member m cross join ml.settings s
         group by m.kind
     ), ranked as (
-        select m.kind, m.y, m.a, m.b, floor(extract(epoch from m.detected_at)::double precision / block.seconds) as block,
+        select m.kind, m.y, m.a, m.b,
+               floor(extract(epoch from m.detected_at)::double precision / block.seconds) as block,
                (m.a - m.y) ^ 2 as brier_a, (m.b - m.y) ^ 2 as brier_b,
-               -ln(case m.y when 1 then la else 1 - la end) as loss_a, -ln(case m.y when 1 then lb else 1 - lb end) as loss_b,
+               -ln(case m.y when 1 then la else 1 - la end) as loss_a,
+               -ln(case m.y when 1 then lb else 1 - lb end) as loss_b,
                count(*) over everyone as n, sum(m.y) over everyone as positives,
-               -- Middle ranks: equal answers share theirs. Less the rank within the own class: how many of the other lie below.
-               rank() over (partition by m.kind order by m.a) + (count(*) over (partition by m.kind, m.a) - 1) / 2.0
-               - rank() over (partition by m.kind, m.y order by m.a) - (count(*) over (partition by m.kind, m.y, m.a) - 1) / 2.0 as below_a,
-               rank() over (partition by m.kind order by m.b) + (count(*) over (partition by m.kind, m.b) - 1) / 2.0
-               - rank() over (partition by m.kind, m.y order by m.b) - (count(*) over (partition by m.kind, m.y, m.b) - 1) / 2.0 as below_b
+               -- Middle ranks: equal answers share theirs. Less the rank within the own class: how
+               -- many of the other lie below.
+               rank() over (partition by m.kind order by m.a)
+                   + (count(*) over (partition by m.kind, m.a) - 1) / 2.0
+               - rank() over (partition by m.kind, m.y order by m.a)
+                   - (count(*) over (partition by m.kind, m.y, m.a) - 1) / 2.0 as below_a,
+               rank() over (partition by m.kind order by m.b)
+                   + (count(*) over (partition by m.kind, m.b) - 1) / 2.0
+               - rank() over (partition by m.kind, m.y order by m.b)
+                   - (count(*) over (partition by m.kind, m.y, m.b) - 1) / 2.0 as below_b
         from member m cross join block
-        cross join lateral (select least(greatest(m.a, 0.001), 0.999) as la, least(greatest(m.b, 0.001), 0.999) as lb) clipped
+        cross join lateral (select least(greatest(m.a, 0.001), 0.999) as la,
+                                   least(greatest(m.b, 0.001), 0.999) as lb) clipped
         where m.y is not null
         window everyone as (partition by m.kind)
     ), placed as (
-        -- A positive row: the share of the others below it; another row: the share of positives above it.
-        select r.*, n - positives as others, case when y = 1 then below_a / nullif(n - positives, 0) else 1 - below_a / nullif(positives, 0) end as v_a,
-               case when y = 1 then below_b / nullif(n - positives, 0) else 1 - below_b / nullif(positives, 0) end as v_b
+        -- A positive row: the share of the others below it; another row: the share of positives
+        -- above it.
+        select r.*, n - positives as others,
+               case when y = 1 then below_a / nullif(n - positives, 0)
+                    else 1 - below_a / nullif(positives, 0) end as v_a,
+               case when y = 1 then below_b / nullif(n - positives, 0)
+                    else 1 - below_b / nullif(positives, 0) end as v_b
         from ranked r
     ), mean as (
-        select kind, count(*) as labels, avg(brier_a) as brier_a, avg(brier_b) as brier_b, avg(loss_a) as loss_a, avg(loss_b) as loss_b,
-               (avg(v_a) filter (where y = 1))::double precision as auc_a, (avg(v_b) filter (where y = 1))::double precision as auc_b
+        select kind, count(*) as labels, avg(brier_a) as brier_a, avg(brier_b) as brier_b,
+               avg(loss_a) as loss_a, avg(loss_b) as loss_b,
+               (avg(v_a) filter (where y = 1))::double precision as auc_a,
+               (avg(v_b) filter (where y = 1))::double precision as auc_b
         from placed group by kind
     ), summed as (
-        select p.kind, p.block, sum(p.brier_a - p.brier_b - m.brier_a + m.brier_b) / max(p.n) as brier,
+        select p.kind, p.block,
+               sum(p.brier_a - p.brier_b - m.brier_a + m.brier_b) / max(p.n) as brier,
                sum(p.loss_a - p.loss_b - m.loss_a + m.loss_b) / max(p.n) as loss,
-               sum((p.v_a - p.v_b - m.auc_a + m.auc_b) / case when p.y = 1 then p.positives else p.others end) as auc
+               sum((p.v_a - p.v_b - m.auc_a + m.auc_b)
+                   / case when p.y = 1 then p.positives else p.others end) as auc
         from placed p join mean m on m.kind is not distinct from p.kind
         group by p.kind, p.block
     ), error as (
@@ -3000,15 +3507,20 @@ as $$
         from summed group by kind
     ), bin as (
         select kind, count(*) as n, avg(a) as said, avg(y)::double precision as came
-        from (select kind, a, y, ntile(greatest(1, least(10, n / 100))::integer) over (partition by kind order by a) as bin from ranked) r
+        from (select kind, a, y,
+                     ntile(greatest(1, least(10, n / 100))::integer)
+                         over (partition by kind order by a) as bin from ranked) r
         group by kind, bin
     ), calibration as (
-        -- Of each bin's squared distance, what chance alone would give is taken off (Bröcker, 2012).
-        select kind, sqrt(greatest(0, sum(n * ((said - came) ^ 2 - came * (1 - came) / nullif(n - 1, 0))) / sum(n))) as error
+        -- The root of a mean square over ten bins of equal mass, less what chance alone would give
+        -- in each (Bröcker, 2012). Not the expected calibration error, a mean of absolute
+        -- distances, which ml.calibration_summary and training call ece.
+        select kind, sqrt(greatest(0, sum(n * ((said - came) ^ 2
+                   - came * (1 - came) / nullif(n - 1, 0))) / sum(n))) as error
         from bin group by kind
     )
-    select s.kind, s.pairs, s.canary, s.mean_difference, s.mean_distance, s.disagreement, s.inference_p99_ms,
-           coalesce(m.labels, 0), coalesce(e.blocks, 0),
+    select s.kind, s.pairs, s.canary, s.mean_difference, s.mean_distance, s.disagreement,
+           s.inference_p99_ms, coalesce(m.labels, 0), coalesce(e.blocks, 0),
            m.brier_a, m.brier_b, m.brier_a - m.brier_b, e.brier,
            m.loss_a, m.loss_b, m.loss_a - m.loss_b, e.loss,
            m.auc_a, m.auc_b, m.auc_a - m.auc_b, e.auc, c.error
@@ -3019,10 +3531,12 @@ as $$
     order by s.kind nulls first
 $$;
 comment on function ml_internal.compare_shadow(integer, integer, integer) is
-    'Challenger against champion over their newest pairs, with standard errors over blocks of time; pattern_type null is all of them';
+    'Challenger against champion over their newest pairs, with standard '
+    'errors over blocks of time; pattern_type null is all of them';
 
 -- registry/gates
-create or replace function ml.gates(version text) returns table (gate text, passed boolean, found text)
+create or replace function ml.gates(version text)
+    returns table (gate text, passed boolean, found text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3045,12 +3559,14 @@ begin
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
+    select p.* into parity from ml.parity_checks p where p.model_id = model.id
+    order by p.id desc limit 1;
     if parity.id is null then
         return query select 'parity', false, 'no parity check is recorded for it';
     else
         return query select 'parity', parity.passed,
-            format('its newest parity check %s: off by %s over %s rows, %s allowed', case when parity.passed then 'passed' else 'failed' end,
+            format('its newest parity check %s: off by %s over %s rows, %s allowed',
+                   case when parity.passed then 'passed' else 'failed' end,
                    parity.max_abs_diff, parity.rows, parity.tolerance);
     end if;
     -- Of every model, the first champion included: one that is surely worse than arithmetic, or than chance, is worse
@@ -3079,47 +3595,57 @@ begin
 
     select string_agg(distinct w.version, ', ') into workers
     from ml_internal.live_workers w
-    where w.kind = 'worker' and not exists (select from ml.parity_checks p
-                      where p.model_id = model.id and p.passed and starts_with(p.runtime, format('worker %s, ', w.version)));
+    where w.kind = 'worker' and not exists (
+        select from ml.parity_checks p
+        where p.model_id = model.id and p.passed
+          and starts_with(p.runtime, format('worker %s, ', w.version)));
     return query select 'worker_parity', workers is null,
         case when workers is null then 'every worker version that runs has replayed its golden rows'
              else format('workers of version %s have not replayed its golden rows', workers) end;
 
-    select * into c from ml_internal.compare_shadow(model.id, champion.id, s.shadow_window) d where d.pattern_type is null;
+    select * into c from ml_internal.compare_shadow(model.id, champion.id, s.shadow_window) d
+    where d.pattern_type is null;
     return query select 'pairs', coalesce(c.pairs, 0) >= s.gate_pairs,
-        format('%s rows scored beside champion %s, %s needed', coalesce(c.pairs, 0), champion.version, s.gate_pairs);
+        format('%s rows scored beside champion %s, %s needed', coalesce(c.pairs, 0),
+               champion.version, s.gate_pairs);
     return query select 'labels', coalesce(c.labels, 0) >= s.gate_labels,
         format('%s of them have an outcome, %s needed', coalesce(c.labels, 0), s.gate_labels);
-    bound := c.brier_difference + ml_internal.t_quantile(s.gate_confidence, c.blocks - 1) * c.brier_error;
+    bound := c.brier_difference
+        + ml_internal.t_quantile(s.gate_confidence, c.blocks - 1) * c.brier_error;
     return query select 'not_worse', coalesce(bound <= s.gate_margin, false),
         case when bound is null then 'no interval of the difference yet'
-             else format('Brier score %s against %s; at %s %% confidence the difference is below %s, at most %s is allowed',
-                         round(c.challenger_brier::numeric, 5), round(c.champion_brier::numeric, 5), s.gate_confidence * 100,
-                         round(bound::numeric, 5), s.gate_margin) end;
+             else format('Brier score %s against %s; at %s %% confidence the difference is '
+                         'below %s, at most %s is allowed',
+                         round(c.challenger_brier::numeric, 5), round(c.champion_brier::numeric, 5),
+                         s.gate_confidence * 100, round(bound::numeric, 5), s.gate_margin) end;
     return query select 'calibration', coalesce(c.calibration_error <= s.gate_calibration, false),
         case when c.calibration_error is null then 'no outcome yet'
-             else format('calibration error %s, at most %s is allowed', round(c.calibration_error::numeric, 4), s.gate_calibration) end;
+             else format('calibration error %s, at most %s is allowed',
+                         round(c.calibration_error::numeric, 4), s.gate_calibration) end;
     return query select 'latency', coalesce(c.inference_p99_ms <= s.sla_ms, false),
         case when c.inference_p99_ms is null then 'no batch scored yet'
              else format('it takes %s ms a batch (99th percentile), the service level is %s ms',
                          round(c.inference_p99_ms::numeric, 1), s.sla_ms) end;
 end
 $$;
-comment on function ml.gates(text) is 'What a model must have shown before ml.promote makes it the champion, and what it has';
+comment on function ml.gates(text) is
+    'What a model must have shown before ml.promote makes it the champion, and what it has';
 
 -- registry/failed_gates
 create or replace function ml_internal.failed_gates(version text) returns text[]
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(array_agg(g.gate || ': ' || g.found), '{}') from ml.gates(version) g where not g.passed
+    select coalesce(array_agg(g.gate || ': ' || g.found), '{}') from ml.gates(version) g
+    where not g.passed
 $$;
-comment on function ml_internal.failed_gates(text) is 'Internal: the gates that a model does not pass, in words';
+comment on function ml_internal.failed_gates(text) is
+    'Internal: the gates that a model does not pass, in words';
 
 -- registry/register_model
 create or replace function ml_internal.register_model(
-    version text, algorithm text, onnx bytea, contract_version integer, inputs text[], outputs text[],
-    feature_names text[], min_bars integer, metrics jsonb, model_card text, toolchain jsonb, drift_baseline jsonb,
-    golden bytea) returns integer
+    version text, algorithm text, onnx bytea, contract_version integer, inputs text[],
+    outputs text[], feature_names text[], min_bars integer, metrics jsonb, model_card text,
+    toolchain jsonb, drift_baseline jsonb, golden bytea) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3127,14 +3653,18 @@ declare
     taken   record;
 begin
     if version is null or version !~ '^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$' then
-        raise exception 'version is "%"; allowed: up to 100 letters, digits and . _ + -, a letter or digit first', version
+        raise exception 'version is "%"; allowed: up to 100 letters, digits and . _ + -, '
+                        'a letter or digit first', version
             using errcode = 'ML005';
     end if;
-    -- Two jobs may register one version at the same moment: the second waits here and finds the first's row.
-    insert into ml.models (version, algorithm, onnx, sha256, contract_version, inputs, outputs, feature_names, min_bars,
-                           metrics, model_card, toolchain, drift_baseline, golden, created_by)
-    values (version, algorithm, onnx, encode(sha256(onnx), 'hex'), contract_version, inputs, outputs, feature_names,
-            min_bars, metrics, model_card, toolchain, drift_baseline, golden, session_user)
+    -- Two jobs may register one version at the same moment: the second waits here and finds the
+    -- first's row.
+    insert into ml.models (version, algorithm, onnx, sha256, contract_version, inputs, outputs,
+                           feature_names, min_bars, metrics, model_card, toolchain,
+                           drift_baseline, golden, created_by)
+    values (version, algorithm, onnx, encode(sha256(onnx), 'hex'), contract_version, inputs,
+            outputs, feature_names, min_bars, metrics, model_card, toolchain, drift_baseline,
+            golden, session_user)
     on conflict on constraint models_version_key do nothing
     returning id into new_id;
     if found then
@@ -3142,7 +3672,8 @@ begin
         return new_id;
     end if;
     -- The same file again is no error: a training job may be repeated.
-    select m.id, m.sha256, m.created_at into taken from ml.models m where m.version = register_model.version;
+    select m.id, m.sha256, m.created_at into taken from ml.models m
+    where m.version = register_model.version;
     if taken.sha256 = encode(sha256(onnx), 'hex') then
         return taken.id;
     end if;
@@ -3150,24 +3681,32 @@ begin
         using errcode = 'ML005', hint = 'Give the new file a version of its own.';
 end
 $$;
-comment on function ml_internal.register_model(text, text, bytea, integer, text[], text[], text[], integer, jsonb, text, jsonb, jsonb, bytea) is
-    'Adds a model to the registry and freezes its bins; training checks it against the contract first';
+comment on function ml_internal.register_model(text, text, bytea, integer, text[], text[], text[],
+                                               integer, jsonb, text, jsonb, jsonb, bytea) is
+    'Adds a model to the registry and freezes its bins; '
+    'training checks it against the contract first';
 
 -- registry/record_parity
-create or replace function ml_internal.record_parity(version text, max_abs_diff double precision, tolerance double precision, rows integer, runtime text)
+create or replace function ml_internal.record_parity(
+    version text, max_abs_diff double precision, tolerance double precision, rows integer,
+    runtime text)
 returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     result boolean;
 begin
-    -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or everything would pass.
+    -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or
+    -- everything would pass.
     if not (tolerance >= 0 and tolerance <= 1) or not (max_abs_diff >= 0) then
-        raise exception 'a parity check with tolerance % and difference % proves nothing', tolerance, max_abs_diff
-            using errcode = 'ML005', hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
+        raise exception 'a parity check with tolerance % and difference % proves nothing',
+            tolerance, max_abs_diff
+            using errcode = 'ML005',
+                  hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
     end if;
     insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by)
-    select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows, record_parity.runtime, session_user
+    select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows,
+           record_parity.runtime, session_user
     from ml.models m where m.version = record_parity.version
     returning passed into result;
     if not found then
@@ -3176,7 +3715,8 @@ begin
     return result;
 end
 $$;
-comment on function ml_internal.record_parity(text, double precision, double precision, integer, text) is
+comment on function ml_internal.record_parity(text, double precision, double precision,
+                                              integer, text) is
     'Records a replay of golden rows; ml.promote reads the newest';
 
 -- registry/set_champion
@@ -3207,7 +3747,8 @@ $$;
 comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is 'Internal: gives the champion alias to a model';
 
 -- registry/promote
-create or replace function ml.promote(version text, reason text, force boolean default false) returns text
+create or replace function ml.promote(version text, reason text, force boolean default false)
+    returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3234,7 +3775,9 @@ begin
     if model.retired_at is not null then
         raise exception 'model % was not promoted: it was retired at % by %: %',
             version, model.retired_at, model.retired_by, model.retired_reason
-            using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
+            using errcode = 'ML002',
+                  hint = 'Retirement is for good; register the file '
+                         'under a new version to use it again.';
     end if;
     if champion is distinct from (select c.model_id from ml_internal.champion c) then
         -- Somebody was faster, and the comparison was with another.
@@ -3243,7 +3786,8 @@ begin
     if cardinality(faults) > 0 and force is not true then
         raise exception 'model % was not promoted: %', version, array_to_string(faults, '; ')
             using errcode = 'ML002',
-                  hint = 'ml.challenge(version, share, canary, reason) gathers what is missing; force => true promotes all the same, and is recorded.';
+                  hint = 'ml.challenge(version, share, canary, reason) gathers what is '
+                         'missing; force => true promotes all the same, and is recorded.';
     end if;
     if model.label_horizon <> (select s.label_horizon from ml.settings s) then
         raise warning 'model % was made for a label_horizon of % bars, the setting says %: its probabilities are of '
@@ -3254,7 +3798,8 @@ begin
     return version;
 end
 $$;
-comment on function ml.promote(text, text, boolean) is 'Makes a registered model the champion, if it passes its gates; workers swap at once';
+comment on function ml.promote(text, text, boolean) is
+    'Makes a registered model the champion, if it passes its gates; workers swap at once';
 
 -- registry/rollback
 create or replace function ml.rollback(reason text) returns text
@@ -3269,9 +3814,10 @@ begin
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
-    -- A rollback stands where the promotion stands that it restored: the next one goes on from there, so that two go
-    -- two models back and none ever brings a bad one forward again.
-    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current from ml_internal.champion c;
+    -- A rollback stands where the promotion stands that it restored: the next one goes on from
+    -- there, so that two go two models back and none ever brings a bad one forward again.
+    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current
+    from ml_internal.champion c;
     if not found then
         raise exception 'there is no champion to roll back from' using errcode = 'ML002';
     end if;
@@ -3292,7 +3838,8 @@ begin
     return previous.version;
 end
 $$;
-comment on function ml.rollback(text) is 'Makes the champion before the current one champion again; returns its version';
+comment on function ml.rollback(text) is
+    'Makes the champion before the current one champion again; returns its version';
 
 -- registry/retire
 create or replace function ml.retire(version text, reason text) returns void
@@ -3305,7 +3852,8 @@ begin
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
     if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
-            using errcode = 'ML002', hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
+            using errcode = 'ML002',
+                  hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
     end if;
     update ml.models m
     set retired_at = clock_timestamp(), retired_by = session_user, retired_reason = retire.reason
@@ -3315,10 +3863,12 @@ begin
     end if;
     update ml.aliases a set valid_to = greatest(clock_timestamp(), a.valid_from)
     from ml.models m
-    where m.id = a.model_id and m.version = retire.version and a.alias = 'challenger' and a.valid_to is null;
+    where m.id = a.model_id and m.version = retire.version and a.alias = 'challenger'
+      and a.valid_to is null;
 end
 $$;
-comment on function ml.retire(text, text) is 'Takes a model out of use: it can no longer be promoted or rolled back to';
+comment on function ml.retire(text, text) is
+    'Takes a model out of use: it can no longer be promoted or rolled back to';
 
 -- registry/model_at
 create or replace function ml.model_at(alias text, ts timestamptz) returns text
@@ -3326,20 +3876,33 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select m.version
     from ml.aliases a join ml.models m on m.id = a.model_id
-    where a.alias = model_at.alias and a.valid_from <= model_at.ts and model_at.ts < coalesce(a.valid_to, 'infinity')
+    where a.alias = model_at.alias and a.valid_from <= model_at.ts
+      and model_at.ts < coalesce(a.valid_to, 'infinity')
     order by a.valid_from desc limit 1
 $$;
-comment on function ml.model_at(text, timestamptz) is 'The version that held an alias at a moment; null when none did';
+comment on function ml.model_at(text, timestamptz) is
+    'The version that held an alias at a moment; null when none did';
 
 -- registry/model_timeline
 create view ml.model_timeline with (security_invoker = true) as
-select a.alias, m.version, m.algorithm, a.cause, a.forced, a.valid_from, a.valid_to, a.set_by, a.reason
+select a.alias, m.version, m.algorithm, a.cause, a.forced, a.valid_from, a.valid_to,
+       a.set_by, a.reason
 from ml.aliases a join ml.models m on m.id = a.model_id
 order by a.valid_from desc;
 comment on view ml.model_timeline is 'What served when, set by whom and why';
+comment on column ml.model_timeline.alias is 'champion or challenger';
+comment on column ml.model_timeline.version is 'the model';
+comment on column ml.model_timeline.algorithm is 'what the model is, as registered';
+comment on column ml.model_timeline.cause is 'promote, rollback or challenge';
+comment on column ml.model_timeline.forced is 'true: promoted although a gate did not pass';
+comment on column ml.model_timeline.valid_from is 'when it got the alias';
+comment on column ml.model_timeline.valid_to is 'when it lost the alias; null while it has it';
+comment on column ml.model_timeline.set_by is 'who gave it the alias';
+comment on column ml.model_timeline.reason is 'the reason given';
 
 -- challengers/challenge
-create or replace function ml.challenge(version text, share double precision, canary double precision, reason text) returns text
+create or replace function ml.challenge(
+    version text, share double precision, canary double precision, reason text) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3351,9 +3914,12 @@ begin
     if coalesce(reason, '') !~ '\S' then
         raise exception 'challenging with % needs a reason', version using errcode = 'ML002';
     end if;
-    if share is null or canary is null or not (share between 0 and 1) or not (canary between 0 and share) then
+    if share is null or canary is null or not (share between 0 and 1)
+        or not (canary between 0 and share) then
         raise exception 'a challenger cannot score % of the rows and serve %', share, canary
-            using errcode = 'ML002', hint = 'Allowed: a share of 0 to 1, a canary of 0 to the share; a share of 0 ends the challenge.';
+            using errcode = 'ML002',
+                  hint = 'Allowed: a share of 0 to 1, a canary of 0 to the '
+                         'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
@@ -3361,8 +3927,10 @@ begin
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
-    select greatest(clock_timestamp(), max(a.valid_from)) into at from ml.aliases a where a.alias = 'challenger';
-    update ml.aliases a set valid_to = at where a.alias = 'challenger' and a.valid_to is null and a.model_id = model.id;
+    select greatest(clock_timestamp(), max(a.valid_from)) into at from ml.aliases a
+    where a.alias = 'challenger';
+    update ml.aliases a set valid_to = at
+    where a.alias = 'challenger' and a.valid_to is null and a.model_id = model.id;
     if share = 0 then
         if not found then
             raise exception 'model % is no challenger', version using errcode = 'ML002';
@@ -3374,25 +3942,31 @@ begin
     if model.retired_at is not null then
         raise exception 'model % cannot challenge: it was retired at % by %: %',
             version, model.retired_at, model.retired_by, model.retired_reason
-            using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
+            using errcode = 'ML002',
+                  hint = 'Retirement is for good; register the file '
+                         'under a new version to use it again.';
     end if;
     if exists (select from ml_internal.champion c where c.model_id = model.id) then
-        raise exception 'model % is the champion and cannot challenge itself', version using errcode = 'ML002';
+        raise exception 'model % is the champion and cannot challenge itself', version
+            using errcode = 'ML002';
     end if;
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id order by p.id desc limit 1;
+    select p.* into parity from ml.parity_checks p where p.model_id = model.id
+    order by p.id desc limit 1;
     if not found or not parity.passed then
         raise exception 'model % cannot challenge: its newest parity check did not pass', version
-            using errcode = 'ML002', hint = 'Register a file that answers as the model that it was made from.';
+            using errcode = 'ML002',
+                  hint = 'Register a file that answers as the model that it was made from.';
     end if;
-    select count(*) as n, coalesce(sum(a.canary), 0) as canary into others
-    from ml.aliases a where a.alias = 'challenger' and a.valid_to is null;
+    select count(*) as n, coalesce(sum(c.canary), 0) as canary into others
+    from ml_internal.challengers c;
     -- Each costs every batch its own time, which the rows wait for.
     if others.n >= 4 then
         raise exception 'model % cannot challenge: four models challenge already', version
             using errcode = 'ML002', hint = 'End one with ml.challenge(version, 0, 0, reason).';
     end if;
     if others.canary + canary > 1 then
-        raise exception 'model % cannot serve % of the rows: other challengers serve %', version, canary, others.canary
+        raise exception 'model % cannot serve % of the rows: other challengers serve %', version,
+            canary, others.canary
             using errcode = 'ML002', hint = 'Canaries of all challengers together are 1 at most.';
     end if;
     insert into ml.aliases (alias, model_id, cause, share, canary, valid_from, set_by, reason)
@@ -3402,44 +3976,105 @@ begin
 end
 $$;
 comment on function ml.challenge(text, double precision, double precision, text) is
-    'Lets a model score a share of the rows beside the champion, and serve a smaller share as a canary; a share of 0 ends it';
+    'Lets a model score a share of the rows beside the champion, and '
+    'serve a smaller share as a canary; a share of 0 ends it';
 
 -- challengers/shadow_comparison
 create view ml.shadow_comparison with (security_invoker = true) as
-select c.version as challenger, h.version as champion, a.share, a.canary as canary_share, a.valid_from as since, d.pattern_type,
-       d.pairs, d.canary as canary_pairs, d.mean_difference, d.mean_distance, d.disagreement, d.inference_p99_ms, d.labels, d.blocks,
+select c.version as challenger, h.version as champion, c.share, c.canary as canary_share,
+       c.valid_from as since, d.pattern_type,
+       d.pairs, d.canary as canary_pairs, d.mean_difference, d.mean_distance, d.disagreement,
+       d.inference_p99_ms, d.labels, d.blocks,
        d.challenger_brier, d.champion_brier, d.brier_difference,
-       d.brier_difference - t.t * d.brier_error as brier_low, d.brier_difference + t.t * d.brier_error as brier_high,
+       d.brier_difference - t.t * d.brier_error as brier_low,
+       d.brier_difference + t.t * d.brier_error as brier_high,
        d.challenger_log_loss, d.champion_log_loss, d.log_loss_difference,
-       d.log_loss_difference - t.t * d.log_loss_error as log_loss_low, d.log_loss_difference + t.t * d.log_loss_error as log_loss_high,
+       d.log_loss_difference - t.t * d.log_loss_error as log_loss_low,
+       d.log_loss_difference + t.t * d.log_loss_error as log_loss_high,
        d.challenger_roc_auc, d.champion_roc_auc, d.roc_auc_difference,
-       d.roc_auc_difference - t.t * d.roc_auc_error as roc_auc_low, d.roc_auc_difference + t.t * d.roc_auc_error as roc_auc_high,
+       d.roc_auc_difference - t.t * d.roc_auc_error as roc_auc_low,
+       d.roc_auc_difference + t.t * d.roc_auc_error as roc_auc_high,
        d.calibration_error
 from ml.settings s
-cross join ml.aliases a
-join ml.models c on c.id = a.model_id
+cross join ml_internal.challengers c
 cross join ml_internal.champion h
-cross join lateral ml_internal.compare_shadow(a.model_id, h.model_id, s.shadow_window) d
-cross join lateral (select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t
-where a.alias = 'challenger' and a.valid_to is null;
+cross join lateral ml_internal.compare_shadow(c.model_id, h.model_id, s.shadow_window) d
+cross join lateral (
+    select ml_internal.t_quantile((1 + s.gate_confidence) / 2, d.blocks - 1) as t) t;
 comment on view ml.shadow_comparison is
-    'Each challenger against the champion over the newest shadow_window pairs, in all (pattern_type null) and by pattern type; intervals are two-sided at gate_confidence, from blocks of time a label window long';
+    'Each challenger against the champion over the newest shadow_window pairs, in all '
+    '(pattern_type null) and by pattern type; intervals are two-sided at '
+    'gate_confidence, from blocks of time a label window long';
+comment on column ml.shadow_comparison.challenger is 'version of the challenger';
+comment on column ml.shadow_comparison.champion is 'version of the champion';
+comment on column ml.shadow_comparison.share is
+    'share of the rows that the challenger scores, 0 to 1';
+comment on column ml.shadow_comparison.canary_share is 'share of the rows that it serves, 0 to 1';
+comment on column ml.shadow_comparison.since is 'when it began to challenge';
+comment on column ml.shadow_comparison.pattern_type is 'null: all pattern types together';
+comment on column ml.shadow_comparison.pairs is
+    'rows that both have scored, of the newest shadow_window';
+comment on column ml.shadow_comparison.canary_pairs is 'pairs in which the challenger served';
+comment on column ml.shadow_comparison.mean_difference is
+    'mean of challenger less champion, in ml_confidence';
+comment on column ml.shadow_comparison.mean_distance is
+    'mean of |challenger - champion|, in ml_confidence';
+comment on column ml.shadow_comparison.disagreement is
+    'share of pairs with only one of the two at or above the threshold';
+comment on column ml.shadow_comparison.inference_p99_ms is
+    '99 % quantile of the time that the challenger took for a batch, milliseconds';
+comment on column ml.shadow_comparison.labels is 'pairs whose outcome is known';
+comment on column ml.shadow_comparison.blocks is
+    'blocks of time, a label window long, that these fall into';
+comment on column ml.shadow_comparison.challenger_brier is 'Brier score of the challenger';
+comment on column ml.shadow_comparison.champion_brier is 'Brier score of the champion';
+comment on column ml.shadow_comparison.brier_difference is
+    'Brier score of challenger less champion: below 0 is better';
+comment on column ml.shadow_comparison.brier_low is
+    'lower end of the interval of brier_difference at gate_confidence';
+comment on column ml.shadow_comparison.brier_high is
+    'upper end of the interval of brier_difference at gate_confidence';
+comment on column ml.shadow_comparison.challenger_log_loss is 'log loss of the challenger';
+comment on column ml.shadow_comparison.champion_log_loss is 'log loss of the champion';
+comment on column ml.shadow_comparison.log_loss_difference is
+    'log loss of challenger less champion: below 0 is better';
+comment on column ml.shadow_comparison.log_loss_low is
+    'lower end of the interval of log_loss_difference at gate_confidence';
+comment on column ml.shadow_comparison.log_loss_high is
+    'upper end of the interval of log_loss_difference at gate_confidence';
+comment on column ml.shadow_comparison.challenger_roc_auc is
+    'area under the ROC curve of the challenger';
+comment on column ml.shadow_comparison.champion_roc_auc is
+    'area under the ROC curve of the champion';
+comment on column ml.shadow_comparison.roc_auc_difference is
+    'area under the ROC curve of challenger less champion: above 0 is better';
+comment on column ml.shadow_comparison.roc_auc_low is
+    'lower end of the interval of roc_auc_difference at gate_confidence';
+comment on column ml.shadow_comparison.roc_auc_high is
+    'upper end of the interval of roc_auc_difference at gate_confidence';
+comment on column ml.shadow_comparison.calibration_error is
+    'of the challenger: root of the mean squared calibration error '
+    'over ten bins of equal mass, less chance';
 
 -- counts/fresh_metrics
--- What ml_internal.batches holds beyond the last fold, in the columns of ml_internal.metric_rollups: the fold adds it there, and views add
--- it to what they read from there.
+-- What ml_internal.batches holds beyond the last fold, in the columns of
+-- ml_internal.metric_rollups: the fold adds it there, and views add it to what they read from
+-- there.
 create view ml_internal.fresh_metrics with (security_invoker = true) as
 with fresh as materialized (
-    select b.* from ml_internal.folds f join ml_internal.batches b on b.xid >= pg_snapshot_xmin(f.snapshot)
+    select b.* from ml_internal.folds f
+    join ml_internal.batches b on b.xid >= pg_snapshot_xmin(f.snapshot)
     where f.log = 'batches' and not pg_visible_in_snapshot(b.xid, f.snapshot)
 ), model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges from ml.models m
 ), element as (
     select date_trunc('minute', f.at, 'UTC') as minute, f.model_id, f.role, f.source, f.sla_ms,
-           case when e.confidence is not null then f.inference_ms end as inference_ms, m.score_edges, e.*
+           case when e.confidence is not null then f.inference_ms end as inference_ms,
+           m.score_edges, e.*
     from fresh f
-    cross join unnest(f.reasons, f.latency_ms, f.classes, f.confidences::double precision[]) e (reason, latency_ms, class, confidence)
+    cross join unnest(f.reasons, f.latency_ms, f.classes, f.confidences::double precision[])
+        e (reason, latency_ms, class, confidence)
     left join model m on m.id = f.model_id
 ), part as (
     select e.minute, e.model_id, e.role, e.source, count(*) as rows,
@@ -3450,15 +4085,19 @@ with fresh as materialized (
            count(*) filter (where e.reason = 'insufficient_bars') as insufficient_bars,
            count(*) filter (where e.reason = 'low_quality') as low_quality,
            count(*) filter (where e.reason = 'failed') as failed,
-           count(e.latency_ms) as timed, count(*) filter (where e.latency_ms <= e.sla_ms) as within_sla,
-           ml_internal.sum_by_bin(array_agg(ml_internal.latency_bin(e.latency_ms)), null) as latency,
-           ml_internal.sum_by_bin(array_agg(ml_internal.latency_bin(e.inference_ms)), null) as inference,
+           count(e.latency_ms) as timed,
+           count(*) filter (where e.latency_ms <= e.sla_ms) as within_sla,
+           ml_internal.sum_by_bin(array_agg(ml_internal.latency_bin(e.latency_ms)),
+                                  null) as latency,
+           ml_internal.sum_by_bin(array_agg(ml_internal.latency_bin(e.inference_ms)),
+                                  null) as inference,
            count(e.confidence) as confidences, coalesce(sum(e.confidence), 0) as confidence_sum,
            coalesce(sum(e.confidence * e.confidence), 0) as confidence_squares,
            count(*) filter (where e.class = 'negative') as negative,
            count(*) filter (where e.class = 'neutral') as neutral,
            count(*) filter (where e.class = 'positive') as positive,
-           ml_internal.sum_by_bin(array_agg(width_bucket(e.confidence, e.score_edges)), null) as scores
+           ml_internal.sum_by_bin(array_agg(width_bucket(e.confidence, e.score_edges)),
+                                  null) as scores
     from element e
     group by 1, 2, 3, 4
 ), cache as (
@@ -3467,46 +4106,59 @@ with fresh as materialized (
     from fresh f
     group by 1, 2, 3, 4
 )
-select g.grain, date_trunc(g.grain, p.minute, 'UTC') as bucket, p.model_id, p.role, p.source, sum(p.rows)::bigint as rows,
-       sum(p.scored)::bigint as scored, sum(p.below_threshold)::bigint as below_threshold, sum(p.ml_disabled)::bigint as ml_disabled,
+select g.grain, date_trunc(g.grain, p.minute, 'UTC') as bucket, p.model_id, p.role, p.source,
+       sum(p.rows)::bigint as rows, sum(p.scored)::bigint as scored,
+       sum(p.below_threshold)::bigint as below_threshold, sum(p.ml_disabled)::bigint as ml_disabled,
        sum(p.no_model)::bigint as no_model, sum(p.insufficient_bars)::bigint as insufficient_bars,
-       sum(p.low_quality)::bigint as low_quality, sum(p.failed)::bigint as failed, sum(p.timed)::bigint as timed,
-       sum(p.within_sla)::bigint as within_sla, sum(c.hits)::bigint as cache_hits, sum(c.misses)::bigint as cache_misses,
-       ml_internal.sum_arrays(p.latency) as latency, ml_internal.sum_arrays(p.inference) as inference, sum(p.confidences)::bigint as confidences,
+       sum(p.low_quality)::bigint as low_quality, sum(p.failed)::bigint as failed,
+       sum(p.timed)::bigint as timed, sum(p.within_sla)::bigint as within_sla,
+       sum(c.hits)::bigint as cache_hits, sum(c.misses)::bigint as cache_misses,
+       ml_internal.sum_arrays(p.latency) as latency,
+       ml_internal.sum_arrays(p.inference) as inference, sum(p.confidences)::bigint as confidences,
        sum(p.confidence_sum) as confidence_sum, sum(p.confidence_squares) as confidence_squares,
-       sum(p.negative)::bigint as negative, sum(p.neutral)::bigint as neutral, sum(p.positive)::bigint as positive,
+       sum(p.negative)::bigint as negative, sum(p.neutral)::bigint as neutral,
+       sum(p.positive)::bigint as positive,
        ml_internal.sum_arrays(p.scores) as scores
 from part p
-join cache c on (c.minute, c.role, c.source) = (p.minute, p.role, p.source) and c.model_id is not distinct from p.model_id
+join cache c on (c.minute, c.role, c.source) = (p.minute, p.role, p.source)
+    and c.model_id is not distinct from p.model_id
 cross join (values ('minute'), ('hour'), ('day')) g (grain)
 group by 1, 2, 3, 4, 5;
-comment on view ml_internal.fresh_metrics is 'Internal: scored rows that are not folded into ml_internal.metric_rollups yet';
+comment on view ml_internal.fresh_metrics is
+    'Internal: scored rows that are not folded into ml_internal.metric_rollups yet';
 
 -- counts/fresh_features
--- What ml_internal.tallies holds beyond the last fold, in the columns of ml_internal.feature_rollups.
+-- What ml_internal.tallies holds beyond the last fold, in the columns of
+-- ml_internal.feature_rollups.
 create view ml_internal.fresh_features with (security_invoker = true) as
 with fresh as materialized (
     select date_trunc('hour', t.at, 'UTC') as hour, t.*
     from ml_internal.folds f join ml_internal.tallies t on t.xid >= pg_snapshot_xmin(f.snapshot)
     where f.log = 'tallies' and not pg_visible_in_snapshot(t.xid, f.snapshot)
 ), total as (
-    select hour, model_id, role, source, sum(rows) as rows, ml_internal.sum_arrays(sums) as sums, ml_internal.sum_arrays(squares) as squares
+    select hour, model_id, role, source, sum(rows) as rows, ml_internal.sum_arrays(sums) as sums,
+           ml_internal.sum_arrays(squares) as squares
     from fresh group by 1, 2, 3, 4
 ), counted as (
-    select f.hour, f.model_id, f.role, f.source, ml_internal.sum_by_bin(array_agg(c.cell), array_agg(c.n::double precision)) as cells
+    select f.hour, f.model_id, f.role, f.source,
+           ml_internal.sum_by_bin(array_agg(c.cell), array_agg(c.n::double precision)) as cells
     from fresh f cross join unnest(f.cells, f.counts) c (cell, n)
     group by 1, 2, 3, 4
 )
-select g.grain, date_trunc(g.grain, t.hour, 'UTC') as bucket, t.model_id, t.role, t.source, sum(t.rows)::bigint as rows,
-       ml_internal.sum_arrays(c.cells) as cells, ml_internal.sum_arrays(t.sums) as sums, ml_internal.sum_arrays(t.squares) as squares
+select g.grain, date_trunc(g.grain, t.hour, 'UTC') as bucket, t.model_id, t.role, t.source,
+       sum(t.rows)::bigint as rows, ml_internal.sum_arrays(c.cells) as cells,
+       ml_internal.sum_arrays(t.sums) as sums,
+       ml_internal.sum_arrays(t.squares) as squares
 from total t
 join counted c using (hour, model_id, role, source)
 cross join (values ('hour'), ('day')) g (grain)
 group by 1, 2, 3, 4, 5;
-comment on view ml_internal.fresh_features is 'Internal: counts of features that are not folded into ml_internal.feature_rollups yet';
+comment on view ml_internal.fresh_features is
+    'Internal: counts of features that are not folded into ml_internal.feature_rollups yet';
 
 -- counts/fresh_cohorts
--- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the columns of ml_internal.cohorts.
+-- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
+-- columns of ml_internal.cohorts.
 create view ml_internal.fresh_cohorts with (security_invoker = true) as
 with mark as (
     select f.snapshot from ml_internal.folds f where f.log = 'cohorts'
@@ -3516,25 +4168,29 @@ with mark as (
            m.calibration_edges || '{}'::double precision[] as calibration_edges
     from ml.models m
 ), event as (
-    select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted, 0 as labelled,
-           0::double precision as y, e.ml, e.rule, e.blend, e.threshold
+    select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
+           0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
     from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
-    cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules, b.blends, b.thresholds)
+    cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
+                      b.blends, b.thresholds)
         e (pattern_type, timeframe, ml, rule, blend, threshold)
     where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
     union all
     select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
-           (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence, c.blended_confidence, c.threshold
+           (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
+           c.blended_confidence, c.threshold
     from mark join ml_internal.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
     where not pg_visible_in_snapshot(c.xid, mark.snapshot)
 ), bounded as (
     -- Postgres raises where a product is too small for a double.
-    select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled, e.y, e.threshold,
-           case when e.ml < 1e-30 then 0 else e.ml end as ml, case when e.rule < 1e-30 then 0 else e.rule end as rule,
+    select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
+           e.y, e.threshold, case when e.ml < 1e-30 then 0 else e.ml end as ml,
+           case when e.rule < 1e-30 then 0 else e.rule end as rule,
            case when e.blend < 1e-30 then 0 else e.blend end as blend
     from event e
 ), value as (
-    select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id, e.role, e.source,
+    select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id,
+           e.role, e.source,
            -- A name from before the upgrade may be too long for an index.
            left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe, v.score,
            e.predicted, e.labelled, e.y, e.ml, e.rule, v.s,
@@ -3544,22 +4200,31 @@ with mark as (
            -ln(1 - least(v.s, 1 - 2.220446049250313e-16)) as log_loss_other,
            coalesce((e.rule - e.y) ^ 2 - (v.s - e.y) ^ 2, 0) as gain,
            width_bucket(v.s, m.score_edges) as bin,
-           width_bucket(v.s, case v.score when 'ml' then m.calibration_edges
-                                          else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[] end) as calibration_bin
+           width_bucket(v.s, case v.score
+               when 'ml' then m.calibration_edges
+               else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
+               end) as calibration_bin
     from bounded e
     join model m on m.id = e.model_id
     cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blend)) v (score, s)
     where v.s is not null
 ), counted as (
     select cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin,
-           sum(predicted) as predictions, sum(predicted * called) as called, sum(predicted * ml) as expected_positives,
-           sum(predicted * called * ml) as expected_hits, sum(predicted * expected_error) as expected_error,
-           sum(predicted * (ml * log_loss + (1 - ml) * log_loss_other)) as expected_log_loss, sum(labelled) as labelled,
-           sum(labelled * y) as positives, sum(labelled * called) as labelled_called, sum(labelled * called * y) as hits,
+           sum(predicted) as predictions, sum(predicted * called) as called,
+           sum(predicted * ml) as expected_positives,
+           sum(predicted * called * ml) as expected_hits,
+           sum(predicted * expected_error) as expected_error,
+           sum(predicted * (ml * log_loss + (1 - ml) * log_loss_other)) as expected_log_loss,
+           sum(labelled) as labelled,
+           sum(labelled * y) as positives, sum(labelled * called) as labelled_called,
+           sum(labelled * called * y) as hits,
            sum(labelled * s) as score_sum, sum(labelled * (s - y) ^ 2) as error,
-           sum(labelled * (y * log_loss + (1 - y) * log_loss_other)) as log_loss, sum(labelled * s * (1 - s)) as own_error,
-           sum(labelled * slope * s * (1 - s)) as own_variance, sum(labelled * ml) as labelled_expected_positives,
-           sum(labelled * called * ml) as labelled_expected_hits, sum(labelled * expected_error) as labelled_expected_error,
+           sum(labelled * (y * log_loss + (1 - y) * log_loss_other)) as log_loss,
+           sum(labelled * s * (1 - s)) as own_error,
+           sum(labelled * slope * s * (1 - s)) as own_variance,
+           sum(labelled * ml) as labelled_expected_positives,
+           sum(labelled * called * ml) as labelled_expected_hits,
+           sum(labelled * expected_error) as labelled_expected_error,
            sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance,
            sum(labelled * (rule is not null)::integer) as compared, sum(labelled * gain) as gain,
            sum(labelled * gain ^ 2) as gain_squares
@@ -3571,20 +4236,29 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(predictions)) as scores,
-       ml_internal.sum_by_bin(array_agg(bin), array_agg(expected_positives)) as expected_scores, sum(labelled)::bigint as labelled,
-       sum(positives)::bigint as positives, sum(labelled_called)::bigint as labelled_called, sum(hits)::bigint as hits,
-       sum(score_sum) as score_sum, sum(error) as error, sum(log_loss) as log_loss, sum(own_error) as own_error,
-       sum(own_variance) as own_variance, sum(labelled_expected_positives) as labelled_expected_positives,
-       sum(labelled_expected_hits) as labelled_expected_hits, sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared, sum(gain) as gain,
-       sum(gain_squares) as gain_squares, ml_internal.sum_by_bin(array_agg(bin), array_agg(labelled)) as labelled_scores,
+       ml_internal.sum_by_bin(array_agg(bin), array_agg(expected_positives)) as expected_scores,
+       sum(labelled)::bigint as labelled,
+       sum(positives)::bigint as positives, sum(labelled_called)::bigint as labelled_called,
+       sum(hits)::bigint as hits,
+       sum(score_sum) as score_sum, sum(error) as error, sum(log_loss) as log_loss,
+       sum(own_error) as own_error,
+       sum(own_variance) as own_variance,
+       sum(labelled_expected_positives) as labelled_expected_positives,
+       sum(labelled_expected_hits) as labelled_expected_hits,
+       sum(labelled_expected_error) as labelled_expected_error,
+       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
+       sum(gain) as gain,
+       sum(gain_squares) as gain_squares,
+       ml_internal.sum_by_bin(array_agg(bin), array_agg(labelled)) as labelled_scores,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(positives)) as positive_scores,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(labelled)) as calibration,
-       ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(positives)) as calibration_positives,
+       ml_internal.sum_by_bin(array_agg(calibration_bin),
+                              array_agg(positives)) as calibration_positives,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(score_sum)) as calibration_sums
 from counted
 group by model_id, role, source, score, cube (cohort, pattern_type, timeframe);
-comment on view ml_internal.fresh_cohorts is 'Internal: predictions and outcomes that are not folded into ml_internal.cohorts yet';
+comment on view ml_internal.fresh_cohorts is
+    'Internal: predictions and outcomes that are not folded into ml_internal.cohorts yet';
 
 -- counts/metric_counts
 create view ml_internal.metric_counts with (security_invoker = true) as
@@ -3592,7 +4266,8 @@ select * from ml_internal.metric_rollups
 union all
 select * from ml_internal.fresh_metrics;
 comment on view ml_internal.metric_counts is
-    'Scored rows per minute, hour and day, as counts and histograms: exact at every moment; sum over equal keys';
+    'Scored rows per minute, hour and day, as counts and '
+    'histograms: exact at every moment; sum over equal keys';
 
 -- counts/feature_counts
 create view ml_internal.feature_counts with (security_invoker = true) as
@@ -3600,7 +4275,8 @@ select * from ml_internal.feature_rollups
 union all
 select * from ml_internal.fresh_features;
 comment on view ml_internal.feature_counts is
-    'How features, inputs and answers of scored rows fell into the bins of ml_internal.bins, per hour and day; sum over equal keys';
+    'How features, inputs and answers of scored rows fell into the bins '
+    'of ml_internal.bins, per hour and day; sum over equal keys';
 
 -- counts/cohort_counts
 create view ml_internal.cohort_counts with (security_invoker = true) as
@@ -3612,29 +4288,43 @@ with part as (
 select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(predictions)::bigint as predictions, sum(called)::bigint as called,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
-       sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss, ml_internal.sum_arrays(scores) as scores,
-       ml_internal.sum_arrays(expected_scores) as expected_scores, sum(labelled)::bigint as labelled,
-       sum(positives)::bigint as positives, sum(labelled_called)::bigint as labelled_called, sum(hits)::bigint as hits,
-       sum(score_sum) as score_sum, sum(error) as error, sum(log_loss) as log_loss, sum(own_error) as own_error,
-       sum(own_variance) as own_variance, sum(labelled_expected_positives) as labelled_expected_positives,
-       sum(labelled_expected_hits) as labelled_expected_hits, sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared, sum(gain) as gain,
-       sum(gain_squares) as gain_squares, ml_internal.sum_arrays(labelled_scores) as labelled_scores,
-       ml_internal.sum_arrays(positive_scores) as positive_scores, ml_internal.sum_arrays(calibration) as calibration,
-       ml_internal.sum_arrays(calibration_positives) as calibration_positives, ml_internal.sum_arrays(calibration_sums) as calibration_sums,
+       sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
+       ml_internal.sum_arrays(scores) as scores,
+       ml_internal.sum_arrays(expected_scores) as expected_scores,
+       sum(labelled)::bigint as labelled,
+       sum(positives)::bigint as positives, sum(labelled_called)::bigint as labelled_called,
+       sum(hits)::bigint as hits,
+       sum(score_sum) as score_sum, sum(error) as error, sum(log_loss) as log_loss,
+       sum(own_error) as own_error,
+       sum(own_variance) as own_variance,
+       sum(labelled_expected_positives) as labelled_expected_positives,
+       sum(labelled_expected_hits) as labelled_expected_hits,
+       sum(labelled_expected_error) as labelled_expected_error,
+       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
+       sum(gain) as gain,
+       sum(gain_squares) as gain_squares,
+       ml_internal.sum_arrays(labelled_scores) as labelled_scores,
+       ml_internal.sum_arrays(positive_scores) as positive_scores,
+       ml_internal.sum_arrays(calibration) as calibration,
+       ml_internal.sum_arrays(calibration_positives) as calibration_positives,
+       ml_internal.sum_arrays(calibration_sums) as calibration_sums,
        case when count(*) = 1 and min(pairs) is not null then min(expected_pairs)
-            else ml_internal.ordered_pairs(ml_internal.sum_arrays(expected_scores), ml_internal.sum_arrays(scores)) end as expected_pairs,
+            else ml_internal.ordered_pairs(ml_internal.sum_arrays(expected_scores),
+                                           ml_internal.sum_arrays(scores)) end as expected_pairs,
        case when count(*) = 1 and min(pairs) is not null then min(pairs)
-            else ml_internal.ordered_pairs(ml_internal.sum_arrays(positive_scores), ml_internal.sum_arrays(labelled_scores)) end as pairs
+            else ml_internal.ordered_pairs(ml_internal.sum_arrays(positive_scores),
+                                           ml_internal.sum_arrays(labelled_scores)) end as pairs
 from part
 group by cohort, model_id, role, source, pattern_type, timeframe, score;
 comment on view ml_internal.cohort_counts is
-    'Predictions by week, model, pattern type and timeframe, and in all (null), as sums and histograms: exact at every moment';
+    'Predictions by week, model, pattern type and timeframe, and in '
+    'all (null), as sums and histograms: exact at every moment';
 
 -- counts/fold
--- Adds up what the logs hold and no earlier run has seen. "Seen" is a question to the snapshot of that run, not to an id
--- or a moment, for transactions commit in any order. Each statement that reads a log also takes the snapshot that is
--- kept, so the two agree: nothing is counted twice, nothing is left out.
+-- Adds up what the logs hold and no earlier run has seen. "Seen" is a question to the snapshot of
+-- that run, not to an id or a moment, for transactions commit in any order. Each statement that
+-- reads a log also takes the snapshot that is kept, so the two agree: nothing is counted twice,
+-- nothing is left out.
 create or replace function ml_internal.fold() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -3643,15 +4333,18 @@ as $$
 declare
     folded integer;
 begin
-    -- In a transaction that has appended to the logs itself, some of its rows would be taken for seen before they are.
+    -- In a transaction that has appended to the logs itself, some of its rows would be taken for
+    -- seen before they are.
     if pg_current_xact_id_if_assigned() is not null then
-        raise exception 'ml_internal.fold() wants a transaction of its own' using errcode = 'active_sql_transaction';
+        raise exception 'ml_internal.fold() wants a transaction of its own'
+            using errcode = 'active_sql_transaction';
     end if;
     -- One run at a time; a second one has nothing to add.
     if not pg_try_advisory_xact_lock(hashtext('ml_internal.fold')) then
         return 0;
     end if;
-    if (select bool_or(pg_snapshot_xmin(f.snapshot) > pg_snapshot_xmax(pg_current_snapshot())) from ml_internal.folds f) then
+    if (select bool_or(pg_snapshot_xmin(f.snapshot) > pg_snapshot_xmax(pg_current_snapshot()))
+        from ml_internal.folds f) then
         perform ml_internal.renumber_logs();
         return 0;
     end if;
@@ -3660,19 +4353,26 @@ begin
         insert into ml_internal.metric_rollups as r select * from ml_internal.fresh_metrics
         on conflict (grain, bucket, model_id, role, source) do update set
             rows = r.rows + excluded.rows, scored = r.scored + excluded.scored,
-            below_threshold = r.below_threshold + excluded.below_threshold, ml_disabled = r.ml_disabled + excluded.ml_disabled,
-            no_model = r.no_model + excluded.no_model, insufficient_bars = r.insufficient_bars + excluded.insufficient_bars,
+            below_threshold = r.below_threshold + excluded.below_threshold,
+            ml_disabled = r.ml_disabled + excluded.ml_disabled,
+            no_model = r.no_model + excluded.no_model,
+            insufficient_bars = r.insufficient_bars + excluded.insufficient_bars,
             low_quality = r.low_quality + excluded.low_quality, failed = r.failed + excluded.failed,
             timed = r.timed + excluded.timed, within_sla = r.within_sla + excluded.within_sla,
-            cache_hits = r.cache_hits + excluded.cache_hits, cache_misses = r.cache_misses + excluded.cache_misses,
-            latency = ml_internal.add_arrays(r.latency, excluded.latency), inference = ml_internal.add_arrays(r.inference, excluded.inference),
-            confidences = r.confidences + excluded.confidences, confidence_sum = r.confidence_sum + excluded.confidence_sum,
+            cache_hits = r.cache_hits + excluded.cache_hits,
+            cache_misses = r.cache_misses + excluded.cache_misses,
+            latency = ml_internal.add_arrays(r.latency, excluded.latency),
+            inference = ml_internal.add_arrays(r.inference, excluded.inference),
+            confidences = r.confidences + excluded.confidences,
+            confidence_sum = r.confidence_sum + excluded.confidence_sum,
             confidence_squares = r.confidence_squares + excluded.confidence_squares,
             negative = r.negative + excluded.negative, neutral = r.neutral + excluded.neutral,
-            positive = r.positive + excluded.positive, scores = ml_internal.add_arrays(r.scores, excluded.scores)
+            positive = r.positive + excluded.positive,
+            scores = ml_internal.add_arrays(r.scores, excluded.scores)
         returning case when r.grain = 'day' then 1 end
     ), marked as (
-        update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp() where log = 'batches'
+        update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp()
+        where log = 'batches'
     )
     select count(*) into folded from added;
 
@@ -3680,22 +4380,29 @@ begin
         insert into ml_internal.feature_rollups as r select * from ml_internal.fresh_features
         on conflict (model_id, grain, bucket, role, source) do update set
             rows = r.rows + excluded.rows, cells = ml_internal.add_arrays(r.cells, excluded.cells),
-            sums = ml_internal.add_arrays(r.sums, excluded.sums), squares = ml_internal.add_arrays(r.squares, excluded.squares)
+            sums = ml_internal.add_arrays(r.sums, excluded.sums),
+            squares = ml_internal.add_arrays(r.squares, excluded.squares)
     )
-    update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp() where log = 'tallies';
+    update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp()
+    where log = 'tallies';
 
     with added as (
         insert into ml_internal.cohorts as r (
-            cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives,
-            expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled, positives, labelled_called,
-            hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
-            labelled_expected_error, labelled_error_variance, compared, gain, gain_squares, labelled_scores,
+            cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+            expected_positives, expected_hits, expected_error, expected_log_loss, scores,
+            expected_scores, labelled, positives, labelled_called, hits, score_sum, error, log_loss,
+            own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
+            labelled_expected_error, labelled_error_variance, compared, gain, gain_squares,
+            labelled_scores,
             positive_scores, calibration, calibration_positives, calibration_sums)
-        select cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives,
-               expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled, positives,
-               labelled_called, hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives,
-               labelled_expected_hits, labelled_expected_error, labelled_error_variance, compared, gain, gain_squares,
-               labelled_scores, positive_scores, calibration, calibration_positives, calibration_sums
+        select cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+               expected_positives, expected_hits, expected_error, expected_log_loss, scores,
+               expected_scores, labelled, positives, labelled_called, hits, score_sum, error,
+               log_loss, own_error, own_variance, labelled_expected_positives,
+               labelled_expected_hits, labelled_expected_error, labelled_error_variance, compared,
+               gain, gain_squares, labelled_scores, positive_scores, calibration,
+               calibration_positives,
+               calibration_sums
         from ml_internal.fresh_cohorts
         on conflict (model_id, cohort, role, source, pattern_type, timeframe, score) do update set
             predictions = r.predictions + excluded.predictions, called = r.called + excluded.called,
@@ -3706,11 +4413,13 @@ begin
             scores = ml_internal.add_arrays(r.scores, excluded.scores),
             expected_scores = ml_internal.add_arrays(r.expected_scores, excluded.expected_scores),
             labelled = r.labelled + excluded.labelled, positives = r.positives + excluded.positives,
-            labelled_called = r.labelled_called + excluded.labelled_called, hits = r.hits + excluded.hits,
-            score_sum = r.score_sum + excluded.score_sum, error = r.error + excluded.error,
-            log_loss = r.log_loss + excluded.log_loss, own_error = r.own_error + excluded.own_error,
+            labelled_called = r.labelled_called + excluded.labelled_called,
+            hits = r.hits + excluded.hits, score_sum = r.score_sum + excluded.score_sum,
+            error = r.error + excluded.error, log_loss = r.log_loss + excluded.log_loss,
+            own_error = r.own_error + excluded.own_error,
             own_variance = r.own_variance + excluded.own_variance,
-            labelled_expected_positives = r.labelled_expected_positives + excluded.labelled_expected_positives,
+            labelled_expected_positives = r.labelled_expected_positives
+                + excluded.labelled_expected_positives,
             labelled_expected_hits = r.labelled_expected_hits + excluded.labelled_expected_hits,
             labelled_expected_error = r.labelled_expected_error + excluded.labelled_expected_error,
             labelled_error_variance = r.labelled_error_variance + excluded.labelled_error_variance,
@@ -3719,18 +4428,21 @@ begin
             labelled_scores = ml_internal.add_arrays(r.labelled_scores, excluded.labelled_scores),
             positive_scores = ml_internal.add_arrays(r.positive_scores, excluded.positive_scores),
             calibration = ml_internal.add_arrays(r.calibration, excluded.calibration),
-            calibration_positives = ml_internal.add_arrays(r.calibration_positives, excluded.calibration_positives),
+            calibration_positives = ml_internal.add_arrays(r.calibration_positives,
+                                                           excluded.calibration_positives),
             calibration_sums = ml_internal.add_arrays(r.calibration_sums, excluded.calibration_sums)
     )
-    update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp() where log = 'cohorts';
+    update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp()
+    where log = 'cohorts';
     return folded;
 end
 $$;
-comment on function ml_internal.fold() is 'Adds the newest counts to the rollups; returns how many rollups of metrics changed';
+comment on function ml_internal.fold() is
+    'Adds the newest counts to the rollups; returns how many rollups of metrics changed';
 
 -- counts/renumber_logs
--- A dump restored into another cluster brings transaction numbers that have no meaning there; where that cluster has
--- counted less far, new rows would look as if they had been seen.
+-- A dump restored into another cluster brings transaction numbers that have no meaning there; where
+-- that cluster has counted less far, new rows would look as if they had been seen.
 create or replace function ml_internal.renumber_logs() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -3738,28 +4450,36 @@ as $$
 declare
     own  xid8;
 begin
-    lock table ml_internal.batches, ml_internal.tallies, ml_internal.outcome_changes in exclusive mode;
+    lock table ml_internal.batches, ml_internal.tallies,
+        ml_internal.outcome_changes in exclusive mode;
     -- What was folded before the dump goes; what is left, old and new, becomes this transaction's.
     delete from ml_internal.batches b
-    where b.at <= (select min(f.folded_at) from ml_internal.folds f where f.log in ('batches', 'cohorts'))
-      and pg_visible_in_snapshot(b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'batches'))
-      and pg_visible_in_snapshot(b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'cohorts'));
+    where b.at <= (select min(f.folded_at) from ml_internal.folds f
+                   where f.log in ('batches', 'cohorts'))
+      and pg_visible_in_snapshot(
+          b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'batches'))
+      and pg_visible_in_snapshot(
+          b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'cohorts'));
     delete from ml_internal.tallies t using ml_internal.folds f
     where f.log = 'tallies' and t.at <= f.folded_at and pg_visible_in_snapshot(t.xid, f.snapshot);
     delete from ml_internal.outcome_changes c using ml_internal.folds f
-    where f.log = 'cohorts' and c.written_at <= f.folded_at and pg_visible_in_snapshot(c.xid, f.snapshot);
+    where f.log = 'cohorts' and c.written_at <= f.folded_at
+      and pg_visible_in_snapshot(c.xid, f.snapshot);
     own := pg_current_xact_id();
     update ml_internal.batches set xid = own;
     update ml_internal.tallies set xid = own;
     update ml_internal.outcome_changes set xid = own;
     -- Everything below this transaction has been seen, but for what is still running.
     update ml_internal.folds set snapshot = (
-        select format('%s:%s:%s', least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
-                      (select string_agg(x::text, ',' order by x::text::numeric) from pg_snapshot_xip(s) x where x < own))::pg_snapshot
+        select format('%s:%s:%s',
+                      least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
+                      (select string_agg(x::text, ',' order by x::text::numeric)
+                       from pg_snapshot_xip(s) x where x < own))::pg_snapshot
         from pg_current_snapshot() s);
 end
 $$;
-comment on function ml_internal.renumber_logs() is 'Internal: after a restore into another cluster, lets the logs be folded there';
+comment on function ml_internal.renumber_logs() is
+    'Internal: after a restore into another cluster, lets the logs be folded there';
 
 -- counts/metrics_between
 create or replace function ml_internal.metrics_between(
@@ -3800,44 +4520,60 @@ as $$
     with part as (
         select case when whole then metrics_between.since else c.bucket end as start, c.*
         from ml_internal.metric_counts c
-        where c.grain = metrics_between.grain and c.bucket >= metrics_between.since and c.bucket < metrics_between.until
+        where c.grain = metrics_between.grain and c.bucket >= metrics_between.since
+          and c.bucket < metrics_between.until
           -- Shadow scores reach no row.
           and c.role in ('champion', 'canary', 'standby')
     ), total as (
         select p.start as bucket, p.source, p.model_id, grouping(p.model_id) as every_model,
                -- Of one model alone: bins of two do not match.
                case when count(distinct p.model_id) = 1 then min(p.model_id) end as only_model,
-               sum(p.rows)::bigint as rows, sum(p.scored)::bigint as scored, sum(p.below_threshold)::bigint as below_threshold,
+               sum(p.rows)::bigint as rows, sum(p.scored)::bigint as scored,
+               sum(p.below_threshold)::bigint as below_threshold,
                sum(p.ml_disabled)::bigint as ml_disabled, sum(p.no_model)::bigint as no_model,
-               sum(p.insufficient_bars)::bigint as insufficient_bars, sum(p.low_quality)::bigint as low_quality,
-               sum(p.failed)::bigint as failed, sum(p.timed) as timed, sum(p.within_sla) as within_sla,
+               sum(p.insufficient_bars)::bigint as insufficient_bars,
+               sum(p.low_quality)::bigint as low_quality,
+               sum(p.failed)::bigint as failed, sum(p.timed) as timed,
+               sum(p.within_sla) as within_sla,
                sum(p.cache_hits) as hits, sum(p.cache_misses) as misses,
-               ml_internal.sum_arrays(p.latency) as latency, ml_internal.sum_arrays(p.inference) as inference, ml_internal.sum_arrays(p.scores) as scores,
-               nullif(sum(p.confidences), 0)::double precision as n, sum(p.confidence_sum) as s, sum(p.confidence_squares) as q,
+               ml_internal.sum_arrays(p.latency) as latency,
+               ml_internal.sum_arrays(p.inference) as inference,
+               ml_internal.sum_arrays(p.scores) as scores,
+               nullif(sum(p.confidences), 0)::double precision as n, sum(p.confidence_sum) as s,
+               sum(p.confidence_squares) as q,
                sum(p.negative) as negative, sum(p.neutral) as neutral, sum(p.positive) as positive,
                count(distinct coalesce(p.model_id, 0)) as models
         from part p
         group by grouping sets ((p.start, p.source), (p.start, p.source, p.model_id))
     ), figure as materialized (
-        -- Of one model alone the total is the same, and its quantiles are not worth computing twice.
+        -- Of one model alone the total is the same, and its quantiles are not worth computing
+        -- twice.
         select t.*, ml_internal.latency_quantiles(t.latency, '{0.5,0.95,0.99}') as latency_ms,
                ml_internal.latency_quantiles(t.inference, '{0.5,0.95,0.99}') as inference_ms,
-               ml_internal.score_quantiles(t.scores, (select o.score_edges from ml.models o where o.id = t.only_model), '{0.1,0.5,0.9}') as p
-        from (select t.*, max(t.models) over (partition by t.bucket, t.source) > 1 as mixed from total t) t
+               ml_internal.score_quantiles(
+                   t.scores, (select o.score_edges from ml.models o where o.id = t.only_model),
+                   '{0.1,0.5,0.9}') as p
+        from (select t.*, max(t.models) over (partition by t.bucket, t.source) > 1 as mixed
+              from total t) t
         where t.mixed or t.every_model = 0
     )
     select t.bucket, v.model_version, t.source, t.rows,
            t.rows / extract(epoch from least(
-               case when whole then metrics_between.until else t.bucket + ('1 ' || grain)::interval end,
-               greatest(clock_timestamp(), t.bucket + interval '1 second')) - t.bucket)::double precision,
-           t.scored, t.below_threshold, t.ml_disabled, t.no_model, t.insufficient_bars, t.low_quality, t.failed,
+               case when whole then metrics_between.until
+                    else t.bucket + ('1 ' || grain)::interval end,
+               greatest(clock_timestamp(), t.bucket + interval '1 second'))
+               - t.bucket)::double precision,
+           t.scored, t.below_threshold, t.ml_disabled, t.no_model, t.insufficient_bars,
+           t.low_quality, t.failed,
            (t.no_model + t.insufficient_bars + t.low_quality + t.failed) / t.rows::double precision,
            t.failed / t.rows::double precision,
            t.within_sla::double precision / nullif(t.timed, 0)::double precision,
-           t.latency_ms[1], t.latency_ms[2], t.latency_ms[3], t.inference_ms[1], t.inference_ms[2], t.inference_ms[3],
+           t.latency_ms[1], t.latency_ms[2], t.latency_ms[3], t.inference_ms[1], t.inference_ms[2],
+           t.inference_ms[3],
            t.hits::double precision / nullif(t.hits + t.misses, 0)::double precision,
            t.s / t.n, sqrt(greatest(0, t.q / t.n - (t.s / t.n) ^ 2)), t.p[1], t.p[2], t.p[3],
-           t.negative::double precision / t.n, t.neutral::double precision / t.n, t.positive::double precision / t.n
+           t.negative::double precision / t.n, t.neutral::double precision / t.n,
+           t.positive::double precision / t.n
     from figure t
     -- Rows that no model scored are in the total only.
     cross join lateral (
@@ -3846,47 +4582,153 @@ as $$
         select null where t.every_model = 1 or not t.mixed) v (model_version)
 $$;
 comment on function ml_internal.metrics_between(text, timestamptz, timestamptz, boolean) is
-    'What was scored in minutes, hours or days from since to until, or in all of them as one (whole); model_version null is every model';
+    'What was scored in minutes, hours or days from since to until, or in '
+    'all of them as one (whole); model_version null is every model';
 
 -- counts/metrics
 create view ml.metrics with (security_invoker = true) as
 select w.period, f.*
-from (select 'alert_window' as period, 'minute' as grain, clock_timestamp() - s.alert_window as since from ml.settings s
+from (select 'alert_window' as period, 'minute' as grain,
+             clock_timestamp() - s.alert_window as since from ml.settings s
       union all select 'hour', 'minute', clock_timestamp() - interval '1 hour'
       union all select 'day', 'hour', clock_timestamp() - interval '1 day') w
 cross join lateral ml_internal.metrics_between(w.grain, w.since, clock_timestamp(), true) f;
-comment on view ml.metrics is 'What is scored now, how and how fast: over alert_window, the last hour and the last day';
+comment on view ml.metrics is
+    'What is scored now, how and how fast: over alert_window, the last hour and the last day';
+comment on column ml.metrics.period is 'alert_window, hour or day: how far back the figures look';
+comment on column ml.metrics.bucket is 'when the period begins';
+comment on column ml.metrics.model_version is
+    'the model; null: all models together, and rows that no model scored';
+comment on column ml.metrics.source is 'live (rows as they came) or backfill';
+comment on column ml.metrics.rows is 'rows decided, scored or not';
+comment on column ml.metrics.rows_per_second is 'rows by the length of the period so far';
+comment on column ml.metrics.scored is 'rows whose blend was served';
+comment on column ml.metrics.below_threshold is
+    'scored rows left to the rule because the score was below the threshold';
+comment on column ml.metrics.ml_disabled is 'scored rows left to the rule because ML was disabled';
+comment on column ml.metrics.no_model is 'rows without a score: there was no champion';
+comment on column ml.metrics.insufficient_bars is 'rows without a score: too few bars';
+comment on column ml.metrics.low_quality is
+    'rows whose score was not used: too few features were present';
+comment on column ml.metrics.failed is 'rows that became dead letters';
+comment on column ml.metrics.fallback_rate is
+    'share of no_model, insufficient_bars, low_quality and failed in rows, 0 to 1';
+comment on column ml.metrics.error_rate is 'share of failed in rows, 0 to 1';
+comment on column ml.metrics.within_sla is
+    'share of rows scored within sla_ms, 0 to 1; null for backfill';
+comment on column ml.metrics.latency_p50_ms is
+    'median of insert to score, milliseconds, within 5 %';
+comment on column ml.metrics.latency_p95_ms is
+    '95 % quantile of insert to score, milliseconds, within 5 %';
+comment on column ml.metrics.latency_p99_ms is
+    '99 % quantile of insert to score, milliseconds, within 5 %';
+comment on column ml.metrics.inference_p50_ms is
+    'median of the time that the graph took for the batch, milliseconds';
+comment on column ml.metrics.inference_p95_ms is
+    '95 % quantile of the time that the graph took for the batch, milliseconds';
+comment on column ml.metrics.inference_p99_ms is
+    '99 % quantile of the time that the graph took for the batch, milliseconds';
+comment on column ml.metrics.cache_hit_rate is 'share of series found in the bar cache, 0 to 1';
+comment on column ml.metrics.confidence_mean is 'mean ml_confidence';
+comment on column ml.metrics.confidence_deviation is 'standard deviation of ml_confidence';
+comment on column ml.metrics.confidence_p10 is '10 % quantile of ml_confidence; of one model alone';
+comment on column ml.metrics.confidence_p50 is 'median of ml_confidence; of one model alone';
+comment on column ml.metrics.confidence_p90 is '90 % quantile of ml_confidence; of one model alone';
+comment on column ml.metrics.negative is
+    'share of scores whose likeliest outcome is negative, 0 to 1';
+comment on column ml.metrics.neutral is
+    'share of scores whose likeliest outcome is neutral, 0 to 1';
+comment on column ml.metrics.positive is
+    'share of scores whose likeliest outcome is positive, 0 to 1';
 
 -- counts/metrics_history
 create view ml.metrics_history with (security_invoker = true) as
 select 'minute' as grain, f.*
-from ml_internal.metrics_between('minute', date_trunc('minute', clock_timestamp()) - interval '3 hours', clock_timestamp()) f
+from ml_internal.metrics_between('minute',
+                                 date_trunc('minute', clock_timestamp()) - interval '3 hours',
+                                 clock_timestamp()) f
 union all
 select 'hour', f.*
-from ml_internal.metrics_between('hour', date_trunc('hour', clock_timestamp()) - interval '7 days', clock_timestamp()) f
+from ml_internal.metrics_between('hour', date_trunc('hour', clock_timestamp()) - interval '7 days',
+                                 clock_timestamp()) f
 union all
 select 'day', f.*
 from ml_internal.metrics_between('day', '-infinity', clock_timestamp()) f;
 comment on view ml.metrics_history is
-    'What was scored per minute (3 hours), hour (7 days) and day (all); ml_internal.metrics_between answers for any other time';
+    'What was scored per minute (3 hours), hour (7 days) and day '
+    '(all); ml_internal.metrics_between answers for any other time';
+comment on column ml.metrics_history.grain is 'minute, hour or day: length of the period';
+comment on column ml.metrics_history.bucket is 'when the period begins';
+comment on column ml.metrics_history.model_version is
+    'the model; null: all models together, and rows that no model scored';
+comment on column ml.metrics_history.source is 'live (rows as they came) or backfill';
+comment on column ml.metrics_history.rows is 'rows decided, scored or not';
+comment on column ml.metrics_history.rows_per_second is 'rows by the length of the period so far';
+comment on column ml.metrics_history.scored is 'rows whose blend was served';
+comment on column ml.metrics_history.below_threshold is
+    'scored rows left to the rule because the score was below the threshold';
+comment on column ml.metrics_history.ml_disabled is
+    'scored rows left to the rule because ML was disabled';
+comment on column ml.metrics_history.no_model is 'rows without a score: there was no champion';
+comment on column ml.metrics_history.insufficient_bars is 'rows without a score: too few bars';
+comment on column ml.metrics_history.low_quality is
+    'rows whose score was not used: too few features were present';
+comment on column ml.metrics_history.failed is 'rows that became dead letters';
+comment on column ml.metrics_history.fallback_rate is
+    'share of no_model, insufficient_bars, low_quality and failed in rows, 0 to 1';
+comment on column ml.metrics_history.error_rate is 'share of failed in rows, 0 to 1';
+comment on column ml.metrics_history.within_sla is
+    'share of rows scored within sla_ms, 0 to 1; null for backfill';
+comment on column ml.metrics_history.latency_p50_ms is
+    'median of insert to score, milliseconds, within 5 %';
+comment on column ml.metrics_history.latency_p95_ms is
+    '95 % quantile of insert to score, milliseconds, within 5 %';
+comment on column ml.metrics_history.latency_p99_ms is
+    '99 % quantile of insert to score, milliseconds, within 5 %';
+comment on column ml.metrics_history.inference_p50_ms is
+    'median of the time that the graph took for the batch, milliseconds';
+comment on column ml.metrics_history.inference_p95_ms is
+    '95 % quantile of the time that the graph took for the batch, milliseconds';
+comment on column ml.metrics_history.inference_p99_ms is
+    '99 % quantile of the time that the graph took for the batch, milliseconds';
+comment on column ml.metrics_history.cache_hit_rate is
+    'share of series found in the bar cache, 0 to 1';
+comment on column ml.metrics_history.confidence_mean is 'mean ml_confidence';
+comment on column ml.metrics_history.confidence_deviation is 'standard deviation of ml_confidence';
+comment on column ml.metrics_history.confidence_p10 is
+    '10 % quantile of ml_confidence; of one model alone';
+comment on column ml.metrics_history.confidence_p50 is
+    'median of ml_confidence; of one model alone';
+comment on column ml.metrics_history.confidence_p90 is
+    '90 % quantile of ml_confidence; of one model alone';
+comment on column ml.metrics_history.negative is
+    'share of scores whose likeliest outcome is negative, 0 to 1';
+comment on column ml.metrics_history.neutral is
+    'share of scores whose likeliest outcome is neutral, 0 to 1';
+comment on column ml.metrics_history.positive is
+    'share of scores whose likeliest outcome is positive, 0 to 1';
 
 -- drift/measure_drift
--- Every figure of drift, from counts alone. A row of "compared" is a cell of a variable in a window, with a rows of the
--- baseline and b live ones; everything below it is arithmetic on these. Formulas and their sources: docs/analysts.md.
+-- Every figure of drift, from counts alone. A row of "compared" is a cell of a variable in a
+-- window, with a rows of the baseline and b live ones; everything below it is arithmetic on these.
+-- Formulas and their sources: docs/analysts.md.
 create or replace function ml_internal.measure_drift(
     version text, since timestamptz, until timestamptz, width interval default null)
 returns table (
-    model_version text, window_start timestamptz, window_end timestamptz, complete boolean, kind text, name text,
-    n bigint, m bigint, bins integer, psi double precision, psi_critical_value double precision, p_value double precision,
-    p_adjusted double precision, jensen_shannon double precision, hellinger double precision, ks double precision,
-    mean_shift double precision, deviation_ratio double precision,
-    missing_share double precision, infinite_share double precision, unseen_share double precision,
-    baseline_missing_share double precision, baseline_infinite_share double precision, baseline_unseen_share double precision,
-    importance double precision, rank integer, level text, windows_in_a_row integer,
-    rise double precision, rise_p_value double precision, rise_p_adjusted double precision, quality_level text,
+    model_version text, window_start timestamptz, window_end timestamptz, complete boolean,
+    kind text, name text, n bigint, m bigint, bins integer, psi double precision,
+    psi_critical_value double precision, p_value double precision, p_adjusted double precision,
+    jensen_shannon double precision, hellinger double precision, ks double precision,
+    mean_shift double precision, deviation_ratio double precision, missing_share double precision,
+    infinite_share double precision, unseen_share double precision,
+    baseline_missing_share double precision, baseline_infinite_share double precision,
+    baseline_unseen_share double precision, importance double precision, rank integer, level text,
+    windows_in_a_row integer, rise double precision, rise_p_value double precision,
+    rise_p_adjusted double precision, quality_level text,
     quality_windows_in_a_row integer)
 language plpgsql stable set search_path = pg_catalog, pg_temp
--- The planner takes an array for ten elements, and making a plan for this costs a tenth of running it.
+-- The planner takes an array for ten elements, and making a plan for this costs a tenth of running
+-- it.
 set enable_nestloop = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -3894,32 +4736,43 @@ declare
     model     record;
     baseline  ml_internal.baselines;
     opens     constant timestamptz := date_trunc('hour', measure_drift.since, 'UTC');
-    seconds   constant bigint := 3600 * greatest(1, ceil(extract(epoch from coalesce(measure_drift.width, measure_drift.until - opens)) / 3600));
-    closes    constant timestamptz := opens + make_interval(secs => seconds * ceil(extract(epoch from measure_drift.until - opens) / seconds));
-    per       constant text := case when opens = date_trunc('day', opens, 'UTC') and seconds % 86400 = 0 then 'day' else 'hour' end;
+    seconds   constant bigint := 3600 * greatest(1, ceil(
+        extract(epoch from coalesce(measure_drift.width, measure_drift.until - opens)) / 3600));
+    closes    constant timestamptz := opens + make_interval(
+        secs => seconds * ceil(extract(epoch from measure_drift.until - opens) / seconds));
+    per       constant text := case
+        when opens = date_trunc('day', opens, 'UTC') and seconds % 86400 = 0 then 'day'
+        else 'hour' end;
 begin
-select m.id, m.metrics -> 'importances' as importances into model from ml.models m where m.version = measure_drift.version;
-select b.* into baseline from ml_internal.baselines b where b.model_id = model.id order by b.id desc limit 1;
+select m.id, m.metrics -> 'importances' as importances into model from ml.models m
+where m.version = measure_drift.version;
+select b.* into baseline from ml_internal.baselines b where b.model_id = model.id
+order by b.id desc limit 1;
 return query
 with variable as materialized (
     select v.position, v.kind, v.name, v.first_cell, v.cells, v.edges is not null as is_number,
-           baseline.means[v.position + 1] as mean, nullif(baseline.deviations[v.position + 1], 0) as deviation,
+           baseline.means[v.position + 1] as mean,
+           nullif(baseline.deviations[v.position + 1], 0) as deviation,
            i.importance, case when i.importance < 0 then 0 else i.importance end as weight
     from ml_internal.bins v
     cross join lateral (select (model.importances ->> v.name)::double precision as importance) i
     where v.model_id = model.id and baseline.id is not null
 ), expected as materialized (
-    select v.position, c.cell, v.first_cell + v.cells - c.cell as from_end, u.a, nullif(sum(u.a) over variable, 0) as m,
-           min(u.a) filter (where u.a > 0) over variable as least_a, sum(u.a) over (variable order by c.cell) as a_so_far
+    select v.position, c.cell, v.first_cell + v.cells - c.cell as from_end, u.a,
+           nullif(sum(u.a) over variable, 0) as m,
+           min(u.a) filter (where u.a > 0) over variable as least_a,
+           sum(u.a) over (variable order by c.cell) as a_so_far
     from variable v
     cross join lateral generate_series(v.first_cell + 1, v.first_cell + v.cells) c (cell)
     join unnest(baseline.cells) with ordinality u (a, cell) using (cell)
     window variable as (partition by v.position)
 ), taken as materialized (
-    select floor(extract(epoch from f.bucket - opens) / seconds)::integer as part, ml_internal.sum_arrays(f.cells) as cells,
+    select floor(extract(epoch from f.bucket - opens) / seconds)::integer as part,
+           ml_internal.sum_arrays(f.cells) as cells,
            ml_internal.sum_arrays(f.sums) as sums, ml_internal.sum_arrays(f.squares) as squares
     from ml_internal.feature_counts f
-    where f.model_id = model.id and f.grain = per and f.source = 'live' and f.role in ('champion', 'canary', 'standby')
+    where f.model_id = model.id and f.grain = per and f.source = 'live'
+      and f.role in ('champion', 'canary', 'standby')
       and f.bucket >= opens and f.bucket < closes
     group by 1
 ), compared as materialized (
@@ -3927,20 +4780,26 @@ with variable as materialized (
     from taken t
     cross join lateral (
         -- Counts end with the last cell that is not empty; the baseline has them all.
-        select u.cell, coalesce(u.b, 0) as b, coalesce(sum(u.b) over (order by u.cell rows unbounded preceding), 0) as b_so_far
+        select u.cell, coalesce(u.b, 0) as b,
+               coalesce(sum(u.b) over (order by u.cell rows unbounded preceding), 0) as b_so_far
         from unnest(t.cells, baseline.cells) with ordinality u (b, a, cell)) u
     join expected e using (cell)
     where e.a > 0 or u.b > 0
 ), total as materialized (
-    select c.part, c.position, sum(c.b) as n, min(c.b) filter (where c.b > 0) as least_b, min(c.b_so_far - c.b) as b_before
+    select c.part, c.position, sum(c.b) as n, min(c.b) filter (where c.b > 0) as least_b,
+           min(c.b_so_far - c.b) as b_before
     from compared c group by 1, 2 having sum(c.b) > 0
 ), shared as (
     select c.*, t.n, c.a / c.m as p, c.b / t.n as q, (c.a / c.m + c.b / t.n) / 2 as middle,
            -- An empty cell has no logarithm: what evidently 0.7.23 puts there instead.
-           case when c.a > 0 then c.a / c.m when c.least_a / c.m > 0.0001 then 0.0001 else c.least_a / c.m / 1e6 end as p_filled,
-           case when c.b > 0 then c.b / t.n when t.least_b / t.n > 0.0001 then 0.0001 else t.least_b / t.n / 1e6 end as q_filled,
-           -- Ten are expected in the smaller sample, or it has forty where fewer are: one time in 10^12 by chance.
-           (c.a + c.b) * least(t.n, c.m) / (t.n + c.m) >= 10 or case when t.n <= c.m then c.b else c.a end >= 40 as dense,
+           case when c.a > 0 then c.a / c.m when c.least_a / c.m > 0.0001 then 0.0001
+                else c.least_a / c.m / 1e6 end as p_filled,
+           case when c.b > 0 then c.b / t.n when t.least_b / t.n > 0.0001 then 0.0001
+                else t.least_b / t.n / 1e6 end as q_filled,
+           -- Ten are expected in the smaller sample, or it has forty where fewer are: one time in
+           -- 10^12 by chance.
+           (c.a + c.b) * least(t.n, c.m) / (t.n + c.m) >= 10
+           or case when t.n <= c.m then c.b else c.a end >= 40 as dense,
            (c.a * sqrt(t.n / c.m) - c.b * sqrt(c.m / t.n)) ^ 2 / (c.a + c.b) as pearson,
            abs((c.b_so_far - t.b_before) / t.n - c.a_so_far / c.m) as gap
     from compared c join total t using (part, position)
@@ -3948,13 +4807,18 @@ with variable as materialized (
     select s.part, s.position, s.n, s.m, count(*)::integer as bins,
            sum((s.p_filled - s.q_filled) * ln(s.p_filled / s.q_filled)) as psi,
            sqrt(greatest(0, sum(case when s.p > 0 then s.p * ln(s.p / s.middle) else 0 end
-                                + case when s.q > 0 then s.q * ln(s.q / s.middle) else 0 end) / (2 * ln(2::double precision)))) as jensen_shannon,
+                                + case when s.q > 0 then s.q * ln(s.q / s.middle) else 0 end)
+                            / (2 * ln(2::double precision)))) as jensen_shannon,
            sqrt(sum((sqrt(s.p) - sqrt(s.q)) ^ 2) / 2) as hellinger,
            max(s.gap) as ks,
-           coalesce(sum(s.a) filter (where s.from_end = 1), 0) as a_missing, coalesce(sum(s.b) filter (where s.from_end = 1), 0) as b_missing,
-           coalesce(sum(s.a) filter (where s.from_end = 0), 0) as a_other, coalesce(sum(s.b) filter (where s.from_end = 0), 0) as b_other,
-           count(*) filter (where s.dense)::integer as dense, coalesce(sum(s.pearson) filter (where s.dense), 0) as pearson,
-           coalesce(sum(s.a) filter (where not s.dense), 0) as a_sparse, coalesce(sum(s.b) filter (where not s.dense), 0) as b_sparse,
+           coalesce(sum(s.a) filter (where s.from_end = 1), 0) as a_missing,
+           coalesce(sum(s.b) filter (where s.from_end = 1), 0) as b_missing,
+           coalesce(sum(s.a) filter (where s.from_end = 0), 0) as a_other,
+           coalesce(sum(s.b) filter (where s.from_end = 0), 0) as b_other,
+           count(*) filter (where s.dense)::integer as dense,
+           coalesce(sum(s.pearson) filter (where s.dense), 0) as pearson,
+           coalesce(sum(s.a) filter (where not s.dense), 0) as a_sparse,
+           coalesce(sum(s.b) filter (where not s.dense), 0) as b_sparse,
            min(array[s.a + s.b, s.a, s.pearson]) filter (where s.dense) as least_dense
     from shared s group by s.part, s.position, s.n, s.m
 ), tested as (
@@ -3962,67 +4826,95 @@ with variable as materialized (
     select s.*, ml_internal.chi_squared_tail(t.pearson, t.groups - 1) as p_value,
            (1 / s.n + 1 / s.m) * c.quantile as psi_critical_value
     from summed s
-    join (select distinct d.bins, ml_internal.chi_squared_critical(settings.drift_alpha, d.bins - 1) as quantile
+    join (select distinct d.bins,
+                 ml_internal.chi_squared_critical(settings.drift_alpha, d.bins - 1) as quantile
           from summed d cross join ml.settings) c using (bins)
     cross join lateral (select s.a_sparse + s.b_sparse as rows) r
-    cross join lateral (select r.rows * least(s.n, s.m) / (s.n + s.m) < 10 and s.dense > 0 as merged) g
+    cross join lateral (
+        select r.rows * least(s.n, s.m) / (s.n + s.m) < 10 and s.dense > 0 as merged) g
     cross join lateral (
         select s.dense + case when g.merged or r.rows = 0 then 0 else 1 end as groups,
                s.pearson + case
                    when r.rows = 0 then 0
-                   when g.merged then ((s.a_sparse + s.least_dense[2]) * sqrt(s.n / s.m)
-                                       - (s.b_sparse + s.least_dense[1] - s.least_dense[2]) * sqrt(s.m / s.n)) ^ 2
-                                      / (r.rows + s.least_dense[1]) - s.least_dense[3]
-                   else (s.a_sparse * sqrt(s.n / s.m) - s.b_sparse * sqrt(s.m / s.n)) ^ 2 / r.rows end as pearson) t
+                   when g.merged then
+                       ((s.a_sparse + s.least_dense[2]) * sqrt(s.n / s.m)
+                        - (s.b_sparse + s.least_dense[1] - s.least_dense[2]) * sqrt(s.m / s.n)) ^ 2
+                       / (r.rows + s.least_dense[1]) - s.least_dense[3]
+                   else
+                       (s.a_sparse * sqrt(s.n / s.m) - s.b_sparse * sqrt(s.m / s.n)) ^ 2 / r.rows
+                   end as pearson) t
 ), described as (
     select t.*, v.kind, v.name, v.is_number, v.importance, settings.drift_alpha as alpha,
            t.n >= settings.drift_min_rows and t.m > 0 as speaks,
            t.psi * coalesce(v.weight, avg(v.weight) over (partition by t.part), 1) as weighed,
            nullif(t.n - t.b_missing - t.b_other, 0) as finite_n,
-           t2.sums[v.position + 1] as s, t2.squares[v.position + 1] as q, v.mean, v.deviation, r.k, r.known, r.k / t.n - (r.known - r.k) / t.m as rise,
-           settings.psi_warning, settings.psi_critical, settings.missing_warning, settings.missing_critical
+           t2.sums[v.position + 1] as s, t2.squares[v.position + 1] as q, v.mean, v.deviation, r.k,
+           r.known, r.k / t.n - (r.known - r.k) / t.m as rise,
+           settings.psi_warning, settings.psi_critical, settings.missing_warning,
+           settings.missing_critical
     from tested t
     join variable v using (position)
     join taken t2 using (part)
     cross join ml.settings settings
     -- Of the two kinds of bad values the one that has risen more.
-    cross join lateral (select t.b_missing / t.n - t.a_missing / t.m >= t.b_other / t.n - t.a_other / t.m as missing) w
+    cross join lateral (
+        select t.b_missing / t.n - t.a_missing / t.m
+               >= t.b_other / t.n - t.a_other / t.m as missing) w
     cross join lateral (select case when w.missing then t.b_missing else t.b_other end as k,
-                               case when w.missing then t.a_missing + t.b_missing else t.a_other + t.b_other end as known) r
+                               case when w.missing then t.a_missing + t.b_missing
+                                    else t.a_other + t.b_other end as known) r
 ), judged as (
     select d.*, d.s / d.finite_n as live_mean,
-           min(d.p_value * d.family / d.p_rank) over (partition by d.part order by d.p_value desc) as p_adjusted,
-           min(d.rise_p_value * d.family / d.rise_rank) over (partition by d.part order by d.rise_p_value desc) as rise_p_adjusted
+           min(d.p_value * d.family / d.p_rank)
+               over (partition by d.part order by d.p_value desc) as p_adjusted,
+           min(d.rise_p_value * d.family / d.rise_rank)
+               over (partition by d.part order by d.rise_p_value desc) as rise_p_adjusted
     from (
         select d.*, count(d.p_value) over (partition by d.part) as family,
                count(*) over (partition by d.part order by d.p_value) as p_rank,
                count(*) over (partition by d.part order by d.rise_p_value) as rise_rank
         from (
             select d.*,
-                   case when d.m is null then null when d.rise <= 0 then 1 else least(1, 2 * exp(-least(700, d.k * ln(d.k / d.known * (d.n + d.m) / d.n)
-                       + case when d.known > d.k then (d.known - d.k) * ln((d.known - d.k) / d.known * (d.n + d.m) / d.m) else 0 end)))
+                   case when d.m is null then null
+                        when d.rise <= 0 then 1
+                        else least(1, 2 * exp(-least(700,
+                            d.k * ln(d.k / d.known * (d.n + d.m) / d.n)
+                            + case when d.known > d.k
+                                   then (d.known - d.k)
+                                        * ln((d.known - d.k) / d.known * (d.n + d.m) / d.m)
+                                   else 0 end)))
                    end as rise_p_value
             from described d) d) d
 ), levelled as (
     select j.*,
            case when not j.speaks or j.p_adjusted > j.alpha then null
-                when j.psi >= j.psi_critical then 'critical' when j.psi >= j.psi_warning then 'warning' end as level,
+                when j.psi >= j.psi_critical then 'critical'
+                when j.psi >= j.psi_warning then 'warning' end as level,
            case when not j.speaks or j.rise_p_adjusted > j.alpha then null
-                when j.rise > j.missing_critical then 'critical' when j.rise > j.missing_warning then 'warning' end as quality_level
+                when j.rise > j.missing_critical then 'critical'
+                when j.rise > j.missing_warning then 'warning' end as quality_level
     from judged j
 )
-select measure_drift.version, w.starts, w.ends, w.ends <= now(), l.kind, l.name, l.n::bigint, coalesce(l.m, 0)::bigint,
-       l.bins, l.psi, l.psi_critical_value, l.p_value, l.p_adjusted,
+select measure_drift.version, w.starts, w.ends, w.ends <= now(), l.kind, l.name, l.n::bigint,
+       coalesce(l.m, 0)::bigint, l.bins, l.psi, l.psi_critical_value, l.p_value, l.p_adjusted,
        l.jensen_shannon, l.hellinger, case when l.is_number then l.ks end,
        case when l.is_number then (l.live_mean - l.mean) / l.deviation end,
-       case when l.is_number and l.finite_n > 0 then sqrt(greatest(0, l.q / l.finite_n - l.live_mean ^ 2)) / l.deviation end,
-       l.b_missing / l.n, case when l.is_number then l.b_other / l.n end, case when not l.is_number then l.b_other / l.n end,
-       l.a_missing / l.m, case when l.is_number then l.a_other / l.m end, case when not l.is_number then l.a_other / l.m end,
+       case when l.is_number and l.finite_n > 0
+            then sqrt(greatest(0, l.q / l.finite_n - l.live_mean ^ 2)) / l.deviation end,
+       l.b_missing / l.n, case when l.is_number then l.b_other / l.n end,
+       case when not l.is_number then l.b_other / l.n end,
+       l.a_missing / l.m, case when l.is_number then l.a_other / l.m end,
+       case when not l.is_number then l.a_other / l.m end,
        l.importance,
-       row_number() over (partition by l.part, l.kind = 'output' order by l.weighed desc nulls last, l.psi desc nulls last, l.position)::integer,
-       l.level, (l.drifting - coalesce(max(l.drifting) filter (where l.speaks and l.level is null) over so_far, 0))::integer,
+       row_number() over (partition by l.part, l.kind = 'output'
+                          order by l.weighed desc nulls last, l.psi desc nulls last,
+                          l.position)::integer,
+       l.level,
+       (l.drifting - coalesce(max(l.drifting) filter (where l.speaks and l.level is null)
+                              over so_far, 0))::integer,
        l.rise, l.rise_p_value, l.rise_p_adjusted, l.quality_level,
-       (l.worse - coalesce(max(l.worse) filter (where l.speaks and l.quality_level is null) over so_far, 0))::integer
+       (l.worse - coalesce(max(l.worse) filter (where l.speaks and l.quality_level is null)
+                           over so_far, 0))::integer
 from (
     select l.*, count(l.level) over so_far as drifting, count(l.quality_level) over so_far as worse
     from levelled l window so_far as (partition by l.position order by l.part)) l
@@ -4034,38 +4926,49 @@ order by w.starts desc, l.kind, l.position;
 end
 $$;
 comment on function ml_internal.measure_drift(text, timestamptz, timestamptz, interval) is
-    'How a model''s features, inputs and answers in windows of whole hours, the first beginning at since, differ from its baseline';
+    'How a model''s features, inputs and answers in windows of whole '
+    'hours, the first beginning at since, differ from its baseline';
 
 -- drift/collect_histograms
--- Internal: what training.baseline makes of training rows, made of the newest 20,000 predictions of a window: for a model
--- that came without. The bins are the same: each value its own where there are at most ten, else deciles, and what lies
--- above a value that fills a decile by itself apart from it.
-create or replace function ml_internal.collect_histograms(model integer, since timestamptz, until timestamptz) returns jsonb
+-- Internal: what training.baseline makes of training rows, made of the newest 20,000 predictions of
+-- a window: for a model that came without. The bins are the same: each value its own where there
+-- are at most ten, else deciles, and what lies above a value that fills a decile by itself apart
+-- from it.
+create or replace function ml_internal.collect_histograms(
+    model integer, since timestamptz, until timestamptz) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp set jit = off
 as $$
 with taken as materialized (
     select p.features, p.pattern_type, p.timeframe, p.ml_confidence,
            ml_internal.predicted_class(p.probabilities) as prediction_class
     from ml.predictions p
-    where p.model_id = collect_histograms.model and p.role in ('champion', 'canary', 'standby', 'challenger')
-      and p.scored_at >= collect_histograms.since and p.scored_at < collect_histograms.until and p.latency_ms is not null
+    where p.model_id = collect_histograms.model
+      and p.role in ('champion', 'canary', 'standby', 'challenger')
+      and p.scored_at >= collect_histograms.since and p.scored_at < collect_histograms.until
+      and p.latency_ms is not null
     order by p.scored_at desc limit 20000
 ), number as materialized (
     select 'features' as part, f.name, t.features[f.place]::double precision as x
-    from ml.models m cross join unnest(m.feature_names) with ordinality f (name, place) cross join taken t
+    from ml.models m cross join unnest(m.feature_names) with ordinality f (name, place)
+    cross join taken t
     where m.id = collect_histograms.model and t.features is not null
     union all
     select 'outputs', 'ml_confidence', t.ml_confidence from taken t
 ), described as (
-    select n.part, n.name, count(*) as rows, count(*) filter (where n.x = 'NaN' or n.x is null) as nan,
+    select n.part, n.name, count(*) as rows,
+           count(*) filter (where n.x = 'NaN' or n.x is null) as nan,
            count(*) filter (where n.x in ('Infinity', '-Infinity')) as infinite,
-           avg(n.x) filter (where abs(n.x) < 'Infinity') as mean, stddev_pop(n.x) filter (where abs(n.x) < 'Infinity') as deviation,
-           percentile_disc('{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]) within group (order by n.x)
+           avg(n.x) filter (where abs(n.x) < 'Infinity') as mean,
+           stddev_pop(n.x) filter (where abs(n.x) < 'Infinity') as deviation,
+           percentile_disc('{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[])
+               within group (order by n.x)
                filter (where abs(n.x) < 'Infinity') as deciles
     from number n group by n.part, n.name
 ), different as materialized (
-    select n.part, n.name, n.x, lag(n.x) over name_ as before, count(*) over (partition by n.part, n.name) as values
-    from number n where abs(n.x) < 'Infinity' group by n.part, n.name, n.x window name_ as (partition by n.part, n.name order by n.x)
+    select n.part, n.name, n.x, lag(n.x) over name_ as before,
+           count(*) over (partition by n.part, n.name) as values
+    from number n where abs(n.x) < 'Infinity' group by n.part, n.name, n.x
+        window name_ as (partition by n.part, n.name order by n.x)
 ), edged as (
     select d.*, coalesce((
         select array_agg(e order by e) from (
@@ -4076,56 +4979,76 @@ with taken as materialized (
             union
             select q from unnest(d.deciles) q
             where d.part = 'outputs'
-               or (select max(v.values) from different v where (v.part, v.name) = (d.part, d.name)) > 10) e), '{}') as edges
+               or (select max(v.values) from different v
+                   where (v.part, v.name) = (d.part, d.name)) > 10) e), '{}') as edges
     from described d
 ), histogram as (
-    select e.part, e.name, jsonb_build_object('edges', to_jsonb(e.edges), 'nan', e.nan, 'infinite', e.infinite, 'mean', e.mean,
-               'deviation', e.deviation, 'counts', (
+    select e.part, e.name,
+           jsonb_build_object(
+               'edges', to_jsonb(e.edges), 'nan', e.nan, 'infinite', e.infinite,
+               'mean', e.mean, 'deviation', e.deviation, 'counts', (
                    select jsonb_agg(coalesce(b.rows, 0) order by bin)
                    from generate_series(0, cardinality(e.edges)) bin
-                   left join (select width_bucket(n.x, e.edges) as bin, count(*) as rows from number n
-                              where (n.part, n.name) = (e.part, e.name) and abs(n.x) < 'Infinity' group by 1) b using (bin))) as h
+                   left join (select width_bucket(n.x, e.edges) as bin, count(*) as rows
+                              from number n
+                              where (n.part, n.name) = (e.part, e.name) and abs(n.x) < 'Infinity'
+                              group by 1) b using (bin))) as h
     from edged e
     union all
     select c.part, c.name, jsonb_build_object(
                'categories', jsonb_agg(c.value order by c.value) filter (where c.place <= 200),
                'counts', jsonb_agg(c.rows order by c.value) filter (where c.place <= 200),
-               'missing', min(c.nulls), 'unseen', coalesce(sum(c.rows) filter (where c.place > 200), 0))
+               'missing', min(c.nulls),
+               'unseen', coalesce(sum(c.rows) filter (where c.place > 200), 0))
     from (
         select v.part, v.name, v.value, count(v.value) as rows, min(v.nulls) as nulls,
-               row_number() over (partition by v.part, v.name order by count(v.value) desc, v.value) as place
+               row_number() over (partition by v.part, v.name
+                                  order by count(v.value) desc, v.value) as place
         from (
-            select c.part, c.name, c.value, count(*) filter (where c.value is null) over (partition by c.part, c.name) as nulls
+            select c.part, c.name, c.value,
+                   count(*) filter (where c.value is null)
+                       over (partition by c.part, c.name) as nulls
             from taken t
-            cross join lateral (values ('inputs', 'pattern_type', t.pattern_type), ('inputs', 'timeframe', t.timeframe)) c (part, name, value)
+            cross join lateral (values ('inputs', 'pattern_type', t.pattern_type),
+                                       ('inputs', 'timeframe', t.timeframe)) c (part, name, value)
         ) v
         where v.value is not null group by v.part, v.name, v.value) c
     group by c.part, c.name
     union all
-    select 'outputs', 'prediction_class', jsonb_build_object('categories', jsonb_agg(c.name order by c.place), 'counts', jsonb_agg(
-               (select count(*) from taken t where t.prediction_class = c.name) order by c.place))
+    select 'outputs', 'prediction_class',
+           jsonb_build_object(
+               'categories', jsonb_agg(c.name order by c.place),
+               'counts', jsonb_agg((select count(*) from taken t where t.prediction_class = c.name)
+                                   order by c.place))
     from unnest(array['negative', 'neutral', 'positive']) with ordinality c (name, place)
 )
-select jsonb_object_agg(part, names) from (select part, jsonb_object_agg(name, h) as names from histogram group by part) p
+select jsonb_object_agg(part, names)
+from (select part, jsonb_object_agg(name, h) as names from histogram group by part) p
 $$;
 comment on function ml_internal.collect_histograms(integer, timestamptz, timestamptz) is
-    'Internal: histograms of a model''s live predictions between two moments, as training registers them';
+    'Internal: histograms of a model''s live predictions '
+    'between two moments, as training registers them';
 
 -- drift/count_window
 create or replace function ml_internal.count_window(
-    model integer, since timestamptz, until timestamptz, out rows bigint, out cells double precision[],
+    model integer, since timestamptz, until timestamptz, out rows bigint,
+    out cells double precision[],
     out means double precision[], out deviations double precision[])
 language sql stable security definer set search_path = pg_catalog, pg_temp set jit = off
 as $$
 with taken as materialized (
     select f.rows, f.cells, f.sums, f.squares from ml_internal.feature_counts f
-    where f.model_id = count_window.model and f.grain = 'hour' and f.source = 'live' and f.bucket >= count_window.since and f.bucket < count_window.until
+    where f.model_id = count_window.model and f.grain = 'hour' and f.source = 'live'
+      and f.bucket >= count_window.since and f.bucket < count_window.until
 ), counted as (
-    select u.cell, sum(u.n) as n from taken t cross join unnest(t.cells) with ordinality u (n, cell) group by u.cell
+    select u.cell, sum(u.n) as n from taken t cross join unnest(t.cells) with ordinality u (n, cell)
+    group by u.cell
 ), moment as (
-    select u.place, sum(u.s) as s, sum(u.q) as q from taken t cross join unnest(t.sums, t.squares) with ordinality u (s, q, place) group by u.place
+    select u.place, sum(u.s) as s, sum(u.q) as q from taken t
+    cross join unnest(t.sums, t.squares) with ordinality u (s, q, place) group by u.place
 ), variable as (
-    select v.position, v.edges is not null as is_number, array_agg(coalesce(c.n, 0) order by cell) as cells,
+    select v.position, v.edges is not null as is_number,
+           array_agg(coalesce(c.n, 0) order by cell) as cells,
            sum(c.n) filter (where cell < v.first_cell + v.cells - 1) as finite
     from ml_internal.bins v
     cross join lateral generate_series(v.first_cell + 1, v.first_cell + v.cells) cell
@@ -4133,17 +5056,23 @@ with taken as materialized (
     where v.model_id = count_window.model group by v.position, v.edges
 )
 select coalesce((select sum(t.rows)::bigint from taken t), 0),
-       (select array_agg(u.n order by v.position, u.place) from variable v cross join unnest(v.cells) with ordinality u (n, place)),
-       array_agg(case when v.is_number and v.finite > 0 then m.s / v.finite end order by v.position),
-       array_agg(case when v.is_number and v.finite > 0 then sqrt(greatest(0, m.q / v.finite - (m.s / v.finite) ^ 2)) end order by v.position)
+       (select array_agg(u.n order by v.position, u.place) from variable v
+        cross join unnest(v.cells) with ordinality u (n, place)),
+       array_agg(case when v.is_number and v.finite > 0 then m.s / v.finite end
+                 order by v.position),
+       array_agg(case when v.is_number
+                 and v.finite > 0 then sqrt(greatest(0, m.q / v.finite - (m.s / v.finite) ^ 2)) end
+                 order by v.position)
 from variable v left join moment m on m.place = v.position + 1
 $$;
 comment on function ml_internal.count_window(integer, timestamptz, timestamptz) is
-    'Internal: what live rows of whole hours hold in the bins of a model, in the form of ml_internal.baselines';
+    'Internal: what live rows of whole hours hold in the bins '
+    'of a model, in the form of ml_internal.baselines';
 
 -- drift/set_baseline
 create or replace function ml.set_baseline(
-    version text default null, since timestamptz default null, until timestamptz default null, reason text default null)
+    version text default null, since timestamptz default null, until timestamptz default null,
+    reason text default null)
 returns ml_internal.baselines
 language plpgsql security definer set search_path = pg_catalog, pg_temp set jit = off
 as $$
@@ -4159,19 +5088,26 @@ begin
     select m.id, m.version into model from ml.models m
     where m.version = coalesce(set_baseline.version, ml.model_at('champion', clock_timestamp()));
     if not found then
-        raise exception '%', case when version is null then 'there is no champion; name a version'
-                                  else format('no model of version %s is registered', version) end using errcode = 'ML003';
+        raise exception '%', case
+                when version is null then 'there is no champion; name a version'
+                else format('no model of version %s is registered', version) end
+            using errcode = 'ML003';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.baseline'), model.id);
 
     if since is null and until is null then
-        insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations, set_by, reason)
-        select b.model_id, 'training', b.rows, b.cells, b.means, b.deviations, session_user, set_baseline.reason
-        from ml_internal.baselines b where b.model_id = model.id and b.source = 'training' order by b.id limit 1
+        insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations,
+                                           set_by, reason)
+        select b.model_id, 'training', b.rows, b.cells, b.means, b.deviations, session_user,
+               set_baseline.reason
+        from ml_internal.baselines b where b.model_id = model.id and b.source = 'training'
+        order by b.id limit 1
         returning * into result;
         if result.id is null then
-            raise exception 'model % was registered without counts of its training rows', model.version
-                using errcode = 'object_not_in_prerequisite_state', hint = 'Give since, and until: a window of live rows.';
+            raise exception 'model % was registered without counts of its training rows',
+                    model.version
+                using errcode = 'object_not_in_prerequisite_state',
+                      hint = 'Give since, and until: a window of live rows.';
         end if;
         return result;
     end if;
@@ -4180,116 +5116,273 @@ begin
     since := date_trunc('hour', since, 'UTC');
     until := coalesce(until, clock_timestamp());
     if since is null or until <= since or until > clock_timestamp() then
-        raise exception 'the window from % to % is none; allowed: since before until, both in the past', coalesce(since::text, 'null'), until
+        raise exception 'the window from % to % is none; allowed: since before until, '
+                        'both in the past', coalesce(since::text, 'null'), until
             using errcode = 'invalid_parameter_value';
     end if;
     if exists (select from ml_internal.bins b where b.model_id = model.id) then
         select * into found_ from ml_internal.count_window(model.id, since, until);
     else
-        select * into found_ from ml_internal.add_bins(model.id, coalesce(ml_internal.collect_histograms(model.id, since, until), '{}'));
+        select * into found_ from ml_internal.add_bins(
+            model.id, coalesce(ml_internal.collect_histograms(model.id, since, until), '{}'));
     end if;
     if found_.rows < least_ then
-        raise exception 'model % has scored % live rows from % to %; a baseline needs % (setting drift_min_rows)',
-            model.version, found_.rows, since, until, least_ using errcode = 'object_not_in_prerequisite_state';
+        raise exception 'model % has scored % live rows from % to %; '
+                        'a baseline needs % (setting drift_min_rows)',
+                model.version, found_.rows, since, until, least_
+            using errcode = 'object_not_in_prerequisite_state';
     end if;
-    insert into ml_internal.baselines (model_id, source, since, until, rows, cells, means, deviations, set_by, reason)
-    values (model.id, 'window', since, until, found_.rows, found_.cells, found_.means, found_.deviations, session_user, set_baseline.reason)
+    insert into ml_internal.baselines (model_id, source, since, until, rows, cells, means,
+                                       deviations, set_by, reason)
+    values (model.id, 'window', since, until, found_.rows, found_.cells, found_.means,
+            found_.deviations, session_user, set_baseline.reason)
     returning * into result;
     return result;
 end
 $$;
 comment on function ml.set_baseline(text, timestamptz, timestamptz, text) is
-    'Measures drift of a model (null: the champion) against its training rows or, with since, against the live rows of a window';
+    'Measures drift of a model (null: the champion) against its '
+    'training rows or, with since, against the live rows of a window';
 
 -- drift/drift_windows
 create view ml_internal.drift_windows with (security_invoker = true) as
 select m.version, n.opens - 10 * w.width as since, w.width
-from (select make_interval(secs => extract(epoch from s.drift_window)::double precision) as width from ml.settings s) w
+from (select make_interval(secs => extract(epoch from s.drift_window)::double precision) as width
+      from ml.settings s) w
 cross join lateral (select date_bin(w.width, now(), timestamptz '2001-01-01 00:00Z') as opens) n
 cross join ml.models m
 where exists (select from ml_internal.baselines b where b.model_id = m.id)
   and (exists (select from ml_internal.feature_rollups r
-               where r.model_id = m.id and r.grain = 'day' and r.source = 'live' and r.bucket >= n.opens - 11 * w.width - interval '1 day')
+               where r.model_id = m.id and r.grain = 'day' and r.source = 'live'
+                 and r.bucket >= n.opens - 11 * w.width - interval '1 day')
        or exists (select from ml_internal.tallies t where t.model_id = m.id and t.source = 'live'));
 comment on view ml_internal.drift_windows is
-    'Internal: the models in use, and the first of the ten whole windows before the running one (aligned to Monday, UTC) in which drift is measured';
+    'Internal: the models in use, and the first of the ten whole windows before '
+    'the running one (aligned to Monday, UTC) in which drift is measured';
 
 -- drift/feature_drift
 create view ml.feature_drift with (security_invoker = true) as
-select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name, d.n, d.m, d.bins, d.psi, d.psi_critical_value,
-       d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks, d.mean_shift, d.deviation_ratio, d.missing_share,
-       d.infinite_share, d.unseen_share, d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
+select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name, d.n, d.m, d.bins,
+       d.psi, d.psi_critical_value, d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks,
+       d.mean_shift, d.deviation_ratio, d.missing_share, d.infinite_share, d.unseen_share,
+       d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
        d.importance, d.rank, d.level, d.windows_in_a_row
-from ml_internal.drift_windows w cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
+from ml_internal.drift_windows w
+cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind <> 'output';
 comment on view ml.feature_drift is
-    'How the features and inputs of each model in use differ from its baseline, in the running window of drift_window and the ten before it';
+    'How the features and inputs of each model in use differ from its '
+    'baseline, in the running window of drift_window and the ten before it';
+comment on column ml.feature_drift.model_version is 'the model';
+comment on column ml.feature_drift.window_start is 'when the window begins';
+comment on column ml.feature_drift.window_end is 'when the window ends';
+comment on column ml.feature_drift.complete is 'false: the window is still running';
+comment on column ml.feature_drift.kind is 'feature, input or output';
+comment on column ml.feature_drift.name is 'name of the variable';
+comment on column ml.feature_drift.n is 'live rows in the window';
+comment on column ml.feature_drift.m is 'rows of the baseline';
+comment on column ml.feature_drift.bins is 'cells with rows in the baseline or the window';
+comment on column ml.feature_drift.psi is 'population stability index; 0 is no drift';
+comment on column ml.feature_drift.psi_critical_value is
+    'the psi that chance alone exceeds with probability drift_alpha';
+comment on column ml.feature_drift.p_value is
+    'p-value of a chi-squared test of window against baseline';
+comment on column ml.feature_drift.p_adjusted is
+    'p_value adjusted for the number of variables in the window (Benjamini-Hochberg)';
+comment on column ml.feature_drift.jensen_shannon is 'Jensen-Shannon distance, 0 (equal) to 1';
+comment on column ml.feature_drift.hellinger is 'Hellinger distance, 0 (equal) to 1';
+comment on column ml.feature_drift.ks is
+    'largest difference of the cumulative shares (Kolmogorov-Smirnov); null for categories';
+comment on column ml.feature_drift.mean_shift is
+    'live mean less baseline mean, in standard deviations of the baseline';
+comment on column ml.feature_drift.deviation_ratio is
+    'live standard deviation over that of the baseline';
+comment on column ml.feature_drift.missing_share is 'share of live rows in which it is missing';
+comment on column ml.feature_drift.infinite_share is
+    'share of live rows in which it is infinite; null for categories';
+comment on column ml.feature_drift.unseen_share is
+    'share of live rows with a category that the baseline lacks; null for numbers';
+comment on column ml.feature_drift.baseline_missing_share is 'missing_share of the baseline';
+comment on column ml.feature_drift.baseline_infinite_share is 'infinite_share of the baseline';
+comment on column ml.feature_drift.baseline_unseen_share is 'unseen_share of the baseline';
+comment on column ml.feature_drift.importance is
+    'importance of the feature as training measured it; null where unknown';
+comment on column ml.feature_drift.rank is '1 drifts most in its window, psi weighed by importance';
+comment on column ml.feature_drift.level is
+    'warning or critical when the drift is significant and psi above its setting, else null';
+comment on column ml.feature_drift.windows_in_a_row is
+    'windows in a row, up to this one, that have a level';
 
 -- drift/prediction_drift
 create view ml.prediction_drift with (security_invoker = true) as
-select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name, d.n, d.m, d.bins, d.psi, d.psi_critical_value,
-       d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks, d.mean_shift, d.deviation_ratio, d.missing_share,
-       d.infinite_share, d.unseen_share, d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
+select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name, d.n, d.m, d.bins,
+       d.psi, d.psi_critical_value, d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks,
+       d.mean_shift, d.deviation_ratio, d.missing_share, d.infinite_share, d.unseen_share,
+       d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
        d.importance, d.rank, d.level, d.windows_in_a_row
-from ml_internal.drift_windows w cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
+from ml_internal.drift_windows w
+cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind = 'output';
 comment on view ml.prediction_drift is
-    'How the answers of each model in use differ from its baseline, in the running window of drift_window and the ten before it';
+    'How the answers of each model in use differ from its baseline, in '
+    'the running window of drift_window and the ten before it';
+comment on column ml.prediction_drift.model_version is 'the model';
+comment on column ml.prediction_drift.window_start is 'when the window begins';
+comment on column ml.prediction_drift.window_end is 'when the window ends';
+comment on column ml.prediction_drift.complete is 'false: the window is still running';
+comment on column ml.prediction_drift.kind is 'feature, input or output';
+comment on column ml.prediction_drift.name is 'name of the variable';
+comment on column ml.prediction_drift.n is 'live rows in the window';
+comment on column ml.prediction_drift.m is 'rows of the baseline';
+comment on column ml.prediction_drift.bins is 'cells with rows in the baseline or the window';
+comment on column ml.prediction_drift.psi is 'population stability index; 0 is no drift';
+comment on column ml.prediction_drift.psi_critical_value is
+    'the psi that chance alone exceeds with probability drift_alpha';
+comment on column ml.prediction_drift.p_value is
+    'p-value of a chi-squared test of window against baseline';
+comment on column ml.prediction_drift.p_adjusted is
+    'p_value adjusted for the number of variables in the window (Benjamini-Hochberg)';
+comment on column ml.prediction_drift.jensen_shannon is 'Jensen-Shannon distance, 0 (equal) to 1';
+comment on column ml.prediction_drift.hellinger is 'Hellinger distance, 0 (equal) to 1';
+comment on column ml.prediction_drift.ks is
+    'largest difference of the cumulative shares (Kolmogorov-Smirnov); null for categories';
+comment on column ml.prediction_drift.mean_shift is
+    'live mean less baseline mean, in standard deviations of the baseline';
+comment on column ml.prediction_drift.deviation_ratio is
+    'live standard deviation over that of the baseline';
+comment on column ml.prediction_drift.missing_share is 'share of live rows in which it is missing';
+comment on column ml.prediction_drift.infinite_share is
+    'share of live rows in which it is infinite; null for categories';
+comment on column ml.prediction_drift.unseen_share is
+    'share of live rows with a category that the baseline lacks; null for numbers';
+comment on column ml.prediction_drift.baseline_missing_share is 'missing_share of the baseline';
+comment on column ml.prediction_drift.baseline_infinite_share is 'infinite_share of the baseline';
+comment on column ml.prediction_drift.baseline_unseen_share is 'unseen_share of the baseline';
+comment on column ml.prediction_drift.importance is
+    'importance of the feature as training measured it; null where unknown';
+comment on column ml.prediction_drift.rank is
+    '1 drifts most in its window, psi weighed by importance';
+comment on column ml.prediction_drift.level is
+    'warning or critical when the drift is significant and psi above its setting, else null';
+comment on column ml.prediction_drift.windows_in_a_row is
+    'windows in a row, up to this one, that have a level';
 
 -- drift/data_quality
 create view ml.data_quality with (security_invoker = true) as
-select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name, d.n, d.m, d.missing_share, d.infinite_share,
-       d.unseen_share, d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share, d.rise,
-       d.rise_p_value as p_value, d.rise_p_adjusted as p_adjusted, d.quality_level as level,
+select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name, d.n, d.m,
+       d.missing_share, d.infinite_share, d.unseen_share, d.baseline_missing_share,
+       d.baseline_infinite_share, d.baseline_unseen_share, d.rise, d.rise_p_value as p_value,
+       d.rise_p_adjusted as p_adjusted, d.quality_level as level,
        d.quality_windows_in_a_row as windows_in_a_row
-from ml_internal.drift_windows w cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d;
+from ml_internal.drift_windows w
+cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d;
 comment on view ml.data_quality is
-    'Shares of missing, infinite and unseen values beside those of the baseline, in the running window of drift_window and the ten before it';
+    'Shares of missing, infinite and unseen values beside those of the '
+    'baseline, in the running window of drift_window and the ten before it';
+comment on column ml.data_quality.model_version is 'the model';
+comment on column ml.data_quality.window_start is 'when the window begins';
+comment on column ml.data_quality.window_end is 'when the window ends';
+comment on column ml.data_quality.complete is 'false: the window is still running';
+comment on column ml.data_quality.kind is 'feature, input or output';
+comment on column ml.data_quality.name is 'name of the variable';
+comment on column ml.data_quality.n is 'live rows in the window';
+comment on column ml.data_quality.m is 'rows of the baseline';
+comment on column ml.data_quality.missing_share is 'share of live rows in which it is missing';
+comment on column ml.data_quality.infinite_share is
+    'share of live rows in which it is infinite; null for categories';
+comment on column ml.data_quality.unseen_share is
+    'share of live rows with a category that the baseline lacks; null for numbers';
+comment on column ml.data_quality.baseline_missing_share is 'missing_share of the baseline';
+comment on column ml.data_quality.baseline_infinite_share is 'infinite_share of the baseline';
+comment on column ml.data_quality.baseline_unseen_share is 'unseen_share of the baseline';
+comment on column ml.data_quality.rise is
+    'rise in the share of missing values, or of infinite or unseen ones, whichever rose more';
+comment on column ml.data_quality.p_value is
+    'p-value of the rise: how often chance alone would give as much';
+comment on column ml.data_quality.p_adjusted is
+    'p_value adjusted for the number of variables in the window (Benjamini-Hochberg)';
+comment on column ml.data_quality.level is
+    'warning or critical when the rise is significant and above its setting, else null';
+comment on column ml.data_quality.windows_in_a_row is
+    'windows in a row, up to this one, that have a level';
 
 -- performance/wilson
--- Its body is an expression that was parsed when it was made, so it looks nothing up in a search path and is inlined.
-create or replace function ml_internal.wilson(hits double precision, n double precision, side integer) returns double precision
+-- Its body is an expression that was parsed when it was made, so it looks nothing up in a search
+-- path and is inlined.
+create or replace function ml_internal.wilson(
+    hits double precision, n double precision, side integer) returns double precision
 language sql immutable parallel safe
 return case when n > 0 then greatest(0, least(1,
-    (hits + 1.920729410347062 + side * 1.959963984540054 * sqrt(greatest(0, hits * (n - hits) / n) + 0.960364705173531))
+    (hits + 1.920729410347062
+     + side * 1.959963984540054 * sqrt(greatest(0, hits * (n - hits) / n) + 0.960364705173531))
     / (n + 3.841458820694124))) end;
 comment on function ml_internal.wilson(double precision, double precision, integer) is
-    'Bound of the 95 % interval of hits / n after Wilson 1927: the lower one for side -1, the upper one for side 1';
+    'Bound of the 95 % interval of hits / n after Wilson 1927: '
+    'the lower one for side -1, the upper one for side 1';
 
 -- performance/calibration
 create view ml.calibration with (security_invoker = true) as
 with counted as (
-    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type, c.timeframe, c.calibration,
-           c.calibration_positives, c.calibration_sums,
+    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type,
+           c.timeframe, c.calibration, c.calibration_positives, c.calibration_sums,
            case c.score when 'ml' then m.calibration_edges
-                        else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[] end as edges
+                        else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
+                        end as edges
     from ml_internal.cohort_counts c join ml.models m on m.id = c.model_id
     where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2
 )
-select c.model_version, c.role, c.source, c.score, c.cohort, c.pattern_type, c.timeframe, b.bin::integer as bin,
-       coalesce(c.edges[b.bin - 1], 0) as low, coalesce(c.edges[b.bin], 1) as high,
-       b.n::bigint as n, b.total / b.n as predicted, b.positives / b.n as observed,
-       ml_internal.wilson(b.positives, b.n, -1) as observed_low, ml_internal.wilson(b.positives, b.n, 1) as observed_high
+select c.model_version, c.role, c.source, c.score, c.cohort, c.pattern_type, c.timeframe,
+       b.bin::integer as bin, coalesce(c.edges[b.bin - 1], 0) as low,
+       coalesce(c.edges[b.bin], 1) as high, b.n::bigint as n, b.total / b.n as predicted,
+       b.positives / b.n as observed, ml_internal.wilson(b.positives, b.n, -1) as observed_low,
+       ml_internal.wilson(b.positives, b.n, 1) as observed_high
 from counted c
-cross join unnest(c.calibration, c.calibration_positives, c.calibration_sums) with ordinality b (n, positives, total, bin)
+cross join unnest(c.calibration, c.calibration_positives, c.calibration_sums) with ordinality
+    b (n, positives, total, bin)
 where b.n > 0;
 comment on view ml.calibration is
-    'Of predictions said to be p likely, how many came: in the frozen bins of the model, per week, pattern type, timeframe, or in all';
+    'Of predictions said to be p likely, how many came: in the frozen bins '
+    'of the model, per week, pattern type, timeframe, or in all';
+comment on column ml.calibration.model_version is 'the model';
+comment on column ml.calibration.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.calibration.source is 'live (rows scored as they came) or backfill';
+comment on column ml.calibration.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration.pattern_type is 'null: all pattern types together';
+comment on column ml.calibration.timeframe is 'null: all timeframes together';
+comment on column ml.calibration.bin is 'number of the bin, from 1; bins are frozen with the model';
+comment on column ml.calibration.low is 'lower edge of the bin';
+comment on column ml.calibration.high is 'upper edge of the bin';
+comment on column ml.calibration.n is 'labelled predictions in the bin';
+comment on column ml.calibration.predicted is
+    'mean score in the bin: the share of positive outcomes that was predicted';
+comment on column ml.calibration.observed is 'share of positive outcomes in the bin';
+comment on column ml.calibration.observed_low is
+    'lower end of the 95 % Wilson interval of observed';
+comment on column ml.calibration.observed_high is
+    'upper end of the 95 % Wilson interval of observed';
 
 -- performance/calibration_summary
 create view ml.calibration_summary with (security_invoker = true) as
 with counted as (
-    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type, c.timeframe, c.labelled, c.positives,
+    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type,
+           c.timeframe, c.labelled, c.positives,
            c.score_sum, c.error, c.own_error, c.own_variance, c.log_loss, e.*
     from ml_internal.cohort_counts c
     join ml.models m on m.id = c.model_id
     cross join lateral (
-        -- Of a calibrated model positives - total is about normal, with this variance; its size is then half-normal.
+        -- ece: the expected calibration error of Naeini, Cooper and Hauskrecht (2015), as in
+        -- training, here over the frozen bins; ml.shadow_comparison.calibration_error is another
+        -- estimator. Of a calibrated model positives - total is about normal, with this variance;
+        -- its size is then half-normal.
         select sum(abs(b.positives - b.total)) / c.labelled as ece,
                sqrt(2 / pi()) * sum(sqrt(b.variance)) / c.labelled as ece_expected,
                sqrt((1 - 2 / pi()) * sum(b.variance)) / c.labelled as ece_deviation
         from (select u.positives, u.total, greatest(0, u.total * (1 - u.total / u.n)) as variance
-              from unnest(c.calibration, c.calibration_positives, c.calibration_sums) u (n, positives, total)
+              from unnest(c.calibration, c.calibration_positives, c.calibration_sums)
+                  u (n, positives, total)
               where u.n > 0) b
     ) e
     where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2 and c.labelled > 0
@@ -4298,29 +5391,68 @@ with counted as (
            (c.error - c.own_error) / nullif(sqrt(greatest(0, c.own_variance)), 0) as spiegelhalter_z
     from counted c
 )
-select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.timeframe, t.labelled as n,
-       t.score_sum / t.labelled as predicted, t.positives::double precision / t.labelled as observed,
-       t.positives / nullif(t.score_sum, 0) as observed_expected, t.ece, t.ece_expected, t.ece_deviation, t.ece_excess,
-       t.error / t.labelled as brier, t.log_loss / t.labelled as log_loss, t.spiegelhalter_z,
+select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.timeframe,
+       t.labelled as n, t.score_sum / t.labelled as predicted,
+       t.positives::double precision / t.labelled as observed,
+       t.positives / nullif(t.score_sum, 0) as observed_expected, t.ece, t.ece_expected,
+       t.ece_deviation, t.ece_excess, t.error / t.labelled as brier,
+       t.log_loss / t.labelled as log_loss, t.spiegelhalter_z,
        2 * ml_internal.normal_tail(abs(t.spiegelhalter_z)) as p_value,
        case when t.labelled < s.label_min_rows or t.ece_excess < 3 * t.ece_deviation then null
             when t.ece_excess >= s.calibration_critical then 'critical'
             when t.ece_excess >= s.calibration_warning then 'warning' end as level
 from tested t cross join ml.settings s;
 comment on view ml.calibration_summary is
-    'How well probabilities and outcomes agree, beside what chance alone would show: one row per model and score, per week, type, timeframe, or in all';
+    'How well probabilities and outcomes agree, beside what chance alone would '
+    'show: one row per model and score, per week, type, timeframe, or in all';
+comment on column ml.calibration_summary.model_version is 'the model';
+comment on column ml.calibration_summary.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.calibration_summary.source is 'live (rows scored as they came) or backfill';
+comment on column ml.calibration_summary.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration_summary.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration_summary.pattern_type is 'null: all pattern types together';
+comment on column ml.calibration_summary.timeframe is 'null: all timeframes together';
+comment on column ml.calibration_summary.n is 'labelled predictions';
+comment on column ml.calibration_summary.predicted is
+    'mean score: the share of positive outcomes that was predicted';
+comment on column ml.calibration_summary.observed is 'share of positive outcomes';
+comment on column ml.calibration_summary.observed_expected is
+    'positive outcomes over the sum of scores; 1 is calibrated in the large';
+comment on column ml.calibration_summary.ece is
+    'expected calibration error: the mean over bins of |observed - predicted|, weighted by rows';
+comment on column ml.calibration_summary.ece_expected is
+    'the ece that a calibrated model would show on average at this n';
+comment on column ml.calibration_summary.ece_deviation is
+    'standard deviation of the ece of a calibrated model at this n';
+comment on column ml.calibration_summary.ece_excess is
+    'ece less ece_expected: what chance does not explain';
+comment on column ml.calibration_summary.brier is
+    'mean squared difference of score and outcome (1 positive, 0 other); 0 is best';
+comment on column ml.calibration_summary.log_loss is
+    'mean negative log-likelihood, in nats; 0 is best';
+comment on column ml.calibration_summary.spiegelhalter_z is
+    'Spiegelhalter statistic of calibration; standard normal when the score is calibrated';
+comment on column ml.calibration_summary.p_value is 'two-sided p-value of spiegelhalter_z';
+comment on column ml.calibration_summary.level is
+    'warning or critical when ece_excess is significant and above its setting, else null';
 
 -- performance/performance_realised
 create view ml.performance_realised with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score, c.predictions, c.labelled,
+select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+       c.predictions, c.labelled,
        c.labelled::double precision / nullif(c.predictions, 0) as matured,
        c.positives::double precision / nullif(c.labelled, 0) as base_rate,
-       ml_internal.wilson(c.positives, c.labelled, -1) as base_rate_low, ml_internal.wilson(c.positives, c.labelled, 1) as base_rate_high,
+       ml_internal.wilson(c.positives, c.labelled, -1) as base_rate_low,
+       ml_internal.wilson(c.positives, c.labelled, 1) as base_rate_high,
        c.labelled_called as called,
        c.hits::double precision / nullif(c.labelled_called, 0) as precision,
-       ml_internal.wilson(c.hits, c.labelled_called, -1) as precision_low, ml_internal.wilson(c.hits, c.labelled_called, 1) as precision_high,
+       ml_internal.wilson(c.hits, c.labelled_called, -1) as precision_low,
+       ml_internal.wilson(c.hits, c.labelled_called, 1) as precision_high,
        c.hits::double precision / nullif(c.positives, 0) as recall,
-       ml_internal.wilson(c.hits, c.positives, -1) as recall_low, ml_internal.wilson(c.hits, c.positives, 1) as recall_high,
+       ml_internal.wilson(c.hits, c.positives, -1) as recall_low,
+       ml_internal.wilson(c.hits, c.positives, 1) as recall_high,
        c.error / nullif(c.labelled, 0) as brier, c.log_loss / nullif(c.labelled, 0) as log_loss,
        c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc,
        g.compared, g.gain, g.gain - g.half as gain_low, g.gain + g.half as gain_high
@@ -4330,25 +5462,96 @@ cross join lateral (
     select case when c.score <> 'rule' then c.compared end as compared,
            case when c.score <> 'rule' and c.compared > 0 then c.gain / c.compared end as gain,
            case when c.score <> 'rule' and c.compared > 1 then
-               1.959963984540054 * sqrt(greatest(0, c.gain_squares - c.gain * c.gain / c.compared) / (c.compared - 1.0) / c.compared)
+               1.959963984540054 * sqrt(
+                   greatest(0, c.gain_squares - c.gain * c.gain / c.compared)
+                   / (c.compared - 1.0) / c.compared)
                end as half
 ) g;
 comment on view ml.performance_realised is
-    'How good predictions turned out to be, of the model, the rule and the blend, by week, pattern type and timeframe, and in all (null)';
+    'How good predictions turned out to be, of the model, the rule and the '
+    'blend, by week, pattern type and timeframe, and in all (null)';
+comment on column ml.performance_realised.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_realised.model_version is 'the model';
+comment on column ml.performance_realised.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.performance_realised.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_realised.pattern_type is 'null: all pattern types together';
+comment on column ml.performance_realised.timeframe is 'null: all timeframes together';
+comment on column ml.performance_realised.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_realised.predictions is 'predictions that have this score';
+comment on column ml.performance_realised.labelled is 'predictions whose outcome is known';
+comment on column ml.performance_realised.matured is
+    'share of predictions whose outcome is known, 0 to 1';
+comment on column ml.performance_realised.base_rate is 'share of positive outcomes';
+comment on column ml.performance_realised.base_rate_low is
+    'lower end of the 95 % Wilson interval of base_rate';
+comment on column ml.performance_realised.base_rate_high is
+    'upper end of the 95 % Wilson interval of base_rate';
+comment on column ml.performance_realised.called is
+    'labelled predictions whose score was at or above the threshold of their moment';
+comment on column ml.performance_realised.precision is 'share of positive outcomes among called';
+comment on column ml.performance_realised.precision_low is
+    'lower end of the 95 % Wilson interval of precision';
+comment on column ml.performance_realised.precision_high is
+    'upper end of the 95 % Wilson interval of precision';
+comment on column ml.performance_realised.recall is 'share of positive outcomes that were called';
+comment on column ml.performance_realised.recall_low is
+    'lower end of the 95 % Wilson interval of recall';
+comment on column ml.performance_realised.recall_high is
+    'upper end of the 95 % Wilson interval of recall';
+comment on column ml.performance_realised.brier is
+    'mean squared difference of score and outcome; 0 is best';
+comment on column ml.performance_realised.log_loss is
+    'mean negative log-likelihood, in nats; 0 is best';
+comment on column ml.performance_realised.roc_auc is
+    'area under the ROC curve, ties within a bin counting half; 0.5 is no skill, 1 is best';
+comment on column ml.performance_realised.compared is
+    'labelled predictions that also have a rule confidence';
+comment on column ml.performance_realised.gain is
+    'mean Brier score of the rule less that of this score: above 0 is better than the rule';
+comment on column ml.performance_realised.gain_low is 'lower end of the 95 % interval of gain';
+comment on column ml.performance_realised.gain_high is 'upper end of the 95 % interval of gain';
 
 -- performance/performance_estimated
 create view ml.performance_estimated with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score, c.predictions,
-       c.expected_positives / c.predictions as base_rate, c.called,
+select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+       c.predictions, c.expected_positives / c.predictions as base_rate, c.called,
        c.expected_hits / nullif(c.called, 0) as precision,
        c.expected_hits / nullif(c.expected_positives, 0) as recall,
        c.expected_error / c.predictions as brier, c.expected_log_loss / c.predictions as log_loss,
-       c.expected_pairs / nullif(c.expected_positives * (c.predictions - c.expected_positives), 0) as roc_auc
+       c.expected_pairs / nullif(c.expected_positives * (c.predictions - c.expected_positives),
+                                 0) as roc_auc
 from ml_internal.cohort_counts c
 join ml.models m on m.id = c.model_id
 where c.predictions > 0;
 comment on view ml.performance_estimated is
-    'How good predictions are, of the model, the rule and the blend, if ml_confidence is calibrated: known before any label is';
+    'How good predictions are, of the model, the rule and the blend, '
+    'if ml_confidence is calibrated: known before any label is';
+comment on column ml.performance_estimated.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_estimated.model_version is 'the model';
+comment on column ml.performance_estimated.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.performance_estimated.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_estimated.pattern_type is 'null: all pattern types together';
+comment on column ml.performance_estimated.timeframe is 'null: all timeframes together';
+comment on column ml.performance_estimated.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_estimated.predictions is 'predictions that have this score';
+comment on column ml.performance_estimated.base_rate is
+    'share of positive outcomes that the model expects';
+comment on column ml.performance_estimated.called is
+    'predictions whose score was at or above the threshold of their moment';
+comment on column ml.performance_estimated.precision is
+    'share of positive outcomes expected among called';
+comment on column ml.performance_estimated.recall is
+    'share of the expected positive outcomes that were called';
+comment on column ml.performance_estimated.brier is
+    'expected squared difference of score and outcome; 0 is best';
+comment on column ml.performance_estimated.log_loss is
+    'expected negative log-likelihood, in nats; 0 is best';
+comment on column ml.performance_estimated.roc_auc is
+    'expected area under the ROC curve; 0.5 is no skill, 1 is best';
 
 -- performance/performance_gap
 create view ml.performance_gap with (security_invoker = true) as
@@ -4359,28 +5562,59 @@ with counted as (
     from ml_internal.cohort_counts c join ml.models m on m.id = c.model_id
     where c.labelled > 0
 )
-select c.cohort, c.model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score, c.labelled as n,
+select c.cohort, c.model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+       c.labelled as n,
        c.positives::double precision / c.labelled as base_rate_realised,
        c.labelled_expected_positives / c.labelled as base_rate_expected,
        c.hits::double precision / nullif(c.labelled_called, 0) as precision_realised,
        c.labelled_expected_hits / nullif(c.labelled_called, 0) as precision_expected,
-       c.error / c.labelled as brier_realised, c.labelled_expected_error / c.labelled as brier_expected,
+       c.error / c.labelled as brier_realised,
+       c.labelled_expected_error / c.labelled as brier_expected,
        c.gap, c.standard_error, c.gap / nullif(c.standard_error, 0) as z,
        case when c.labelled < s.label_min_rows or c.gap < 3 * c.standard_error then null
             when c.gap >= s.gap_critical then 'critical'
             when c.gap >= s.gap_warning then 'warning' end as level
 from counted c cross join ml.settings s;
 comment on view ml.performance_gap is
-    'Brier scores as they came, less what the model itself expected of the very same predictions: positive is worse than it knew';
+    'Brier scores as they came, less what the model itself expected of '
+    'the very same predictions: positive is worse than it knew';
+comment on column ml.performance_gap.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_gap.model_version is 'the model';
+comment on column ml.performance_gap.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.performance_gap.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_gap.pattern_type is 'null: all pattern types together';
+comment on column ml.performance_gap.timeframe is 'null: all timeframes together';
+comment on column ml.performance_gap.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_gap.n is 'labelled predictions';
+comment on column ml.performance_gap.base_rate_realised is 'share of positive outcomes';
+comment on column ml.performance_gap.base_rate_expected is
+    'share of positive outcomes that the model expected';
+comment on column ml.performance_gap.precision_realised is
+    'share of positive outcomes among called predictions';
+comment on column ml.performance_gap.precision_expected is 'precision that the model expected';
+comment on column ml.performance_gap.brier_realised is 'Brier score of the outcomes; 0 is best';
+comment on column ml.performance_gap.brier_expected is
+    'Brier score that the model expected of the same predictions';
+comment on column ml.performance_gap.gap is
+    'brier_realised less brier_expected: above 0 is worse than the model knew';
+comment on column ml.performance_gap.standard_error is
+    'standard error of the gap when the model is right';
+comment on column ml.performance_gap.z is 'gap in standard errors';
+comment on column ml.performance_gap.level is
+    'warning or critical when the gap is significant and above its setting, else null';
 
 -- alerts/alert_rates
--- Conditions of rates. level is what the figure says now; holds is what it says against thresholds relaxed by a fifth,
--- so that an alert that was raised stays until the figure is well clear of where it was raised.
+-- Conditions of rates. level is what the figure says now; holds is what it says against thresholds
+-- relaxed by a fifth, so that an alert that was raised stays until the figure is well clear of
+-- where it was raised.
 create view ml_internal.alert_rates with (security_invoker = true) as
 with now as (
     select s.*, m.rows, m.within_sla, m.error_rate, m.fallback_rate, m.cache_hit_rate
     from ml.settings s
-    cross join lateral ml_internal.metrics_between('minute', clock_timestamp() - s.alert_window, clock_timestamp(), true) m
+    cross join lateral ml_internal.metrics_between('minute', clock_timestamp() - s.alert_window,
+                                                   clock_timestamp(), true) m
     where m.source = 'live' and m.model_version is null and m.rows >= s.alert_min_rows
 ), rate as (
     select n.rows, n.alert_window, r.*
@@ -4389,38 +5623,51 @@ with now as (
         ('service_level', n.within_sla, -1, n.sla_warning, n.sla_critical,
          format('were scored within %s ms', n.sla_ms)),
         ('error_rate', n.error_rate, 1, n.error_warning, n.error_critical, 'failed'),
-        ('fallback_rate', n.fallback_rate, 1, n.fallback_warning, n.fallback_critical, 'fell back to the rule'),
-        ('cache_hit_rate', n.cache_hit_rate, -1, n.cache_warning, n.cache_critical, 'needed only series that were in memory')
+        ('fallback_rate', n.fallback_rate, 1, n.fallback_warning, n.fallback_critical,
+         'fell back to the rule'),
+        ('cache_hit_rate', n.cache_hit_rate, -1, n.cache_warning, n.cache_critical,
+         'needed only series that were in memory')
     ) r (type, value, bad, warning, critical, meaning)
     where r.value is not null
 )
 select r.type, '' as subject,
-       case when (r.value - r.critical) * r.bad > 0 then 'critical' when (r.value - r.warning) * r.bad > 0 then 'warning' end as level,
+       case when (r.value - r.critical) * r.bad > 0 then 'critical'
+            when (r.value - r.warning) * r.bad > 0 then 'warning' end as level,
        case when (r.value - eased.critical) * r.bad > 0 then 'critical'
             when (r.value - eased.warning) * r.bad > 0 then 'warning' end as holds,
        r.value,
        case when (r.value - r.critical) * r.bad > 0 then r.critical else r.warning end as threshold,
-       format('%s %% of %s live rows in %s %s; %s %s %% is the limit', round((100 * r.value)::numeric, 1), r.rows, r.alert_window,
-              r.meaning, case when r.bad > 0 then 'at most' else 'at least' end, round((100 * r.warning)::numeric, 1)) as message
+       format('%s %% of %s live rows in %s %s; %s %s %% is the limit',
+              round((100 * r.value)::numeric, 1), r.rows, r.alert_window,
+              r.meaning, case when r.bad > 0 then 'at most' else 'at least' end,
+              round((100 * r.warning)::numeric, 1)) as message
 from rate r
-cross join lateral (select case when r.bad > 0 then 0.8 * r.warning else r.warning + 0.2 * (1 - r.warning) end as warning,
-                           case when r.bad > 0 then 0.8 * r.critical else r.critical + 0.2 * (1 - r.critical) end as critical) eased;
-comment on view ml_internal.alert_rates is 'Internal: whether service level, errors, fallbacks and cache hits call for an alert';
+cross join lateral (select case when r.bad > 0 then 0.8 * r.warning
+                                else r.warning + 0.2 * (1 - r.warning) end as warning,
+                           case when r.bad > 0 then 0.8 * r.critical
+                                else r.critical + 0.2 * (1 - r.critical) end as critical) eased;
+comment on view ml_internal.alert_rates is
+    'Internal: whether service level, errors, fallbacks and cache hits call for an alert';
 
 -- alerts/alert_states
--- Conditions that are true or not. The first three are computed when they are read: nobody may be there to raise them.
+-- Conditions that are true or not. The first three are computed when they are read: nobody may be
+-- there to raise them.
 create view ml_internal.alert_states with (security_invoker = true) as
 with champion as (
-    select c.model_id, c.version, exists (select from ml_internal.baselines b where b.model_id = c.model_id) as has_baseline
+    select c.model_id, c.version,
+           exists (select from ml_internal.baselines b
+                   where b.model_id = c.model_id) as has_baseline
     from ml_internal.champion c
 ), alive as (
     select w.* from ml_internal.live_workers w where w.kind = 'worker'
 ), queue as (
-    select q.enqueued_at as oldest_at, extract(epoch from clock_timestamp() - q.enqueued_at)::double precision as age_s
+    select q.enqueued_at as oldest_at,
+           extract(epoch from clock_timestamp() - q.enqueued_at)::double precision as age_s
     from ml.queue q order by q.id limit 1
 ), state as (
     select 'no_worker' as type, '' as subject,
-           case when s.enabled then 'critical' else 'warning' end as level, 0::double precision as value, 1::double precision as threshold,
+           case when s.enabled then 'critical' else 'warning' end as level,
+           0::double precision as value, 1::double precision as threshold,
            'no worker is alive: rows keep their rule confidence and wait' as message,
            (select max(w.last_seen) from ml.workers w where w.kind = 'worker') as since
     from ml.settings s where not exists (select from alive)
@@ -4431,58 +5678,75 @@ with champion as (
     from ml.settings s where not exists (select from champion)
     union all
     select 'stalled_queue', '',
-           case when q.age_s > 5 * extract(epoch from s.stalled_after) then 'critical' else 'warning' end,
+           case when q.age_s > 5 * extract(epoch from s.stalled_after) then 'critical'
+                else 'warning' end,
            q.age_s, extract(epoch from s.stalled_after)::double precision,
-           format('the oldest row has waited for %s s', round(q.age_s::numeric, 1)), q.oldest_at + s.stalled_after
+           format('the oldest row has waited for %s s', round(q.age_s::numeric, 1)),
+           q.oldest_at + s.stalled_after
     from ml.settings s, queue q where q.age_s > extract(epoch from s.stalled_after)
     union all
     select 'model_fault', c.version,
-           case when count(*) filter (where a.model_version = c.version and a.model_error is null) = 0 then 'critical' else 'warning' end,
+           case when count(*) filter (where a.model_version = c.version
+                                            and a.model_error is null) = 0
+                then 'critical' else 'warning' end,
            count(*) filter (where a.model_error is not null), 0,
-           format('%s of %s workers do not serve the champion: %s', count(*) filter (where a.model_error is not null), count(*),
+           format('%s of %s workers do not serve the champion: %s',
+                  count(*) filter (where a.model_error is not null), count(*),
                   left(max(a.model_error), 300)), null
     from champion c, alive a
     group by c.version having count(*) filter (where a.model_error is not null) > 0
     union all
     select 'dead_letters', '', 'warning', f.n, 0,
            format('%s rows were given up; the newest: %s', f.n,
-                  left((select l.error from ml.failures l where l.redriven_at is null order by l.id desc limit 1), 200)), null
+                  left((select l.error from ml.failures l
+                        where l.redriven_at is null order by l.id desc limit 1), 200)), null
     from (select count(*) as n from ml.failures where redriven_at is null) f where f.n > 0
     union all
     select 'no_baseline', c.version, 'warning', 0, 1,
-           format('model %s has no drift baseline, so drift is not watched; ml.set_baseline makes one', c.version), null
+           format('model %s has no drift baseline, so drift is not watched; '
+                  'ml.set_baseline makes one', c.version), null
     from champion c where not c.has_baseline
 )
-select t.type, t.subject, t.level, t.level as holds, t.value, t.threshold, t.message, t.since from state t;
-comment on view ml_internal.alert_states is 'Internal: workers, models, queue and dead letters that call for an alert';
+select t.type, t.subject, t.level, t.level as holds, t.value, t.threshold, t.message, t.since
+from state t;
+comment on view ml_internal.alert_states is
+    'Internal: workers, models, queue and dead letters that call for an alert';
 
 -- alerts/alert_drift
--- Of the champion, in its newest whole window with rows enough: drift and data quality that have lasted drift_windows.
+-- Of the champion, in its newest whole window with rows enough: drift and data quality that have
+-- lasted drift_windows.
 create view ml_internal.alert_drift with (security_invoker = true) as
 with champion as (
     select c.version, w.width
     from ml_internal.champion c
     join ml_internal.drift_windows w on w.version = c.version
 ), newest as (
-    select distinct on (d.kind, d.name) d.*, s.psi_warning, s.psi_critical, s.missing_warning, s.missing_critical, s.drift_alpha,
-           s.drift_windows
+    select distinct on (d.kind, d.name) d.*, s.psi_warning, s.psi_critical, s.missing_warning,
+           s.missing_critical, s.drift_alpha, s.drift_windows
     from champion c
     cross join ml.settings s
-    cross join lateral (select date_bin(c.width, now(), timestamptz '2001-01-01 00:00Z') as newest) b
-    -- As far back as tells how long it lasts, and four windows more: a weekend has no rows, and interrupts nothing.
+    cross join lateral (select date_bin(c.width, now(),
+                                        timestamptz '2001-01-01 00:00Z') as newest) b
+    -- As far back as tells how long it lasts, and four windows more: a weekend has no rows, and
+    -- interrupts nothing.
     cross join lateral ml_internal.measure_drift(
         c.version, b.newest - (s.drift_windows + 4) * c.width, b.newest, c.width) d
     where d.n >= s.drift_min_rows and d.complete
     order by d.kind, d.name, d.window_start desc
 )
-select case n.kind when 'output' then 'prediction_drift' else 'feature_drift' end as type, n.name as subject,
+select case n.kind when 'output' then 'prediction_drift' else 'feature_drift' end as type,
+       n.name as subject,
        case when n.windows_in_a_row >= n.drift_windows then n.level end as level,
        case when n.p_adjusted > n.drift_alpha then null
-            when n.windows_in_a_row >= n.drift_windows and n.psi >= 0.8 * n.psi_critical then 'critical'
+            when n.windows_in_a_row >= n.drift_windows
+                and n.psi >= 0.8 * n.psi_critical then 'critical'
             when n.psi >= 0.8 * n.psi_warning then 'warning' end as holds,
-       n.psi as value, case when n.psi >= n.psi_critical then n.psi_critical else n.psi_warning end as threshold,
-       format('%s of %s drifts from its baseline: PSI %s over %s rows since %s, chance explains %s; %s windows in a row',
-              n.name, n.model_version, round(n.psi::numeric, 3), n.n, to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
+       n.psi as value,
+       case when n.psi >= n.psi_critical then n.psi_critical else n.psi_warning end as threshold,
+       format('%s of %s drifts from its baseline: PSI %s over %s rows since %s, '
+              'chance explains %s; %s windows in a row',
+              n.name, n.model_version, round(n.psi::numeric, 3), n.n,
+              to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
               round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message
 from newest n
 where n.psi >= 0.8 * n.psi_warning
@@ -4490,20 +5754,27 @@ union all
 select 'data_quality', n.name,
        case when n.quality_windows_in_a_row >= n.drift_windows then n.quality_level end,
        case when n.rise_p_adjusted > n.drift_alpha then null
-            when n.quality_windows_in_a_row >= n.drift_windows and n.rise >= 0.8 * n.missing_critical then 'critical'
+            when n.quality_windows_in_a_row >= n.drift_windows
+                and n.rise >= 0.8 * n.missing_critical then 'critical'
             when n.rise >= 0.8 * n.missing_warning then 'warning' end,
-       n.rise, case when n.rise >= n.missing_critical then n.missing_critical else n.missing_warning end,
-       format('%s of %s: %s %% missing, %s %% infinite or unseen over %s rows since %s; its baseline has %s %% and %s %%',
+       n.rise,
+       case when n.rise >= n.missing_critical then n.missing_critical else n.missing_warning end,
+       format('%s of %s: %s %% missing, %s %% infinite or unseen over %s rows since %s; '
+              'its baseline has %s %% and %s %%',
               n.name, n.model_version, round((100 * n.missing_share)::numeric, 1),
               round((100 * coalesce(n.infinite_share, n.unseen_share))::numeric, 1), n.n,
-              to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), round((100 * n.baseline_missing_share)::numeric, 1),
-              round((100 * coalesce(n.baseline_infinite_share, n.baseline_unseen_share))::numeric, 1))
+              to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
+              round((100 * n.baseline_missing_share)::numeric, 1),
+              round((100 * coalesce(n.baseline_infinite_share, n.baseline_unseen_share))::numeric,
+                    1))
 from newest n
 where n.rise >= 0.8 * n.missing_warning;
-comment on view ml_internal.alert_drift is 'Internal: drift and data quality that call for an alert';
+comment on view ml_internal.alert_drift is
+    'Internal: drift and data quality that call for an alert';
 
 -- alerts/alert_performance
--- Of the champion, live: its newest week with labels enough, or all its weeks where no week has them.
+-- Of the champion, live: its newest week with labels enough, or all its weeks where no week has
+-- them.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
     select c.version from ml_internal.champion c
@@ -4512,7 +5783,8 @@ with champion as (
     from champion h
     join ml.calibration_summary c on c.model_version = h.version
     cross join ml.settings s
-    where c.role = 'champion' and c.source = 'live' and c.score = 'ml' and c.pattern_type is null and c.timeframe is null
+    where c.role = 'champion' and c.source = 'live' and c.score = 'ml'
+      and c.pattern_type is null and c.timeframe is null
       and c.n >= s.label_min_rows
     order by c.cohort desc nulls last limit 1
 ), gap as (
@@ -4520,7 +5792,8 @@ with champion as (
     from champion h
     join ml.performance_gap g on g.model_version = h.version
     cross join ml.settings s
-    where g.role = 'champion' and g.source = 'live' and g.score = 'ml' and g.pattern_type is null and g.timeframe is null
+    where g.role = 'champion' and g.source = 'live' and g.score = 'ml'
+      and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
 )
@@ -4529,10 +5802,15 @@ select 'calibration' as type, c.model_version as subject, c.level,
             when c.ece_excess >= 0.8 * c.calibration_critical then 'critical'
             when c.ece_excess >= 0.8 * c.calibration_warning then 'warning' end as holds,
        c.ece_excess as value,
-       case when c.ece_excess >= c.calibration_critical then c.calibration_critical else c.calibration_warning end as threshold,
-       format('%s was off by %s on %s labelled rows %s, a calibrated model by %s; it said %s %%, %s %% came', c.model_version,
-              round(c.ece::numeric, 3), c.n, coalesce('of the week of ' || c.cohort, 'of all weeks'), round(c.ece_expected::numeric, 3),
-              round((100 * c.predicted)::numeric, 1), round((100 * c.observed)::numeric, 1)) as message
+       case when c.ece_excess >= c.calibration_critical then c.calibration_critical
+            else c.calibration_warning end as threshold,
+       format('%s was off by %s on %s labelled rows %s, a calibrated model by %s; '
+              'it said %s %%, %s %% came',
+              c.model_version, round(c.ece::numeric, 3), c.n,
+              coalesce('of the week of ' || c.cohort, 'of all weeks'),
+              round(c.ece_expected::numeric, 3),
+              round((100 * c.predicted)::numeric, 1),
+              round((100 * c.observed)::numeric, 1)) as message
 from calibration c
 where c.ece_excess >= 0.8 * c.calibration_warning
 union all
@@ -4541,67 +5819,95 @@ select 'performance_gap', g.model_version, g.level,
             when g.gap >= 0.8 * g.gap_critical then 'critical'
             when g.gap >= 0.8 * g.gap_warning then 'warning' end,
        g.gap, case when g.gap >= g.gap_critical then g.gap_critical else g.gap_warning end,
-       format('the Brier score of %s on %s labelled rows %s is %s; it expected %s', g.model_version, g.n,
-              coalesce('of the week of ' || g.cohort, 'of all weeks'), round(g.brier_realised::numeric, 4),
+       format('the Brier score of %s on %s labelled rows %s is %s; it expected %s',
+              g.model_version, g.n,
+              coalesce('of the week of ' || g.cohort, 'of all weeks'),
+              round(g.brier_realised::numeric, 4),
               round(g.brier_expected::numeric, 4))
 from gap g
 where g.gap >= 0.8 * g.gap_warning;
-comment on view ml_internal.alert_performance is 'Internal: calibration and performance that call for an alert';
+comment on view ml_internal.alert_performance is
+    'Internal: calibration and performance that call for an alert';
 
 -- alerts/alert_conditions
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates where holds is not null
+select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
+where holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_drift where level is not null or holds is not null
+select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_drift
+where level is not null or holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_performance where level is not null or holds is not null;
+select type, subject, level, holds, value, threshold, message, null
+from ml_internal.alert_performance where level is not null or holds is not null;
 comment on view ml_internal.alert_conditions is
-    'What calls for an alert now (level), and what an alert that was raised before still stands for (holds)';
+    'What calls for an alert now (level), and what an alert '
+    'that was raised before still stands for (holds)';
 
 -- alerts/alerts
 create view ml.alerts with (security_invoker = true) as
 with live as (
     select * from ml_internal.alert_states where type in ('no_worker', 'no_model', 'stalled_queue')
 )
-select l.id, l.level, l.type, l.subject, l.message, l.value, l.threshold, l.since, l.last_seen, l.acknowledged_at,
+select l.id, l.level, l.type, l.subject, l.message, l.value, l.threshold, l.since, l.last_seen,
+       l.acknowledged_at,
        l.acknowledged_by, l.acknowledged_because
 from ml.alert_log l
 where l.cleared_at is null and l.type not in ('no_worker', 'no_model', 'stalled_queue')
 union all
 -- As they are now, whether or not anybody has been there to write them down.
-select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold, coalesce(l.since, v.since), clock_timestamp(),
+select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold,
+       coalesce(l.since, v.since), clock_timestamp(),
        l.acknowledged_at, l.acknowledged_by, l.acknowledged_because
 from live v
 left join ml.alert_log l on l.cleared_at is null and (l.type, l.subject) = (v.type, v.subject);
 comment on view ml.alerts is 'What needs somebody: alerts that stand now';
+comment on column ml.alerts.id is 'of ml.alert_log; null until a worker has recorded the alert';
+comment on column ml.alerts.level is 'warning or critical';
+comment on column ml.alerts.type is 'what is wrong; docs/runbook.md has an entry for each type';
+comment on column ml.alerts.subject is
+    'the model or variable that it is about; empty when it is about the whole system';
+comment on column ml.alerts.message is 'what was measured, in a sentence';
+comment on column ml.alerts.value is 'the figure that raised it';
+comment on column ml.alerts.threshold is 'the limit that the figure passed';
+comment on column ml.alerts.since is 'when the condition began';
+comment on column ml.alerts.last_seen is 'when the condition was last found true';
+comment on column ml.alerts.acknowledged_at is
+    'when an operator acknowledged it; null while none has';
+comment on column ml.alerts.acknowledged_by is 'who acknowledged it';
+comment on column ml.alerts.acknowledged_because is 'the reason given with ml.acknowledge';
 
 -- alerts/health
 create view ml.health with (security_invoker = true) as
 with champion as (
     select c.model_id as id, c.version from ml_internal.champion c
 ), worker as (
-    select count(*) as alive, count(*) filter (where w.model_version = c.version and w.model_error is null) as serving,
+    select count(*) as alive,
+           count(*) filter (where w.model_version = c.version and w.model_error is null) as serving,
            count(*) filter (where w.model_version is not null) as loaded
     from ml_internal.live_workers w left join champion c on true
     where w.kind = 'worker'
 ), alert as (
-    select count(*) as standing, count(*) filter (where level = 'critical') as critical from ml.alerts
+    select count(*) as standing, count(*) filter (where level = 'critical') as critical
+    from ml.alerts
 ), metric as (
     select m.* from ml.settings s
-    cross join lateral ml_internal.metrics_between('minute', clock_timestamp() - s.alert_window, clock_timestamp(), true) m
+    cross join lateral ml_internal.metrics_between('minute', clock_timestamp() - s.alert_window,
+                                                   clock_timestamp(), true) m
     where m.source = 'live' and m.model_version is null
 )
 select case when w.alive = 0 or c.id is null or w.loaded = 0 then 'unavailable'
             when a.standing > 0 then 'degraded'
             else 'healthy' end as status,
-       s.enabled as ml_enabled, c.version as champion, c.id is not null and w.serving > 0 as model_loaded,
-       w.alive as workers_alive, w.serving as workers_serving,
-       q.depth as queue_depth, q.oldest_age_ms, q.dead_letters,
-       coalesce(m.rows, 0) as rows, m.error_rate, m.fallback_rate, m.cache_hit_rate, m.within_sla, m.latency_p50_ms,
-       m.latency_p99_ms, s.sla_ms, s.alert_window as measured_over,
-       c.id is not null and exists (select from ml_internal.baselines b where b.model_id = c.id) as baseline_set,
+       s.enabled as ml_enabled, c.version as champion, c.id is not null
+           and w.serving > 0 as model_loaded,
+       w.alive as workers_alive, w.serving as workers_serving, q.depth as queue_depth,
+       q.oldest_age_ms, q.dead_letters, coalesce(m.rows, 0) as rows, m.error_rate, m.fallback_rate,
+       m.cache_hit_rate, m.within_sla, m.latency_p50_ms, m.latency_p99_ms, s.sla_ms,
+       s.alert_window as measured_over,
+       c.id is not null and exists (select from ml_internal.baselines b
+                                    where b.model_id = c.id) as baseline_set,
        a.standing as alerts, a.critical as critical_alerts, clock_timestamp() as as_of
 from ml.settings s
 cross join worker w
@@ -4610,6 +5916,38 @@ cross join ml.queue_status q
 left join champion c on true
 left join metric m on true;
 comment on view ml.health is 'One row: whether scoring works, how well, and what needs somebody';
+comment on column ml.health.status is
+    'unavailable (no worker has a model to serve), degraded (an alert stands) or healthy';
+comment on column ml.health.ml_enabled is
+    'the setting enabled: false leaves the rule confidence in place';
+comment on column ml.health.champion is
+    'version of the model that serves; null while there is none';
+comment on column ml.health.model_loaded is 'whether a live worker has the champion loaded';
+comment on column ml.health.workers_alive is
+    'worker processes with a heartbeat in the last 30 seconds';
+comment on column ml.health.workers_serving is
+    'live workers that have the champion loaded without an error';
+comment on column ml.health.queue_depth is 'rows that wait for a score';
+comment on column ml.health.oldest_age_ms is
+    'age of the oldest waiting row, milliseconds; null when none waits';
+comment on column ml.health.dead_letters is
+    'patterns whose scoring failed and that were not redriven';
+comment on column ml.health.rows is 'live rows decided within measured_over';
+comment on column ml.health.error_rate is 'share of these rows that failed, 0 to 1';
+comment on column ml.health.fallback_rate is
+    'share of these rows that fell back to the rule, 0 to 1';
+comment on column ml.health.cache_hit_rate is 'share of series found in the bar cache, 0 to 1';
+comment on column ml.health.within_sla is 'share of these rows scored within sla_ms, 0 to 1';
+comment on column ml.health.latency_p50_ms is 'median of insert to score, milliseconds';
+comment on column ml.health.latency_p99_ms is '99 % quantile of insert to score, milliseconds';
+comment on column ml.health.sla_ms is
+    'the setting: service level from insert to score, milliseconds';
+comment on column ml.health.measured_over is
+    'how far back the rates look: the setting alert_window';
+comment on column ml.health.baseline_set is 'whether the champion has a drift baseline';
+comment on column ml.health.alerts is 'alerts that stand now';
+comment on column ml.health.critical_alerts is 'alerts that stand now and are critical';
+comment on column ml.health.as_of is 'when this was read';
 
 -- alerts/check_alerts
 create or replace function ml_internal.check_alerts() returns integer
@@ -4628,38 +5966,46 @@ begin
     end if;
     for found in
         with condition as materialized (select * from ml_internal.alert_conditions)
-        select coalesce(c.type, l.type) as type, coalesce(c.subject, l.subject) as subject, c.level, c.holds, c.value, c.threshold,
-               c.message, c.since, l.id, l.level as old_level,
-               coalesce(array_position(levels, c.level), 0) as now_rank, coalesce(array_position(levels, c.holds), 0) as hold_rank,
+        select coalesce(c.type, l.type) as type, coalesce(c.subject, l.subject) as subject, c.level,
+               c.holds, c.value, c.threshold, c.message, c.since, l.id, l.level as old_level,
+               coalesce(array_position(levels, c.level), 0) as now_rank,
+               coalesce(array_position(levels, c.holds), 0) as hold_rank,
                coalesce(array_position(levels, l.level), 0) as old_rank
         from condition c
-        full join (select * from ml.alert_log where cleared_at is null) l on (l.type, l.subject) = (c.type, c.subject)
+        full join (select * from ml.alert_log where cleared_at is null) l
+            on (l.type, l.subject) = (c.type, c.subject)
         order by 1, 2
     loop
         -- Up at once; down only as far as the relaxed thresholds allow.
         rank := greatest(found.now_rank, least(found.old_rank, found.hold_rank));
         if rank > 0 and found.id is null then
-            insert into ml.alert_log (type, subject, level, message, value, threshold, since, last_seen)
-            values (found.type, found.subject, levels[rank], found.message, found.value, found.threshold,
+            insert into ml.alert_log (type, subject, level, message, value, threshold,
+                                      since, last_seen)
+            values (found.type, found.subject, levels[rank], found.message, found.value,
+                    found.threshold,
                     coalesce(found.since, clock_timestamp()), clock_timestamp())
             returning id into found.id;
         elsif rank > 0 then
             update ml.alert_log l
-            set level = levels[rank], message = found.message, value = found.value, threshold = found.threshold,
+            set level = levels[rank], message = found.message, value = found.value,
+                threshold = found.threshold,
                 last_seen = clock_timestamp(),
                 -- Who acknowledged a warning has not seen that it became critical.
                 acknowledged_at = case when rank <= found.old_rank then l.acknowledged_at end,
                 acknowledged_by = case when rank <= found.old_rank then l.acknowledged_by end,
-                acknowledged_because = case when rank <= found.old_rank then l.acknowledged_because end
+                acknowledged_because =
+                    case when rank <= found.old_rank then l.acknowledged_because end
             where l.id = found.id;
         elsif found.id is not null then
             update ml.alert_log l set cleared_at = clock_timestamp() where l.id = found.id;
         end if;
         if rank <> found.old_rank then
             insert into ml_internal.alert_transitions (alert_id, old_level, new_level, value)
-            values (found.id, found.old_level, case when rank > 0 then levels[rank] end, found.value);
+            values (found.id, found.old_level, case when rank > 0 then levels[rank] end,
+                    found.value);
             perform pg_notify('ml_alerts', jsonb_build_object(
-                'type', found.type, 'subject', left(found.subject, 200), 'level', case when rank > 0 then levels[rank] end,
+                'type', found.type, 'subject', left(found.subject, 200), 'level',
+                case when rank > 0 then levels[rank] end,
                 'was', found.old_level, 'value', found.value)::text);
             changed := changed + 1;
         end if;
@@ -4668,10 +6014,12 @@ begin
 end
 $$;
 comment on function ml_internal.check_alerts() is
-    'Raises, lowers and clears alerts, and tells listeners of ml_alerts; workers call it every few seconds; returns how many changed';
+    'Raises, lowers and clears alerts, and tells listeners of ml_alerts; '
+    'workers call it every few seconds; returns how many changed';
 
 -- alerts/acknowledge
-create or replace function ml.acknowledge(alert_type text, reason text, alert_subject text default null) returns integer
+create or replace function ml.acknowledge(
+    alert_type text, reason text, alert_subject text default null) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -4683,53 +6031,66 @@ begin
     -- What nobody has been there to write down is written down now.
     perform ml_internal.check_alerts();
     update ml.alert_log l
-    set acknowledged_at = clock_timestamp(), acknowledged_by = session_user, acknowledged_because = reason
-    where l.cleared_at is null and l.type = alert_type and (alert_subject is null or l.subject = alert_subject);
+    set acknowledged_at = clock_timestamp(), acknowledged_by = session_user,
+        acknowledged_because = reason
+    where l.cleared_at is null and l.type = alert_type
+      and (alert_subject is null or l.subject = alert_subject);
     get diagnostics seen = row_count;
     if seen = 0 then
-        raise exception 'no alert of type "%"% stands now', alert_type, case when alert_subject is null then '' else format(' and subject "%s"', alert_subject) end
+        raise exception 'no alert of type "%"% stands now', alert_type,
+            case when alert_subject is null then ''
+                 else format(' and subject "%s"', alert_subject) end
             using errcode = 'ML004', hint = 'select type, subject from ml.alerts';
     end if;
     return seen;
 end
 $$;
 comment on function ml.acknowledge(text, text, text) is
-    'Notes that somebody has seen an alert, and why it may stand; ends when it clears or becomes critical; returns how many';
+    'Notes that somebody has seen an alert, and why it may stand; '
+    'ends when it clears or becomes critical; returns how many';
 
 -- scoring/explain_score
 -- Where each score of a pattern came from, newest first.
 create or replace function ml.explain_score(pattern_id uuid)
 returns table (
-    scored_at timestamptz, role text, version text, sha256 text, algorithm text, ml_confidence real, probabilities real[],
-    reason text, alias_cause text, alias_since timestamptz, alias_set_by text, alias_reason text, alias_forced boolean,
-    settings_version integer, settings jsonb, rule_confidence double precision, blended_confidence double precision,
-    bars smallint, quality real, input_hash text, history jsonb, features jsonb, worker bigint, worker_host text,
+    scored_at timestamptz, role text, version text, sha256 text, algorithm text, ml_confidence real,
+    probabilities real[], reason text, alias_cause text, alias_since timestamptz, alias_set_by text,
+    alias_reason text, alias_forced boolean, settings_version integer, settings jsonb,
+    rule_confidence double precision, blended_confidence double precision, bars smallint,
+    quality real, input_hash text, history jsonb, features jsonb, worker bigint, worker_host text,
     worker_pid integer, worker_version text, latency_ms double precision, inference_ms real)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-    select s.scored_at, s.role, m.version, m.sha256, m.algorithm, s.ml_confidence, s.probabilities, s.reason,
-           a.cause, a.valid_from, a.set_by, a.reason, a.forced, s.settings_version, past.settings,
-           s.rule_confidence, s.blended_confidence, s.bars, s.quality, encode(s.input_hash, 'hex'),
-           jsonb_build_object('positive_rate', nullif(s.history[1], 'NaN'), 'count', nullif(s.history[2], 'NaN')), f.features,
+    select s.scored_at, s.role, m.version, m.sha256, m.algorithm, s.ml_confidence, s.probabilities,
+           s.reason, a.cause, a.valid_from, a.set_by, a.reason, a.forced, s.settings_version,
+           past.settings, s.rule_confidence, s.blended_confidence, s.bars, s.quality,
+           encode(s.input_hash, 'hex'),
+           jsonb_build_object('positive_rate', nullif(s.history[1], 'NaN'),
+                              'count', nullif(s.history[2], 'NaN')), f.features,
            s.worker_id, w.host, w.pid, w.version, s.latency_ms, s.inference_ms
     from ml.predictions s
     join ml.models m on m.id = s.model_id
     left join ml.workers w on w.id = s.worker_id
     left join lateral (
         select a.* from ml.aliases a
-        where a.model_id = s.model_id and a.alias = case s.role when 'champion' then 'champion' when 'replay' then '' when 'standby' then '' else 'challenger' end
+        where a.model_id = s.model_id
+          and a.alias = case s.role when 'champion' then 'champion' when 'replay' then ''
+                             when 'standby' then '' else 'challenger' end
           and a.valid_from <= s.scored_at and s.scored_at < coalesce(a.valid_to, 'infinity')
         order by a.valid_from desc limit 1
     ) a on true
     cross join lateral (
         select jsonb_object_agg(n.name, n.value) as features
         -- JSON has neither NaN nor infinity: such features are null.
-        from (select f.name, case when f.value not in ('NaN', 'Infinity', '-Infinity') then to_jsonb(f.value) end as value
+        from (select f.name, case when f.value not in ('NaN', 'Infinity', '-Infinity')
+                                  then to_jsonb(f.value) end as value
               from unnest(m.feature_names, s.features) f (name, value) where f.name is not null) n
     ) f
     cross join lateral (
         -- As they were: what the first later change of each replaced, else what it is now.
-        select jsonb_object_agg(n.key, case when h.id is not null then to_jsonb(h.old_value) else to_jsonb(n.value) end) as settings
+        select jsonb_object_agg(n.key,
+                                case when h.id is not null then to_jsonb(h.old_value)
+                                     else to_jsonb(n.value) end) as settings
         from ml.settings now
         cross join lateral jsonb_each_text(to_jsonb(now) - 'singleton' - 'version') n
         left join lateral (
@@ -4741,17 +6102,20 @@ as $$
     order by s.scored_at desc
 $$;
 comment on function ml.explain_score(uuid) is
-    'Every score of a pattern with its provenance: model, how it came to score, settings of the moment, inputs, worker, timings';
+    'Every score of a pattern with its provenance: model, how it came '
+    'to score, settings of the moment, inputs, worker, timings';
 
 -- scoring/replay_differences
 create view ml.replay_differences with (security_invoker = true) as
-select r.pattern_id, r.pattern_type, m.version as replayed_version, r.scored_at as replayed_at, o.version as original_version,
-       o.role as original_role, o.scored_at as original_at, r.ml_confidence as replayed, o.ml_confidence as original,
+select r.pattern_id, r.pattern_type, m.version as replayed_version, r.scored_at as replayed_at,
+       o.version as original_version, o.role as original_role, o.scored_at as original_at,
+       r.ml_confidence as replayed, o.ml_confidence as original,
        r.ml_confidence - o.ml_confidence as difference, r.input_hash = o.input_hash as same_inputs,
        (float4send(r.ml_confidence), r.probabilities, r.features) is not distinct from
        (float4send(o.ml_confidence), o.probabilities, o.features) as same_bits
 from ml.replays e
-join ml.predictions r on r.pattern_id = e.pattern_id and r.scored_at = e.scored_at and r.model_id = e.model_id and r.role = 'replay'
+join ml.predictions r on r.pattern_id = e.pattern_id and r.scored_at = e.scored_at
+    and r.model_id = e.model_id and r.role = 'replay'
 join ml.models m on m.id = r.model_id
 cross join lateral (
     -- The same model's score if it made one, else the newest that was made.
@@ -4761,67 +6125,138 @@ cross join lateral (
     order by o.model_id = r.model_id desc, o.scored_at desc limit 1
 ) o;
 comment on view ml.replay_differences is
-    'Replayed scores beside those that were made at the time; ask for a stretch of replayed_at, by which partitions are skipped';
+    'Replayed scores beside those that were made at the time; ask for a '
+    'stretch of replayed_at, by which partitions are skipped';
+comment on column ml.replay_differences.pattern_id is 'the pattern';
+comment on column ml.replay_differences.pattern_type is 'of the pattern when it was replayed';
+comment on column ml.replay_differences.replayed_version is 'the model that scored it again';
+comment on column ml.replay_differences.replayed_at is 'when it was scored again';
+comment on column ml.replay_differences.original_version is 'the model that scored it at the time';
+comment on column ml.replay_differences.original_role is 'as whom that model scored';
+comment on column ml.replay_differences.original_at is 'when it was scored';
+comment on column ml.replay_differences.replayed is 'ml_confidence of the replay';
+comment on column ml.replay_differences.original is 'ml_confidence of the original';
+comment on column ml.replay_differences.difference is 'replayed less original';
+comment on column ml.replay_differences.same_inputs is 'whether both saw the same inputs, by hash';
+comment on column ml.replay_differences.same_bits is 'whether both answers agree in every bit';
 
 -- scoring/attributions
 create view ml.attributions with (security_invoker = true) as
-select a.pattern_id, m.version as model_version, a.scored_at, a.member, a.scale, f.feature, f.value, f.contribution, f.standard_error,
+select a.pattern_id, m.version as model_version, a.scored_at, a.member, a.scale, f.feature, f.value,
+       f.contribution, f.standard_error,
        a.base, a.answer, a.sampled, a.computed_at
 from ml_internal.attributed_scores a
 join ml.models m on m.id = a.model_id
-left join ml.predictions p on p.pattern_id = a.pattern_id and p.scored_at = a.scored_at and p.model_id = a.model_id
-cross join lateral unnest(m.feature_names, p.features, a.contributions, a.standard_errors) f (feature, value, contribution, standard_error);
+left join ml.predictions p on p.pattern_id = a.pattern_id and p.scored_at = a.scored_at
+    and p.model_id = a.model_id
+cross join lateral unnest(m.feature_names, p.features, a.contributions, a.standard_errors)
+    f (feature, value, contribution, standard_error);
 comment on view ml.attributions is
-    'Why a score is what it is: each feature''s value and contribution, for the whole (member null) and for each member of the ensemble';
+    'Why a score is what it is: each feature''s value and contribution, for '
+    'the whole (member null) and for each member of the ensemble';
+comment on column ml.attributions.pattern_id is 'the pattern that was scored';
+comment on column ml.attributions.model_version is 'the model that made the score';
+comment on column ml.attributions.scored_at is
+    'when the score was made; with pattern_id it names the score';
+comment on column ml.attributions.member is 'the part of the ensemble; null: the whole, calibrated';
+comment on column ml.attributions.scale is
+    'the scale of contributions, log_odds: ln P(positive) less the mean ln P of the other outcomes';
+comment on column ml.attributions.feature is 'name of the feature';
+comment on column ml.attributions.value is
+    'the feature as the model saw it; null when the prediction is gone';
+comment on column ml.attributions.contribution is 'what the feature adds to base, on the scale';
+comment on column ml.attributions.standard_error is
+    'standard error of the contribution; null where it is exact';
+comment on column ml.attributions.base is
+    'the mean answer over the background rows of the model, on the scale';
+comment on column ml.attributions.answer is 'the answer for this row: base plus all contributions';
+comment on column ml.attributions.sampled is
+    'true: chosen by hash, so averages may use it; false: asked for';
+comment on column ml.attributions.computed_at is 'when it was explained';
 
 -- scoring/attribution_importance
 create view ml.attribution_importance with (security_invoker = true) as
-select g.*, row_number() over (partition by g.model_version, g.member order by g.mean_size desc, g.feature)::integer as rank
+select g.*, row_number() over (partition by g.model_version, g.member
+                               order by g.mean_size desc, g.feature)::integer as rank
 from (
-    select m.version as model_version, a.member, a.scale, f.feature, count(*) as scores, avg(abs(f.contribution)) as mean_size,
+    select m.version as model_version, a.member, a.scale, f.feature, count(*) as scores,
+           avg(abs(f.contribution)) as mean_size,
            avg(f.contribution) as mean_contribution, avg(f.standard_error) as mean_standard_error
     from ml_internal.attributed_scores a
     join ml.models m on m.id = a.model_id
-    cross join lateral unnest(m.feature_names, a.contributions, a.standard_errors) f (feature, contribution, standard_error)
+    cross join lateral unnest(m.feature_names, a.contributions, a.standard_errors)
+        f (feature, contribution, standard_error)
     where a.sampled
     group by m.version, a.member, a.scale, f.feature
 ) g;
 comment on view ml.attribution_importance is
-    'How much each feature contributes to a model''s scores on the average of those explained by sampling, not of those asked for';
+    'How much each feature contributes to a model''s scores on the '
+    'average of those explained by sampling, not of those asked for';
+comment on column ml.attribution_importance.model_version is 'the model';
+comment on column ml.attribution_importance.member is
+    'the part of the ensemble; null: the whole, calibrated';
+comment on column ml.attribution_importance.scale is
+    'the scale of contributions, log_odds: ln P(positive) less the mean ln P of the other outcomes';
+comment on column ml.attribution_importance.feature is 'name of the feature';
+comment on column ml.attribution_importance.scores is
+    'sampled scores that the averages are taken over';
+comment on column ml.attribution_importance.mean_size is 'mean absolute contribution, on the scale';
+comment on column ml.attribution_importance.mean_contribution is
+    'mean contribution with its sign, on the scale';
+comment on column ml.attribution_importance.mean_standard_error is
+    'mean standard error of a contribution; null where contributions are exact';
+comment on column ml.attribution_importance.rank is
+    '1 is the largest mean_size of the model and member';
 
 -- scoring/reblend_preview
 create view ml.reblend_preview with (security_invoker = true) as
 select p.id, p.symbol, p.detected_at, p.confidence::double precision as confidence,
        p.ml_metadata ->> 'source' as source,
-       case when d.reason = 'scored' then ml_internal.blended(r.ml, r.rule, s.ml_weight, s.rule_weight) else r.rule end
+       case when d.reason = 'scored'
+            then ml_internal.blended(r.ml, r.rule, s.ml_weight, s.rule_weight)
+            else r.rule end
            as new_confidence,
        case when d.reason = 'scored' then 'blend' else 'rule' end as new_source,
        (p.ml_metadata ->> 'threshold')::double precision is distinct from s.threshold
        or (p.ml_metadata ->> 'ml_weight')::double precision is distinct from s.ml_weight
        or (p.ml_metadata ->> 'rule_weight')::double precision is distinct from s.rule_weight
-       or (p.ml_metadata ->> 'reason' <> 'low_quality' and (p.ml_metadata ->> 'reason' = 'ml_disabled') = s.enabled)
+       or (p.ml_metadata ->> 'reason' <> 'low_quality'
+           and (p.ml_metadata ->> 'reason' = 'ml_disabled') = s.enabled)
            as stale
 from public.pattern_events p
 cross join ml.settings s
 cross join lateral (
-    select p.ml_confidence::double precision as ml, ml_internal.usable_rule(p.rule_confidence) as rule) r
+    select p.ml_confidence::double precision as ml,
+           ml_internal.usable_rule(p.rule_confidence) as rule) r
 cross join lateral (
-    select ml_internal.decide(r.ml, r.rule, p.ml_metadata ->> 'reason', s.enabled, s.threshold) as reason) d
+    select ml_internal.decide(r.ml, r.rule, p.ml_metadata ->> 'reason', s.enabled,
+                              s.threshold) as reason) d
 where p.scored_at is not null and p.ml_confidence is not null;
-comment on view ml.reblend_preview is 'Scored rows, and what their confidence would be with the settings of now';
+comment on view ml.reblend_preview is
+    'Scored rows, and what their confidence would be with the settings of now';
+comment on column ml.reblend_preview.id is 'of the pattern';
+comment on column ml.reblend_preview.symbol is 'of the pattern';
+comment on column ml.reblend_preview.detected_at is 'when the pattern was detected';
+comment on column ml.reblend_preview.confidence is 'the effective confidence as stored';
+comment on column ml.reblend_preview.source is 'what decided the stored one: blend or rule';
+comment on column ml.reblend_preview.new_confidence is
+    'the effective confidence with the settings of now';
+comment on column ml.reblend_preview.new_source is 'what would decide it: blend or rule';
 comment on column ml.reblend_preview.stale is
-    'whether the recorded decision was taken with other settings than those of now';
+    'whether it was decided with other settings than those of now';
 
 -- scoring/reblend
--- Stored rows follow a change of settings only here. The decision itself stays the blend trigger's: a row is touched so
--- that it fires.
+-- Stored rows follow a change of settings only here. The decision itself stays the blend trigger's:
+-- a row is touched so that it fires.
 create or replace function ml.reblend(
     reason              text default null,
     dry_run             boolean default null,        -- null: true, unless a run is gone on with
     symbol              text default null,
     since               timestamptz default null,    -- only rows detected at or after it
-    max_rows            integer default null,        -- look at so many, so that each call is a short transaction
-    inout run           bigint default null,         -- go on with a run that was begun with max_rows
+    -- look at so many, so that each call is a short transaction
+    max_rows            integer default null,
+    -- go on with a run that was begun with max_rows
+    inout run           bigint default null,
     out seen            bigint,
     out reblended       bigint,
     out changed         bigint,
@@ -4839,7 +6274,8 @@ declare
     job        ml.reblends;
 begin
     if max_rows < 1 then
-        raise exception 'max_rows is %; allowed: 1 or more, or null for all', max_rows using errcode = 'ML004';
+        raise exception 'max_rows is %; allowed: 1 or more, or null for all', max_rows
+            using errcode = 'ML004';
     end if;
     select v.enabled, v.threshold, v.ml_weight, v.rule_weight into strict s from ml.settings v;
     if run is not null then
@@ -4847,7 +6283,8 @@ begin
         if not found then
             raise exception 'there is no run % of ml.reblend', run using errcode = 'ML004';
         elsif job.finished_at is not null then
-            raise exception 'run % of ml.reblend was finished at %', run, job.finished_at using errcode = 'ML004';
+            raise exception 'run % of ml.reblend was finished at %', run, job.finished_at
+                using errcode = 'ML004';
         elsif (job.enabled, job.threshold, job.ml_weight, job.rule_weight)
               is distinct from (s.enabled, s.threshold, s.ml_weight, s.rule_weight) then
             raise exception 'settings have changed since run % of ml.reblend began', run
@@ -4857,11 +6294,14 @@ begin
         if coalesce(reason, '') !~ '\S' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
-        insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight, rule_weight, started_by)
-        values (reblend.reason, reblend.symbol, reblend.since, s.enabled, s.threshold, s.ml_weight, s.rule_weight, session_user)
+        insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight,
+                                 rule_weight, started_by)
+        values (reblend.reason, reblend.symbol, reblend.since, s.enabled, s.threshold, s.ml_weight,
+                s.rule_weight, session_user)
         returning * into job;
-        -- Scores that are being written now may have read the settings of before. Once the lock that their writers
-        -- share has been free, all of them are committed and the walk sees them. It is not held while walking.
+        -- Scores that are being written now may have read the settings of before. Once the lock
+        -- that their writers share has been free, all of them are committed and the walk sees them.
+        -- It is not held while walking.
         perform pg_advisory_lock(hashtext('ml.champion'));
         perform pg_advisory_unlock(hashtext('ml.champion'));
     else
@@ -4871,13 +6311,18 @@ begin
     end if;
     run := job.id;
 
-    seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0; largest_change := 0; finished := false;
+    seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0;
+    largest_change := 0; finished := false;
     while not finished and (max_rows is null or seen < max_rows) loop
         select count(*) as rows, (array_agg(v.id order by v.id desc))[1] as last_id,
                array_agg(v.id order by v.id) filter (where v.stale) as stale,
-               count(*) filter (where v.stale and (v.change > 1e-6 or (v.confidence is null) <> (v.new_confidence is null))) as changed,
-               count(*) filter (where v.stale and v.new_source = 'blend' and v.source <> 'blend') as to_blend,
-               count(*) filter (where v.stale and v.new_source <> 'blend' and v.source = 'blend') as to_rule,
+               count(*) filter (where v.stale and (
+                   v.change > 1e-6
+                   or (v.confidence is null) <> (v.new_confidence is null))) as changed,
+               count(*) filter (
+                   where v.stale and v.new_source = 'blend' and v.source <> 'blend') as to_blend,
+               count(*) filter (
+                   where v.stale and v.new_source <> 'blend' and v.source = 'blend') as to_rule,
                max(v.change) filter (where v.stale) as largest_change
         into page
         from (select *, abs(coalesce(p.confidence, 0) - coalesce(p.new_confidence, 0)) as change
@@ -4887,7 +6332,8 @@ begin
                 and (job.since is null or p.detected_at >= job.since)
               order by p.id limit least(page_rows, max_rows - seen)) v;
         if writes then
-            update public.pattern_events p set ml_metadata = p.ml_metadata - 'settings_version' where p.id = any (page.stale);
+            update public.pattern_events p set ml_metadata = p.ml_metadata - 'settings_version'
+            where p.id = any (page.stale);
         end if;
         job.last_id := coalesce(page.last_id, job.last_id);
         seen := seen + page.rows;
@@ -4900,43 +6346,55 @@ begin
     end loop;
     if writes then
         update ml.reblends r
-        set last_id = job.last_id, seen = r.seen + reblend.seen, reblended = r.reblended + reblend.reblended,
-            changed = r.changed + reblend.changed, finished_at = case when finished then clock_timestamp() end
+        set last_id = job.last_id, seen = r.seen + reblend.seen,
+            reblended = r.reblended + reblend.reblended,
+            changed = r.changed + reblend.changed,
+            finished_at = case when finished then clock_timestamp() end
         where r.id = job.id;
     end if;
 end
 $$;
 comment on function ml.reblend(text, boolean, text, timestamptz, integer, bigint) is
-    'Decides the confidence of stored rows anew with the settings of now; a dry run unless told otherwise';
+    'Decides the confidence of stored rows anew with the '
+    'settings of now; a dry run unless told otherwise';
 
 -- reports/health_json
--- What the HTTP endpoints answer, for whoever asks in SQL or through PostgREST: the views, as one JSON value each.
+-- What the HTTP endpoints answer, for whoever asks in SQL or through PostgREST: the views, as one
+-- JSON value each.
 create or replace function ml.health_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select to_jsonb(h) || jsonb_build_object('phase5_enabled', h.ml_enabled) from ml.health h
 $$;
-comment on function ml.health_json() is 'ml.health as JSON; phase5_enabled is the earlier system''s name of ml_enabled';
+comment on function ml.health_json() is
+    'ml.health as JSON; phase5_enabled is the earlier system''s name of ml_enabled';
 
 -- reports/metrics_json
 create or replace function ml.metrics_json(grain text default 'minute') returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
-        'current', (select to_jsonb(m) - array['period', 'model_version', 'source'] from ml.metrics m
-                    where m.period = 'alert_window' and m.model_version is null and m.source = 'live'),
-        'history', coalesce((select jsonb_agg(to_jsonb(m) - array['grain', 'model_version', 'source'] order by m.bucket)
-                             from ml.metrics_history m
-                             where m.grain = metrics_json.grain and m.model_version is null and m.source = 'live'), '[]'))
+        'current', (
+            select to_jsonb(m) - array['period', 'model_version', 'source']
+            from ml.metrics m
+            where m.period = 'alert_window' and m.model_version is null and m.source = 'live'),
+        'history', coalesce((
+            select jsonb_agg(to_jsonb(m) - array['grain', 'model_version', 'source']
+                             order by m.bucket)
+            from ml.metrics_history m
+            where m.grain = metrics_json.grain and m.model_version is null
+              and m.source = 'live'), '[]'))
 $$;
-comment on function ml.metrics_json(text) is 'Live rows of all models as JSON: now, and per minute, hour or day';
+comment on function ml.metrics_json(text) is
+    'Live rows of all models as JSON: now, and per minute, hour or day';
 
 -- reports/alerts_json
 create or replace function ml.alerts_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
-        'alerts', coalesce(jsonb_agg(to_jsonb(a) order by a.level = 'critical' desc, a.since), '[]'),
+        'alerts', coalesce(jsonb_agg(to_jsonb(a) order by a.level = 'critical' desc, a.since),
+                           '[]'),
         'count', count(*), 'timestamp', clock_timestamp())
     from ml.alerts a
 $$;
@@ -4953,25 +6411,34 @@ as $$
     ), score as (
         select ml_internal.sum_arrays(c.scores) as counts
         from champion join ml_internal.metric_counts c on c.model_id = champion.id
-        where c.grain = 'hour' and c.bucket >= clock_timestamp() - interval '7 days' and c.role in ('champion', 'canary')
+        where c.grain = 'hour' and c.bucket >= clock_timestamp() - interval '7 days'
+          and c.role in ('champion', 'canary')
     ), cohort as (
-        -- Of all weeks: everything (both null), each pattern type, each timeframe. These are counted as groups too.
-        select c.pattern_type, c.timeframe, ml_internal.sum_arrays(c.calibration) as n, ml_internal.sum_arrays(c.calibration_sums) as sums,
+        -- Of all weeks: everything (both null), each pattern type, each timeframe. These are
+        -- counted as groups too.
+        select c.pattern_type, c.timeframe, ml_internal.sum_arrays(c.calibration) as n,
+               ml_internal.sum_arrays(c.calibration_sums) as sums,
                ml_internal.sum_arrays(c.calibration_positives) as positives
         from champion join ml_internal.cohort_counts c on c.model_id = champion.id
         where c.score = 'ml' and c.role in ('champion', 'canary')
           and c.cohort is null and num_nulls(c.pattern_type, c.timeframe) >= 1
         group by c.pattern_type, c.timeframe
     ), grouped as (
-        select c.pattern_type, c.timeframe, sum(b.n) as n, sum(b.total) as said, sum(b.positives) as came,
-               jsonb_agg(jsonb_build_object('n', b.n, 'predicted', b.total / b.n, 'realised', b.positives / b.n) order by b.bin) as bins
-        from cohort c cross join unnest(c.n, c.sums, c.positives) with ordinality b (n, total, positives, bin)
+        select c.pattern_type, c.timeframe, sum(b.n) as n, sum(b.total) as said,
+               sum(b.positives) as came,
+               jsonb_agg(jsonb_build_object('n', b.n, 'predicted', b.total / b.n,
+                                            'realised', b.positives / b.n)
+                         order by b.bin) as bins
+        from cohort c
+        cross join unnest(c.n, c.sums, c.positives) with ordinality b (n, total, positives, bin)
         where b.n > 0
         group by c.pattern_type, c.timeframe
     ), drift as (
         select d.name, max(d.psi) as most,
-               jsonb_agg(jsonb_build_object('start', d.window_start, 'psi', d.psi, 'psi_critical_value', d.psi_critical_value,
-                                            'n', d.n, 'level', d.level) order by d.window_start) as windows
+               jsonb_agg(jsonb_build_object('start', d.window_start, 'psi', d.psi,
+                                            'psi_critical_value', d.psi_critical_value,
+                                            'n', d.n, 'level', d.level)
+                         order by d.window_start) as windows
         from champion join ml.feature_drift d on d.model_version = champion.version
         where d.psi is not null
         group by d.name
@@ -4981,62 +6448,81 @@ as $$
         'metrics', ml.metrics_json('minute'),
         'hours', ml.metrics_json('hour') -> 'history',
         'alerts', ml.alerts_json() -> 'alerts',
-        'timeline', coalesce((select jsonb_agg(to_jsonb(t)) from (select * from ml.model_timeline limit 20) t), '[]'),
-        'confidences', (select jsonb_build_object('edges', to_jsonb(champion.score_edges), 'counts', to_jsonb(score.counts))
+        'timeline', coalesce((select jsonb_agg(to_jsonb(t))
+                              from (select * from ml.model_timeline limit 20) t), '[]'),
+        'confidences', (select jsonb_build_object('edges', to_jsonb(champion.score_edges),
+                                                  'counts', to_jsonb(score.counts))
                         from champion cross join score where score.counts is not null),
-        'calibration', coalesce((select g.bins from grouped g where num_nulls(g.pattern_type, g.timeframe) = 2), '[]'),
+        'calibration', coalesce((select g.bins from grouped g
+                                 where num_nulls(g.pattern_type, g.timeframe) = 2), '[]'),
         -- The largest of each kind: there may be hundreds of types.
-        'groups', coalesce((select jsonb_agg(jsonb_build_object(
-                                'kind', g.kind, 'name', g.name, 'n', g.n, 'predicted', g.said / g.n, 'realised', g.came / g.n,
-                                'low', ml_internal.wilson(g.came, g.n, -1), 'high', ml_internal.wilson(g.came, g.n, 1), 'bins', g.bins)
-                                order by g.kind, g.n desc, g.name)
-                            from (select t.*, row_number() over (partition by t.kind order by t.n desc, t.name) as place
-                                  from (select case when pattern_type is null then 'timeframe' else 'pattern type' end as kind,
-                                               coalesce(pattern_type, timeframe) as name, n, said, came, bins
-                                        from grouped where num_nulls(pattern_type, timeframe) = 1) t) g
-                            where g.place <= 12), '[]'),
-        'limits', (select jsonb_build_object(
-                       'sla_warning', s.sla_warning, 'sla_critical', s.sla_critical,
-                       'error_warning', s.error_warning, 'error_critical', s.error_critical,
-                       'fallback_warning', s.fallback_warning, 'fallback_critical', s.fallback_critical,
-                       'cache_warning', s.cache_warning, 'cache_critical', s.cache_critical) from ml.settings s),
+        'groups', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                       'kind', g.kind, 'name', g.name, 'n', g.n,
+                       'predicted', g.said / g.n, 'realised', g.came / g.n,
+                       'low', ml_internal.wilson(g.came, g.n, -1),
+                       'high', ml_internal.wilson(g.came, g.n, 1), 'bins', g.bins)
+                       order by g.kind, g.n desc, g.name)
+            from (select t.*, row_number() over (partition by t.kind
+                                                 order by t.n desc, t.name) as place
+                  from (select case when pattern_type is null then 'timeframe'
+                                    else 'pattern type' end as kind,
+                               coalesce(pattern_type, timeframe) as name, n, said, came, bins
+                        from grouped where num_nulls(pattern_type, timeframe) = 1) t) g
+            where g.place <= 12), '[]'),
+        'limits', (
+            select jsonb_build_object(
+                'sla_warning', s.sla_warning, 'sla_critical', s.sla_critical,
+                'error_warning', s.error_warning, 'error_critical', s.error_critical,
+                'fallback_warning', s.fallback_warning, 'fallback_critical', s.fallback_critical,
+                'cache_warning', s.cache_warning, 'cache_critical', s.cache_critical)
+            from ml.settings s),
         -- Those that drifted most: a model may have more than a hundred.
-        'drift', coalesce((select jsonb_agg(jsonb_build_object('name', t.name, 'windows', t.windows) order by t.most desc, t.name)
-                           from (select * from drift order by most desc, name limit 25) t), '[]'))
+        'drift', coalesce((
+            select jsonb_agg(jsonb_build_object('name', t.name, 'windows', t.windows)
+                             order by t.most desc, t.name)
+            from (select * from drift order by most desc, name limit 25) t), '[]'))
 $$;
 comment on function ml_internal.page_json() is 'What the status page shows';
 
 -- upkeep/start_worker
-create or replace function ml_internal.start_worker(host text, pid integer, version text, kind text) returns bigint
+create or replace function ml_internal.start_worker(host text, pid integer, version text, kind text)
+    returns bigint
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     insert into ml.workers (host, pid, version, kind) values (host, pid, version, kind) returning id
 $$;
-comment on function ml_internal.start_worker(text, integer, text, text) is 'A worker reports for duty; returns its id';
+comment on function ml_internal.start_worker(text, integer, text, text) is
+    'A worker reports for duty; returns its id';
 
 -- upkeep/heartbeat
 create or replace function ml_internal.heartbeat(
-    worker bigint, model_version text, model_error text, batches bigint, scored bigint, fallbacks bigint, failed bigint,
+    worker bigint, model_version text, model_error text, batches bigint, scored bigint,
+    fallbacks bigint, failed bigint,
     cache_hits bigint, cache_misses bigint, stopping boolean default false) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update ml.workers w
-    set last_seen = clock_timestamp(), model_version = heartbeat.model_version, model_error = heartbeat.model_error,
-        batches = heartbeat.batches, scored = heartbeat.scored, fallbacks = heartbeat.fallbacks, failed = heartbeat.failed,
+    set last_seen = clock_timestamp(), model_version = heartbeat.model_version,
+        model_error = heartbeat.model_error, batches = heartbeat.batches, scored = heartbeat.scored,
+        fallbacks = heartbeat.fallbacks, failed = heartbeat.failed,
         cache_hits = heartbeat.cache_hits, cache_misses = heartbeat.cache_misses,
         stopped_at = case when stopping then clock_timestamp() end
     where w.id = worker
 $$;
-comment on function ml_internal.heartbeat(bigint, text, text, bigint, bigint, bigint, bigint, bigint, bigint, boolean) is
+comment on function ml_internal.heartbeat(bigint, text, text, bigint, bigint, bigint, bigint,
+                                          bigint, bigint, boolean) is
     'A worker says that it lives, what it serves and what it has done since its start';
 
 -- upkeep/bury_workers
-create or replace function ml_internal.bury_workers(host text, pids integer[], worker bigint) returns integer
+create or replace function ml_internal.bury_workers(host text, pids integer[], worker bigint)
+    returns integer
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     with buried as (
         update ml.workers w set stopped_at = clock_timestamp()
-        where w.host = bury_workers.host and w.pid = any (pids) and w.id <> worker and w.stopped_at is null
+        where w.host = bury_workers.host and w.pid = any (pids) and w.id <> worker
+          and w.stopped_at is null
         returning 1
     )
     select count(*)::integer from buried
@@ -5058,12 +6544,14 @@ begin
         -- Months of UTC, written out so that they mean the same under every DateStyle and TimeZone.
         month := date_trunc('month', now() at time zone 'UTC') + n * interval '1 month';
         name := 'predictions_' || to_char(month, 'YYYY_MM');
-        -- Rows already in the default partition (nobody made partitions for months) would refuse the new one.
+        -- Rows already in the default partition (nobody made partitions for months) would refuse
+        -- the new one.
         continue when to_regclass('ml.' || name) is not null
             or exists (select from ml.predictions_default d
                        where d.scored_at >= month at time zone 'UTC'
                          and d.scored_at < (month + interval '1 month') at time zone 'UTC');
-        execute format('create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
+        execute format(
+            'create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
                        to_char(month, 'YYYY-MM-DD') || ' 00:00+00',
                        to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00+00');
         made := made + 1;
@@ -5071,7 +6559,8 @@ begin
     return made;
 end
 $$;
-comment on function ml_internal.make_partitions(integer) is 'Makes the monthly partitions of ml.predictions ahead of time; returns how many';
+comment on function ml_internal.make_partitions(integer) is
+    'Makes the monthly partitions of ml.predictions ahead of time; returns how many';
 
 -- upkeep/drop_partitions
 create or replace function ml_internal.drop_partitions() returns integer
@@ -5090,14 +6579,16 @@ begin
     loop
         month := to_date(right(name, 7), 'YYYY_MM');
         -- Only a month that is over its time to the last day.
-        continue when (month + interval '1 month') at time zone 'UTC' > now() - (select keep_predictions from ml.settings);
+        continue when (month + interval '1 month') at time zone 'UTC'
+                      > now() - (select keep_predictions from ml.settings);
         execute format('drop table ml.%I', name);
         dropped := dropped + 1;
     end loop;
     return dropped;
 end
 $$;
-comment on function ml_internal.drop_partitions() is 'Drops the months of ml.predictions that are past keep_predictions; returns how many';
+comment on function ml_internal.drop_partitions() is
+    'Drops the months of ml.predictions that are past keep_predictions; returns how many';
 
 -- upkeep/prune
 create or replace function ml_internal.prune() returns integer
@@ -5109,17 +6600,20 @@ as $$
     ), batches as (
         -- What two folds have counted: metrics and cohorts, each up to a snapshot of its own.
         delete from ml_internal.batches b
-        where b.xid < all (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f where f.log in ('batches', 'cohorts'))
+        where b.xid < all (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
+                           where f.log in ('batches', 'cohorts'))
           and b.at < now() - interval '10 minutes'
         returning 1
     ), tallies as (
         delete from ml_internal.tallies t
-        where t.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f where f.log = 'tallies')
+        where t.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
+                       where f.log = 'tallies')
           and t.at < now() - interval '10 minutes'
         returning 1
     ), outcomes as (
         delete from ml_internal.outcome_changes c
-        where c.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f where f.log = 'cohorts')
+        where c.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
+                       where f.log = 'cohorts')
         returning 1
     ), minutes as (
         delete from ml_internal.metric_rollups r using ml.settings s
@@ -5135,11 +6629,14 @@ as $$
         where a.scored_at < now() - s.keep_predictions
         returning 1
     )
-    select ((select count(*) from changes) + (select count(*) from batches) + (select count(*) from tallies)
-            + (select count(*) from outcomes) + (select count(*) from minutes) + (select count(*) from pairs)
+    select ((select count(*) from changes) + (select count(*) from batches)
+            + (select count(*) from tallies) + (select count(*) from outcomes)
+            + (select count(*) from minutes) + (select count(*) from pairs)
             + (select count(*) from attributions))::integer
 $$;
-comment on function ml_internal.prune() is 'Removes log entries that no reader needs any more, and counts past their time; returns how many';
+comment on function ml_internal.prune() is
+    'Removes log entries that no reader needs any more, '
+    'and counts past their time; returns how many';
 
 -- adoption/set_triggers
 create or replace procedure ml_internal.set_triggers(enable boolean)
@@ -5154,7 +6651,8 @@ begin
     else
         select jsonb_object_agg(t.tgname, t.tgenabled) into states
         from pg_catalog.pg_trigger t
-        where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal and t.tgenabled <> 'D';
+        where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal
+          and t.tgenabled <> 'D';
         perform set_config('ml.trigger_states', coalesce(states, '{}')::text, true);
     end if;
     select string_agg(format('%s trigger %I', case
@@ -5168,11 +6666,14 @@ begin
     end if;
 end
 $$;
-comment on procedure ml_internal.set_triggers(boolean) is 'Switches the triggers of pattern_events off, or back to what they were, inside one transaction';
+comment on procedure ml_internal.set_triggers(boolean) is
+    'Switches the triggers of pattern_events off, or back '
+    'to what they were, inside one transaction';
 
 -- adoption/adopt_rows
--- Fills what a scored row needs on rows that were there before the upgrade. One short transaction a batch, triggers
--- off inside it: the lock lets nobody write between the two, so no application ever runs without its triggers.
+-- Fills what a scored row needs on rows that were there before the upgrade. One short transaction a
+-- batch, triggers off inside it: the lock lets nobody write between the two, so no application ever
+-- runs without its triggers.
 create or replace procedure ml_internal.adopt_rows(batch integer default 5000)
 language plpgsql
 as $$
@@ -5182,19 +6683,22 @@ declare
     found_here  text;
     rule_type   text;
     refusals    integer := 0;
-    -- A null rule confidence beside a confidence is ours only where ML stands alone, and that has a score.
+    -- A null rule confidence beside a confidence is ours only where ML stands alone, and that has a
+    -- score.
     not_yet     constant text := 'p.id = any ($1) and (p.detected_at is null or p.direction is null
         or (p.rule_confidence is null and p.confidence is not null and p.scored_at is null))';
 begin
     if batch is null or batch < 1 then
-        raise exception 'batch is %; allowed: 1 or more', batch using errcode = 'invalid_parameter_value';
+        raise exception 'batch is %; allowed: 1 or more', batch
+            using errcode = 'invalid_parameter_value';
     end if;
     if (select born from ml_internal.adoption where relation = 'pattern_events') then
         return;
     end if;
     select string_agg(format('%I', a.attname), ', ') into found_here
     from pg_catalog.pg_attribute a
-    where a.attrelid = 'ml_internal.adopted_values'::regclass and a.attnum > 0 and not a.attisdropped
+    where a.attrelid = 'ml_internal.adopted_values'::regclass and a.attnum > 0
+      and not a.attisdropped
       and a.attname not in ('pattern_id', 'confidence');
     select format_type(a.atttypid, a.atttypmod) into rule_type from pg_catalog.pg_attribute a
     where a.attrelid = 'public.pattern_events'::regclass and a.attname = 'rule_confidence';
@@ -5205,7 +6709,8 @@ begin
         begin
             lock table public.pattern_events in share row exclusive mode;
         exception when lock_not_available then
-            -- Somebody writes for longer than lock_timeout. Let the writers queued behind us pass, then try again.
+            -- Somebody writes for longer than lock_timeout. Let the writers queued behind us pass,
+            -- then try again.
             refusals := refusals + 1;
             if refusals > 5 then
                 raise;
@@ -5214,7 +6719,8 @@ begin
             continue;
         end;
         select array_agg(b.id order by b.id) into ids
-        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id limit batch + 1) b;
+        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id
+              limit batch + 1) b;
         next_id := ids[batch + 1];
         call ml_internal.set_triggers(false);
         if found_here is not null then
@@ -5224,13 +6730,17 @@ begin
         end if;
         execute format($fill$
             update public.pattern_events p
-            set detected_at = coalesce(p.detected_at, case when isfinite(p.created_at) then p.created_at end,
-                                       case when isfinite(p.updated_at) then p.updated_at end, now()),
+            set detected_at = coalesce(p.detected_at,
+                                       case when isfinite(p.created_at) then p.created_at end,
+                                       case when isfinite(p.updated_at) then p.updated_at end,
+                                       now()),
                 -- By way of text: float to numeric alone keeps only 15 digits.
                 rule_confidence = coalesce(p.rule_confidence, p.confidence::text::numeric::%s),
                 direction = coalesce(p.direction, case
-                    when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity' and p.target > p.entry then 1
-                    when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity' and p.target < p.entry then -1
+                    when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity'
+                    and p.target > p.entry then 1
+                    when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity'
+                    and p.target < p.entry then -1
                     when p.verdict = 'bullish' then 1
                     when p.verdict = 'bearish' then -1
                     else 0
@@ -5243,11 +6753,13 @@ begin
     end loop;
 end
 $$;
-comment on procedure ml_internal.adopt_rows(integer) is 'Fills detected_at, rule_confidence and direction on adopted rows, in batches; may be repeated';
+comment on procedure ml_internal.adopt_rows(integer) is
+    'Fills detected_at, rule_confidence and direction on adopted rows, in batches; may be repeated';
 
 -- adoption/restore_rows
--- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way. Only where a blend has decided the
--- confidence: a row that was never adopted, or never scored, still has its own.
+-- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way. Only where
+-- a blend has decided the confidence: a row that was never adopted, or never scored, still has its
+-- own.
 create or replace procedure ml_internal.restore_rows(batch integer default 5000)
 language plpgsql
 as $$
@@ -5257,7 +6769,8 @@ declare
     refusals  integer := 0;
 begin
     if batch is null or batch < 1 then
-        raise exception 'batch is %; allowed: 1 or more', batch using errcode = 'invalid_parameter_value';
+        raise exception 'batch is %; allowed: 1 or more', batch
+            using errcode = 'invalid_parameter_value';
     end if;
     while next_id is not null loop
         perform set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -5272,13 +6785,15 @@ begin
             continue;
         end;
         select array_agg(b.id order by b.id) into ids
-        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id limit batch + 1) b;
+        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id
+              limit batch + 1) b;
         next_id := ids[batch + 1];
         call ml_internal.set_triggers(false);
         update public.pattern_events p
         set confidence = p.rule_confidence
         where p.id = any (ids[:batch]) and p.ml_metadata ? 'settings_version'
-          -- An adopted rule confidence may be out of range; what it stood beside comes back with the adopted values.
+          -- An adopted rule confidence may be out of range; what it stood beside comes back with
+          -- the adopted values.
           and (p.rule_confidence is null or p.rule_confidence between 0 and 1)
           and p.confidence is distinct from p.rule_confidence::double precision;
         call ml_internal.set_triggers(true);
@@ -5287,14 +6802,15 @@ begin
     end loop;
 end
 $$;
-comment on procedure ml_internal.restore_rows(integer) is 'Puts rule_confidence back into confidence, in batches, for a downgrade';
+comment on procedure ml_internal.restore_rows(integer) is
+    'Puts rule_confidence back into confidence, in batches, for a downgrade';
 
 reset role;
 
 -- adoption/replace_triggers
--- The older triggers: the status logger gives way to ours, and the one that stamps updated_at keeps its function but
--- no longer fires for what the system itself writes, through functions that run as ml_owner. Their definitions are kept
--- for the downgrade.
+-- The older triggers: the status logger gives way to ours, and the one that stamps updated_at keeps
+-- its function but no longer fires for what the system itself writes, through functions that run as
+-- ml_owner. Their definitions are kept for the downgrade.
 do $$
 declare
     old     record;
@@ -5314,7 +6830,8 @@ begin
     where relation = 'pattern_events';
 
     for old in
-        select t.name, t.definition from ml_internal.adoption a, jsonb_to_recordset(a.triggers) t (name text, definition text)
+        select t.name, t.definition
+        from ml_internal.adoption a, jsonb_to_recordset(a.triggers) t (name text, definition text)
         where a.relation = 'pattern_events'
     loop
         execute format('drop trigger %I on public.pattern_events', old.name);
@@ -5331,29 +6848,37 @@ begin
     end loop;
 
     if not exists (select from pg_catalog.pg_trigger
-                   where tgrelid = 'public.pattern_events'::regclass and tgname = 'pattern_events_updated_at') then
+                   where tgrelid = 'public.pattern_events'::regclass
+                     and tgname = 'pattern_events_updated_at') then
         create trigger pattern_events_updated_at before update on public.pattern_events
             for each row when (current_user is distinct from 'ml_owner')
             execute function ml_internal.touch_pattern();
     end if;
-    if exists (select from pg_catalog.pg_attribute where attrelid = 'public.pattern_lifecycle_history'::regclass
-               and attname = 'previous_status' and not attisdropped) then
+    if exists (select from pg_catalog.pg_attribute
+               where attrelid = 'public.pattern_lifecycle_history'::regclass
+                 and attname = 'previous_status' and not attisdropped) then
         logger := 'ml_internal.log_status_columns';
     end if;
-    execute format('create trigger pattern_lifecycle_transition after update on public.pattern_events
-                    for each row when (old.status is distinct from new.status) execute function %s()', logger);
+    execute format('create trigger pattern_lifecycle_transition
+                    after update on public.pattern_events
+                    for each row when (old.status is distinct from new.status)
+                    execute function %s()', logger);
 
     -- What a user had switched off stays off.
     for old in
-        select t.* from ml_internal.adoption a, jsonb_to_recordset(a.triggers) t (name text, enabled "char", comment text)
+        select t.*
+        from ml_internal.adoption a,
+             jsonb_to_recordset(a.triggers) t (name text, enabled "char", comment text)
         where a.relation = 'pattern_events'
     loop
         if old.enabled <> 'O' then
             execute format('alter table public.pattern_events %s trigger %I',
-                case old.enabled when 'D' then 'disable' when 'A' then 'enable always' else 'enable replica' end, old.name);
+                case old.enabled when 'D' then 'disable' when 'A' then 'enable always'
+                     else 'enable replica' end, old.name);
         end if;
         if old.comment is not null then
-            execute format('comment on trigger %I on public.pattern_events is %L', old.name, old.comment);
+            execute format('comment on trigger %I on public.pattern_events is %L', old.name,
+                           old.comment);
         end if;
     end loop;
     perform set_config('search_path', path, true);
@@ -5361,8 +6886,9 @@ end
 $$;
 
 -- intake/pattern_events_triggers
--- BEFORE triggers fire in order of name; the blend sees what intake and guard made of the row. A row without
--- detected_at was there before the upgrade and has not been adopted yet: until then it is its application's alone.
+-- BEFORE triggers fire in order of name; the blend sees what intake and guard made of the row. A
+-- row without detected_at was there before the upgrade and has not been adopted yet: until then it
+-- is its application's alone.
 create trigger ml_1_intake before insert on public.pattern_events
     for each row execute function ml_internal.intake_pattern();
 create trigger ml_1_guard before update on public.pattern_events
@@ -5376,7 +6902,8 @@ create trigger ml_2_blend before update on public.pattern_events
     execute function ml_internal.blend_pattern();
 create trigger ml_recount after update of pattern_type on public.pattern_events
     for each row when (
-        old.pattern_type is distinct from new.pattern_type and new.outcome_label is not null and new.outcome_at is not null)
+        old.pattern_type is distinct from new.pattern_type and new.outcome_label is not null
+        and new.outcome_at is not null)
     execute function ml_internal.recount_pattern();
 create trigger ml_enqueue after insert on public.pattern_events
     referencing new table as inserted
@@ -5386,22 +6913,27 @@ create trigger ml_enqueue after insert on public.pattern_events
 create trigger ml_1_check before insert or update on public.price_bars
     for each row execute function ml_internal.check_bar();
 create trigger ml_log_insert after insert on public.price_bars
-    referencing new table as changed for each statement execute function ml_internal.log_bar_changes();
+    referencing new table as changed for each statement
+        execute function ml_internal.log_bar_changes();
 create trigger ml_log_update after update on public.price_bars
-    referencing new table as changed old table as replaced for each statement execute function ml_internal.log_bar_changes();
+    referencing new table as changed old table as replaced for each statement
+        execute function ml_internal.log_bar_changes();
 create trigger ml_log_delete after delete on public.price_bars
-    referencing old table as changed for each statement execute function ml_internal.log_bar_changes();
+    referencing old table as changed for each statement
+        execute function ml_internal.log_bar_changes();
 create trigger ml_log_truncate after truncate on public.price_bars
     for each statement execute function ml_internal.log_bar_changes();
 
 -- adoption/policies
--- Row-level security is the application's to switch on; the system has to see every row all the same. These policies
--- mean nothing until then.
-create policy ml_system on public.pattern_events to ml_owner, ml_worker using (true) with check (true);
+-- Row-level security is the application's to switch on; the system has to see every row all the
+-- same. These policies mean nothing until then.
+create policy ml_system on public.pattern_events to ml_owner, ml_worker
+    using (true) with check (true);
 create policy ml_system on public.price_bars for select to ml_owner, ml_worker using (true);
 
 -- adoption/grants
--- Who may do what with the application's tables, and which upgrade this database has had, which is no secret.
+-- Who may do what with the application's tables, and which upgrade this database has had, which is
+-- no secret.
 grant usage on schema public to ml_owner, ml_app, ml_worker, ml_analyst, ml_publisher, ml_operator;
 grant select, update on public.pattern_events to ml_owner;
 grant select on public.price_bars to ml_owner;
@@ -5418,15 +6950,17 @@ grant select on public.ml_alembic_version to ml_worker, ml_analyst, ml_publisher
 set role ml_owner;
 
 -- grants
--- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in schema ml at all.
--- ml_owner, which cannot log in, owns every object: what the functions may do is what ml_owner may do.
+-- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
+-- schema ml at all. ml_owner, which cannot log in, owns every object: what the functions may do is
+-- what ml_owner may do.
 do $$
 declare
     granted  record;
 begin
     for granted in
         select t.object, r.role,
-               case r.right_of when 'x' then 'execute' when 'r' then 'select' when 'rw' then 'select, update' end as rights
+               case r.right_of when 'x' then 'execute' when 'r' then 'select'
+                    when 'rw' then 'select, update' end as rights
         from (values
             -- Tables, views and sequences             worker analyst publisher operator
             ('ml.alert_log',                       'r' , 'r' , 'r' , 'r'),
@@ -5473,6 +7007,7 @@ begin
             ('ml_internal.baselines',              'r' , 'r' , 'r' , 'r'),
             ('ml_internal.batches',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.bins',                   'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.challengers',            'r' , 'r' , 'r' , 'r'),
             ('ml_internal.champion',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohort_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
@@ -5552,13 +7087,16 @@ begin
             ('ml_internal.write_batch',            'x' , ''  , ''  , ''),
             ('ml_internal.write_replay',           ''  , ''  , 'x' , '')
         ) t (object, worker, analyst, publisher, operator)
-        cross join lateral (values ('ml_worker', t.worker), ('ml_analyst', t.analyst), ('ml_publisher', t.publisher),
-                                   ('ml_operator', t.operator)) r (role, right_of)
+        cross join lateral (values
+            ('ml_worker', t.worker), ('ml_analyst', t.analyst), ('ml_publisher', t.publisher),
+            ('ml_operator', t.operator)) r (role, right_of)
         where r.right_of <> ''
     loop
         if granted.rights = 'execute' then
-            execute (select string_agg(format('grant execute on routine %s to %I', p.oid::regprocedure, granted.role), '; ')
-                     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+            execute (select string_agg(format('grant execute on routine %s to %I',
+                                              p.oid::regprocedure, granted.role), '; ')
+                     from pg_catalog.pg_proc p
+                     join pg_catalog.pg_namespace n on n.oid = p.pronamespace
                      where n.nspname || '.' || p.proname = granted.object);
         else
             execute format('grant %s on %s to %I', granted.rights, granted.object, granted.role);
@@ -5567,8 +7105,10 @@ begin
 end
 $$;
 -- Everything about a model except the file and its golden rows.
-grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, outputs, feature_names, min_bars, metrics,
-              label_horizon, fitted_from, fitted_until, model_card, toolchain, score_edges, calibration_edges, created_at, created_by, retired_at, retired_by,
+grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, outputs,
+              feature_names, min_bars, metrics, label_horizon, fitted_from, fitted_until,
+              model_card, toolchain, score_edges, calibration_edges, created_at, created_by,
+              retired_at, retired_by,
               retired_reason)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;

@@ -12,7 +12,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.conftest import ROOT
-from tests.e2e.test_releases import previous_worker
+from tests.previous import previous_worker
 from tests.support import at, insert_labelled, insert_pattern, row_of, wait_until
 
 FEATURE = """
@@ -23,7 +23,10 @@ def noon(w: Window) -> Array:
 """
 
 
-def test_a_new_feature_needs_no_worker_release(connection: Connection, database: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_new_feature_needs_no_worker_release(
+    connection: Connection, database: str, release: Path, tmp_path: Path
+) -> None:
     insert_labelled(connection)
     for package in ("training", "db_functions"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -31,7 +34,7 @@ def test_a_new_feature_needs_no_worker_release(connection: Connection, database:
         module.write(FEATURE)
     worker_folder = tmp_path / "worker"
     worker_folder.mkdir()
-    with previous_worker(database, worker_folder):
+    with previous_worker(release, database, worker_folder):
         command = ["training", "train", "--models", "logistic", "--version", "noon-1", "--promote", "--quiet"]
         done = subprocess.run(
             [sys.executable, "-m", *command],

@@ -1,17 +1,13 @@
 """Two releases at once: the previous release's worker on this schema, this worker on the previous release's schema.
 
-``tests/previous_release`` holds the wheel of the previous release as it was built; its programs run from there.
+``tests/previous.py`` says what the previous release is.
 """
 
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -21,46 +17,10 @@ from db_functions import queries
 from db_functions.database import Connection
 from db_functions.errors import SchemaMissing, SchemaOutdated
 from tests.conftest import ROOT, upgrade
+from tests.previous import previous_worker, run
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, small_model, wait_until
 from tests.worker_support import count, poison_model, process
 from worker.serving import schema
-
-WHEEL = next((ROOT / "tests" / "previous_release").glob("*.whl"))
-PREVIOUS_HEAD = "0002"
-"""The revision that the previous release came with."""
-
-
-def environment(url: str) -> dict[str, str]:
-    return {**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(WHEEL)}
-
-
-def previous(url: str, folder: Path, *arguments: str) -> str:
-    """What a command of the previous release prints; it must end well."""
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env=environment(url),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@contextmanager
-def previous_worker(url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    with (folder / "log").open("w") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "worker", "run"], env=environment(url), cwd=folder, stderr=log, text=True
-        )
-    try:
-        yield worker
-        worker.terminate()
-        assert worker.wait(20) == 0, (folder / "log").read_text()
-    finally:
-        worker.kill()
-        worker.wait()
 
 
 def reasons(connection: Connection) -> dict[str, int]:
@@ -69,19 +29,22 @@ def reasons(connection: Connection) -> dict[str, int]:
     )
 
 
-def test_it_is_the_previous_release_that_runs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import db_functions, worker; print(worker.__file__, db_functions.__file__)"],
-        env=environment(""), cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert all(part.startswith(str(WHEEL)) for part in done.stdout.split())
+@pytest.mark.slow
+def test_it_is_the_previous_release_that_runs(release: Path, tmp_path: Path) -> None:
+    said = run(
+        release, "", tmp_path, "-c", "import db_functions, worker; print(worker.__file__, db_functions.__file__)"
+    )
+    assert all(part.startswith(str(release)) for part in said.split())
 
 
-def test_the_previous_worker_runs_on_this_schema(connection: Connection, database: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_previous_worker_runs_on_this_schema(
+    connection: Connection, database: str, release: Path, tmp_path: Path
+) -> None:
     """Scores, a fallback, a dead letter, a swap of the champion, then backfill, label, status."""
     insert_bars(connection)
     make_champion(connection, "poison-1", poison_model("poison-1"))
-    with previous_worker(database, tmp_path):
+    with previous_worker(release, database, tmp_path):
         wait_until(lambda: count(connection, "ml.workers") == 1, "it reports for duty")
         for _ in range(20):
             insert_pattern(connection)
@@ -97,16 +60,17 @@ def test_the_previous_worker_runs_on_this_schema(connection: Connection, databas
     assert count(connection, "ml.predictions") == 21
     assert count(connection, "ml.failures") == 1
     assert connection.execute("select stopped_at is not null, scored from ml.workers").fetchall() == [(True, 21)]
-    assert "2 rows done" in previous(database, tmp_path, "worker", "backfill")
-    assert "outcomes labelled" in previous(database, tmp_path, "worker", "label")
-    assert "champion   small-2" in previous(database, tmp_path, "worker", "status")
+    assert "2 rows done" in run(release, database, tmp_path, "-m", "worker", "backfill")
+    assert "outcomes labelled" in run(release, database, tmp_path, "-m", "worker", "label")
+    assert "champion   small-2" in run(release, database, tmp_path, "-m", "worker", "status")
 
 
+@pytest.mark.slow
 def test_the_previous_training_registers_what_this_worker_serves(
-    connection: Connection, database: str, tmp_path: Path
+    connection: Connection, database: str, release: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(small_model("brought-1"))
-    previous(database, tmp_path, "training", "register", "model.onnx")
+    run(release, database, tmp_path, "-m", "training", "register", "model.onnx")
     connection.execute("select ml.promote('brought-1', 'test')")
     insert_bars(connection)
     insert_pattern(connection)
@@ -121,10 +85,10 @@ def test_the_previous_training_registers_what_this_worker_serves(
 
 
 @pytest.fixture
-def older(make_database: Callable[[str | None], str]) -> str:
+def older(make_database: Callable[[str | None], str], release: Path) -> str:
     """A database that the previous release left, with a champion and a row that waits."""
     url = make_database(None)
-    upgrade(url, PREVIOUS_HEAD)
+    upgrade(url, (release / "db_functions" / "sql" / "revision.txt").read_text().strip())
     with psycopg.connect(url, autocommit=True) as connection:
         insert_bars(connection)
         make_champion(connection, "small-1")
@@ -142,6 +106,7 @@ def serves(url: str) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_this_worker_on_the_previous_schema_works_or_waits_for_the_upgrade(older: str) -> None:
     with psycopg.connect(older, autocommit=True) as connection, process(older, "run") as worker:
         if not serves(older):

@@ -18,6 +18,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.servers import Server, running
+from tests.sql_support import IN_SYSTEM
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import count, process, working
 from worker.operating import doctor
@@ -177,8 +178,7 @@ def test_a_standby_answers_and_takes_over(
 
 def _everything_answers(reading: Connection) -> None:
     relations = reading.execute(
-        "select oid::regclass::text from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
-        "and relkind in ('v', 'r', 'p')"
+        f"select oid::regclass::text from pg_class where relnamespace {IN_SYSTEM} and relkind in ('v', 'r', 'p')"
     ).fetchall()
     assert len(relations) > 40
     for (name,) in relations:

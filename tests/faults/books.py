@@ -46,7 +46,8 @@ _CHECKS = {
         where counted.n <> there.n or counted.timed <> there.n""",
     "bins of the confidence that hold another number than predicted": """
         (select place - 1 - b.first_cell as bin, sum(n) as n
-         from ml_internal.bins b cross join ml_internal.feature_counts c cross join unnest(c.cells) with ordinality cell (n, place)
+         from ml_internal.bins b cross join ml_internal.feature_counts c
+         cross join unnest(c.cells) with ordinality cell (n, place)
          where b.name = 'ml_confidence' and c.grain = 'hour' and place > b.first_cell and n > 0
          group by 1) counted
         full join (select width_bucket(p.ml_confidence, b.edges) as bin, count(*) as n from ml.predictions p

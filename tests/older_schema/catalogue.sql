@@ -1,6 +1,7 @@
--- Everything that schemas public and ml hold: kind, name, and all that is known of it but the order of columns.
+-- Everything that schemas public, ml and ml_internal hold, and default privileges: kind, name, and all that is known of
+-- it except the order of columns.
 with places as (
-    select oid, nspname, nspowner, nspacl from pg_namespace where nspname in ('public', 'ml')
+    select oid, nspname, nspowner, nspacl from pg_namespace where nspname in ('public', 'ml', 'ml_internal')
 ), relations as (
     select c.*, format('%I.%I', n.nspname, c.relname) as name
     from pg_class c join places n on n.oid = c.relnamespace
@@ -46,6 +47,22 @@ select 'function', p.oid::regprocedure::text, concat_ws(' | ', pg_get_functionde
     (select string_agg(a::text, ' ' order by a::text) from (select grantee, privilege_type
         from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner)))) a))
 from pg_proc p join places n on n.oid = p.pronamespace where p.prokind in ('f', 'p')
+union all
+select 'aggregate', p.oid::regprocedure::text, concat_ws(' | ', pg_get_userbyid(p.proowner), p.proparallel, p.provolatile,
+    a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggtranstype::regtype, a.agginitval, obj_description(p.oid, 'pg_proc'),
+    (select string_agg(a::text, ' ' order by a::text) from (select grantee, privilege_type
+        from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner)))) a))
+from pg_proc p join places n on n.oid = p.pronamespace join pg_aggregate a on a.aggfnoid = p.oid
+union all
+select 'composite', t.oid::regtype::text, concat_ws(' | ', pg_get_userbyid(t.typowner), obj_description(c.oid, 'pg_class'),
+    (select string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
+        from pg_attribute a where a.attrelid = c.oid and not a.attisdropped))
+from pg_type t join places n on n.oid = t.typnamespace join pg_class c on c.oid = t.typrelid and c.relkind = 'c'
+union all
+select 'default privileges', concat_ws(' ', pg_get_userbyid(d.defaclrole), n.nspname, d.defaclobjtype),
+    (select string_agg(a::text, ' ' order by a::text) from (select grantee, privilege_type, is_grantable
+        from aclexplode(d.defaclacl)) a)
+from pg_default_acl d left join pg_namespace n on n.oid = d.defaclnamespace
 union all
 select 'type', t.oid::regtype::text, concat_ws(' | ', pg_get_userbyid(t.typowner),
     (select string_agg(e.enumlabel, ' ' order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid))

@@ -17,7 +17,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from db_functions.database import Connection
 from tests.conftest import ROOT, downgrade, upgrade
-from tests.older import OLD_CLIENT, ROWS, VARIANTS, build, catalogue, contents, differences, shape
+from tests.older import OLD_CLIENT, ROWS, VARIANTS, build, catalogue, columns, contents, differences, shape
 from tests.servers import Server
 from tests.support import at, insert_bars, make_champion, row_of, wait_until
 from worker.operating.backfill import Selection, backfill
@@ -286,6 +286,27 @@ def test_downgrade_gives_everything_back(older: str) -> None:
     with _open(older) as connection:
         assert differences(objects, catalogue(connection)) == []
         assert contents(connection, of) == rows
+
+
+def test_comments_of_others_stay_and_ours_go(older: str) -> None:
+    """A column that an earlier script made keeps its comment; one that the upgrade adds has ours."""
+    commented = (
+        "select attname::text from pg_attribute where attrelid = 'pattern_events'::regclass "
+        "and col_description(attrelid, attnum) is not null and not attisdropped order by 1"
+    )
+    with _open(older) as connection:
+        connection.execute("comment on column pattern_events.entry is 'theirs'")
+        connection.execute("comment on table pattern_events is 'theirs'")
+        found = set(columns(connection, "pattern_events"))
+        objects = catalogue(connection)
+    upgrade(older)
+    with _open(older) as connection:
+        added = set(columns(connection, "pattern_events")) - found
+        assert {name for (name,) in connection.execute(commented)} == added | {"entry"}
+        assert _value(connection, "select obj_description('pattern_events'::regclass, 'pg_class')") == "theirs"
+    downgrade(older)
+    with _open(older) as connection:
+        assert differences(objects, catalogue(connection)) == []
 
 
 def test_downgrade_keeps_what_clients_have_written_since(older: str, older_template: str) -> None:

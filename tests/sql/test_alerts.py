@@ -206,7 +206,8 @@ def test_an_alert_rises_at_once_and_falls_with_hysteresis(connection: Connection
         return alerts(connection).get("fallback_rate")
 
     connection.execute(
-        "insert into ml_internal.metric_rollups select 'minute', date_trunc('minute', now()), null, 'champion', 'live', 1000, "
+        "insert into ml_internal.metric_rollups select 'minute', date_trunc('minute', now()), null, "
+        "'champion', 'live', 1000, "
         "1000, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, '{}', '{}', 0, 0, 0, 0, 0, 0, '{}'"
     )
     with psycopg.connect(database, autocommit=True) as listener:
@@ -272,7 +273,8 @@ def test_metrics_agree_with_the_rows(connection: Connection, engine: Engine) -> 
 
 def test_a_confidence_quantile_is_near(transaction: Connection) -> None:
     row = transaction.execute(
-        "select ml_internal.score_quantiles('{0,10,10}', '{0.2,0.4}', '{0.25,0.5}'), ml_internal.score_quantiles('{}', '{}', '{0.5}'), "
+        "select ml_internal.score_quantiles('{0,10,10}', '{0.2,0.4}', '{0.25,0.5}'), "
+        "ml_internal.score_quantiles('{}', '{}', '{0.5}'), "
         "ml_internal.score_quantiles('{4}', '{}', '{0.5}')"
     ).fetchone()
     assert row is not None
@@ -340,7 +342,8 @@ def message_of(connection: Connection, kind: str) -> str:
 def age_tallies(connection: Connection, hours: int) -> None:
     """What was tallied last, as if in the middle of an earlier hour."""
     connection.execute(
-        "update ml_internal.tallies set at = date_trunc('hour', now()) - (%s - 0.5) * interval '1 hour' where at > now() - "
+        "update ml_internal.tallies set at = date_trunc('hour', now()) - (%s - 0.5) * interval '1 hour' where "
+        "at > now() - "
         "interval '5 minutes'",
         [hours],
     )

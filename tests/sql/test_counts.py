@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
+from db_functions.contract import predicted_classes
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, register, small_model
 from training.baseline import drift_baseline
 from worker.serving.engine import Engine
-from worker.serving.tally import Bins, classes
+from worker.serving.tally import Bins
 
 pytestmark = [pytest.mark.compat, pytest.mark.usefixtures("within_an_hour")]
 
@@ -40,7 +41,8 @@ def register_with_baseline(
     types = np.array(["double_bottom"] * 400 + ["wedge"] * 100, dtype=object)
     texts = {"pattern_type": types, "timeframe": np.array(["1d"] * 500, dtype=object)}
     connection.execute(
-        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', "
+        "'{ml_confidence,probabilities,features}', "
         "%s, 5, '{}', '', '{}', %s, null)",
         [version, small_model(version, **model), NAMES, Jsonb(drift_baseline(features, NAMES, texts, probabilities))],
     )
@@ -179,7 +181,8 @@ def test_what_is_written_while_a_fold_runs_is_counted_by_the_next(database: str)
         insert_pattern(one)
         engine.score_queue()
         writer.execute(
-            "insert into ml_internal.batches (at, source, role, sla_ms, reasons, latency_ms, classes, confidences, rules, "
+            "insert into ml_internal.batches (at, source, role, sla_ms, reasons, latency_ms, classes, "
+            "confidences, rules, "
             "blends, thresholds, pattern_types, timeframes) values (now(), 'live', 'champion', 75, '{no_model}', "
             "'{3.0}', '{null}', '{null}', '{null}', '{null}', '{null}', '{flag}', '{1d}')"
         )
@@ -226,7 +229,8 @@ def test_logs_from_another_cluster_are_folded_once(scored: Connection) -> None:
     for log in ("batches", "tallies", "outcome_changes"):
         scored.execute(f"update ml_internal.{log} set xid = (xid::text::bigint + 1000000000)::text::xid8")
     scored.execute(
-        "update ml_internal.folds set snapshot = format('%s:%s:', pg_snapshot_xmin(snapshot)::text::bigint + 1000000000, "
+        "update ml_internal.folds set snapshot = format('%s:%s:', pg_snapshot_xmin(snapshot)::text::bigint + "
+        "1000000000, "
         "pg_snapshot_xmax(snapshot)::text::bigint + 1000000000)::pg_snapshot"
     )
     insert_pattern(scored)
@@ -258,7 +262,8 @@ def test_latency_quantiles_are_within_five_percent(transaction: Connection) -> N
     values = np.random.default_rng(0).lognormal(1.5, 1.2, 5000)
     row = transaction.execute(
         "select ml_internal.latency_quantiles(h, '{0.5,0.95,0.99}') from "
-        "(select ml_internal.sum_by_bin(array_agg(ml_internal.latency_bin(v)), null) as h from unnest(%s::float8[]) v) c",
+        "(select ml_internal.sum_by_bin(array_agg(ml_internal.latency_bin(v)), null) as h from "
+        "unnest(%s::float8[]) v) c",
         [values.tolist()],
     ).fetchone()
     assert row is not None
@@ -286,7 +291,8 @@ def test_a_baseline_that_cannot_be_used_is_refused(transaction: Connection, base
         psycopg.Error, match=rf'drift baseline of feature "history_count" cannot be used: .*{fault}'
     ) as refused:
         transaction.execute(
-            "select ml_internal.register_model('bad', 'test', %s, 1, '{bars}', '{ml_confidence}', %s, 5, '{}', '', '{}', %s, "
+            "select ml_internal.register_model('bad', 'test', %s, 1, '{bars}', '{ml_confidence}', %s, 5, "
+            "'{}', '', '{}', %s, "
             "null)",
             [b"x", NAMES, Jsonb({"features": {"history_count": baseline}})],
         )
@@ -310,7 +316,19 @@ def test_classes_are_those_of_the_database(scored: Connection) -> None:
     rows = scored.execute(
         "select s.probabilities, p.prediction_class from ml.predictions s join pattern_events p on p.id = s.pattern_id"
     ).fetchall()
-    assert classes(np.array([row[0] for row in rows], dtype=np.float32)) == [row[1] for row in rows]
+    assert predicted_classes(np.array([row[0] for row in rows], dtype=np.float32)).tolist() == [row[1] for row in rows]
+
+
+def test_equal_classes_are_decided_as_in_the_database(transaction: Connection) -> None:
+    third = float(np.float32(1 / 3))
+    ties = [[0.4, 0.2, 0.4], [0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [third, third, third], [0.2, 0.5, 0.3]]
+    found = transaction.execute(
+        "select array_agg(ml_internal.predicted_class(array[a, b, c]::real[]) order by n) "
+        "from unnest(%s::real[], %s::real[], %s::real[]) with ordinality u (a, b, c, n)",
+        [[row[i] for row in ties] for i in range(3)],
+    ).fetchone()
+    assert found == (["positive", "negative", "positive", "positive", "neutral"],)
+    assert predicted_classes(np.array(ties, np.float32)).tolist() == found[0]
 
 
 def test_bins_count_as_width_bucket_does(transaction: Connection) -> None:

@@ -34,7 +34,8 @@ def register(
     connection: Connection, version: str, names: Sequence[str], baseline: dict[str, Any] | None, **metrics: Any
 ) -> int:
     row = connection.execute(
-        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', "
+        "'{ml_confidence,probabilities,features}', "
         "%s, 5, %s, '', '{}', %s, null)",
         [version, small_model(version), list(names), Jsonb(metrics), Jsonb(baseline)],
     ).fetchone()
@@ -457,7 +458,8 @@ def test_without_drift_alarms_are_as_rare_as_stated(
         windows += measured(
             transaction,
             "select window_start, bool_or(p_value <= s.drift_alpha) as uncorrected, "
-            "bool_or(ml_internal.chi_squared_tail(psi / (1 / n::float8 + 1 / m::float8), bins - 1) <= s.drift_alpha / 60) "
+            "bool_or(ml_internal.chi_squared_tail(psi / (1 / n::float8 + 1 / m::float8), bins - 1) <= "
+            "s.drift_alpha / 60) "
             "as psi_alone, "
             "bool_or(p_adjusted <= s.drift_alpha) as significant, bool_or(level is not null) as level, "
             "bool_or(quality_level is not null) as quality, bool_or(windows_in_a_row >= s.drift_windows) as alert "

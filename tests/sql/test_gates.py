@@ -170,7 +170,8 @@ def test_only_the_newest_pairs_count_and_a_row_scored_again_once(registry: Conne
     add_pairs(registry, half, half + 0.1, np.ones(300))
     assert compare(registry, 120)[0]["pairs"] == 120
     registry.execute(
-        "insert into ml_internal.shadow_pairs select challenger_id, champion_id, scored_at + interval '1 s', pattern_id, "
+        "insert into ml_internal.shadow_pairs select challenger_id, champion_id, scored_at + interval '1 s', "
+        "pattern_id, "
         "pattern_type, canary, 0.9, champion, inference_ms from ml_internal.shadow_pairs limit 10"
     )
     row = compare(registry)[0]

@@ -22,6 +22,7 @@ from db_functions.database import Connection
 from tests.conftest import ROOT, alembic_config, downgrade, upgrade
 from tests.older import VARIANTS, build, catalogue, contents, differences, shape
 from tests.servers import DEBIAN_BIN, Server, running
+from tests.sql_support import IN_SYSTEM
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import count
 from worker.serving.engine import Engine
@@ -78,7 +79,7 @@ def test_downgrade_of_born_tables_is_refused_while_they_hold_rows(empty: str, ho
             insert_bars(connection)
         else:
             insert_pattern(connection)
-        of, objects = shape(connection, "public", "ml"), catalogue(connection)
+        of, objects = shape(connection, "public", "ml", "ml_internal"), catalogue(connection)
         rows = contents(connection, of)
     message = rf"public\.{holder} was created by this system and holds rows.*truncate public\.{holder} cascade"
     with pytest.raises(CommandError, match=message):
@@ -274,19 +275,19 @@ def test_a_busy_table_stops_the_upgrade_with_nothing_changed(empty: str) -> None
 
 @pytest.fixture
 def deadlock(empty: str) -> Callable[..., tuple[int, str]]:
-    """Runs Alembic into a deadlock over two tables that a session takes in the reverse order."""
+    """Runs Alembic downwards into a deadlock over two tables that a session takes in the reverse order."""
 
-    def run(start: str, *arguments: str) -> tuple[int, str]:
-        upgrade(empty, start)
+    def run(*arguments: str) -> tuple[int, str]:
+        upgrade(empty)
         with psycopg.connect(empty) as other, _open(empty) as connection:
             name = connection.info.dbname
             connection.execute(f"alter database {name} set deadlock_timeout = '2s'".encode())  # Alembic is the victim
             other.execute("set deadlock_timeout = '1min'")
-            other.execute("lock ml.failures in row exclusive mode")
+            other.execute("lock price_bars in row exclusive mode")
             process = _alembic(empty, "-x", "lock_timeout=30s", *arguments)
             waits = "select from pg_stat_activity where application_name = 'alembic' and wait_event = 'relation'"
             wait_until(lambda: bool(connection.execute(f"{waits} and datname = '{name}'").fetchall()), "it waits")
-            other.execute("lock ml_internal.alert_transitions in row exclusive mode")
+            other.execute("lock pattern_events in row exclusive mode")
         code, out, err = _finished(process)
         return code, out + err
 
@@ -294,22 +295,22 @@ def deadlock(empty: str) -> Callable[..., tuple[int, str]]:
 
 
 def test_the_victim_of_a_deadlock_is_tried_again(deadlock: Callable[..., tuple[int, str]], empty: str) -> None:
-    code, said = deadlock("0017", "upgrade", "head")
+    code, said = deadlock("downgrade", "base")
     assert code == 0, said
     assert "deadlocked" in said
     with _open(empty) as connection:
-        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [(_head(),)]
+        assert connection.execute("select version_num from ml_alembic_version").fetchall() == []
 
 
 def test_the_victim_of_a_deadlock_half_way_of_relative_steps_ends(
     deadlock: Callable[..., tuple[int, str]], empty: str
 ) -> None:
-    code, said = deadlock("0019", "downgrade", "-2")
+    code, said = deadlock("downgrade", "-2")
     assert code != 0
     assert "deadlocked" in said.strip().splitlines()[-1]
     assert "Traceback" not in said
     with _open(empty) as connection:
-        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [("0018",)]
+        assert connection.execute("select version_num from ml_alembic_version").fetchall() == [("0001",)]
 
 
 def test_an_unreachable_database_is_one_line() -> None:
@@ -351,11 +352,11 @@ def _check_owned(url: str, owner: str) -> None:
     upgrade(url)
     with _open(url) as connection:
         owners = connection.execute(
-            "select distinct proowner::regrole::text from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)"
+            f"select distinct proowner::regrole::text from pg_proc where pronamespace {IN_SYSTEM}"
         ).fetchall()
         assert owners == [("ml_owner",)]
         owners = connection.execute(
-            "select distinct relowner::regrole::text from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)"
+            f"select distinct relowner::regrole::text from pg_class where relnamespace {IN_SYSTEM}"
         ).fetchall()
         assert owners == [("ml_owner",)]
         make_champion(connection, "small-1")
@@ -402,13 +403,6 @@ def test_an_owner_who_may_not_is_told_what_to_ask_for(bare_server: Server) -> No
 # Definitions
 
 
-def _named() -> dict[str, list[str]]:
-    """The definitions that each revision names, by revision file."""
-    pattern = re.compile(r'"(\w+/\w+/v\d+)"')
-    scripts = ScriptDirectory.from_config(alembic_config(""))
-    return {Path(s.path).name: pattern.findall(Path(s.path).read_text()) for s in scripts.walk_revisions()}
-
-
 def test_definitions_are_as_recorded() -> None:
     """A published definition never changes: write a v2.sql and a revision; `python -m db_functions.ddl` records it."""
     assert differences(ddl.recorded_checksums(), ddl.checksums()) == []
@@ -420,8 +414,44 @@ def test_the_release_knows_its_newest_revision() -> None:
 
 
 def test_revisions_name_every_definition_and_only_those_there_are() -> None:
-    named = {f"{path}.sql" for paths in _named().values() for path in paths}
-    assert named == set(ddl.checksums())
+    named = [path for _, path in ddl.present()]
+    assert len(named) == len(set(named))
+    # The way down is named by the revision itself, not by its steps.
+    assert {f"{path}.sql" for path in named} == set(ddl.checksums()) - {"adoption/take_down.sql"}
+
+
+def test_schema_is_generated_from_the_definitions() -> None:
+    """`python -m db_functions.ddl` writes it."""
+    assert ddl.SCHEMA.read_text() == ddl.schema_text(), "schema.sql is out of date: run `python -m db_functions.ddl`"
+
+
+def test_the_schema_file_makes_what_the_revisions_make(make_database: MakeDatabase, template: str) -> None:
+    migrated, read = make_database(None), make_database(None)
+    upgrade(migrated)
+    _run_script(read, ddl.SCHEMA.read_text())
+    with _open(migrated) as one, _open(read) as other:
+        found = catalogue(one)
+        assert {"schema ml", "schema ml_internal", "relation ml.health"} <= found.keys()
+        assert any(key.startswith("default privileges ml_owner") for key in found)
+        assert differences(found, catalogue(other)) == []
+
+
+@pytest.mark.parametrize("variant", ["empty", *VARIANTS])
+def test_up_down_up(make_database: MakeDatabase, variant: str) -> None:
+    url = make_database(None)
+    with _open(url) as connection:
+        if variant != "empty":
+            build(connection, variant)
+        before = catalogue(connection)
+    upgrade(url)
+    with _open(url) as connection:
+        first = catalogue(connection)
+    downgrade(url)
+    with _open(url) as connection:
+        assert differences(before, catalogue(connection)) == []
+    upgrade(url)
+    with _open(url) as connection:
+        assert differences(first, catalogue(connection)) == []
 
 
 def test_revisions_hold_no_sql_and_lead_to_one_head() -> None:

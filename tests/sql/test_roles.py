@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from db_functions.database import Connection
-from tests.sql_support import champion_id, refusal, write_scores
+from tests.sql_support import IN_SYSTEM, champion_id, refusal, write_scores
 from tests.support import at, insert_bars, insert_pattern, make_champion, register, row_of
 
 pytestmark = pytest.mark.compat
@@ -245,18 +245,25 @@ def test_public_has_nothing_in_schema_ml(transaction: Connection) -> None:
     assert not names(
         transaction,
         "select p.oid::regprocedure from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a "
-        "where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and a.grantee = 0",
+        f"where p.pronamespace {IN_SYSTEM} and a.grantee = 0",
     )
     assert not names(
         transaction,
         "select c.oid::regclass from pg_class c, aclexplode(c.relacl) a "
-        "where c.relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and a.grantee = 0",
+        f"where c.relnamespace {IN_SYSTEM} and a.grantee = 0",
     )
     assert not names(
-        transaction, "select 'ml' from pg_namespace, aclexplode(nspacl) a where nspname = 'ml' and a.grantee = 0"
+        transaction,
+        f"select nspname from pg_namespace n, aclexplode(nspacl) a where n.oid {IN_SYSTEM} and a.grantee = 0",
     )
     transaction.execute("create role nobody")
-    assert names(transaction, "select 1 where has_schema_privilege('nobody', 'ml', 'USAGE')") == []
+    usable = (
+        f"select nspname from pg_namespace n where n.oid {IN_SYSTEM} and has_schema_privilege('nobody', oid, 'usage')"
+    )
+    assert names(transaction, usable) == []
+    transaction.execute("set role ml_owner")
+    transaction.execute("create function ml_internal.later() returns integer language sql return 1")
+    assert names(transaction, "select 1 where has_function_privilege('nobody', 'ml_internal.later()', 'execute')") == []
 
 
 # Whatever is in the catalogue, new objects too
@@ -283,7 +290,7 @@ WRITING = {
 def test_nobody_calls_what_writes_but_those_that_are_meant_to(transaction: Connection, role: str) -> None:
     callable_ = names(
         transaction,
-        "select distinct proname from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and provolatile = 'v' "
+        f"select distinct proname from pg_proc where pronamespace {IN_SYSTEM} and provolatile = 'v' "
         f"and has_function_privilege('{role}', oid, 'execute')",
     )
     assert set(callable_) <= WRITING[role]
@@ -296,7 +303,7 @@ def test_nobody_writes_to_a_table_in_schema_ml(transaction: Connection, role: st
         transaction,
         "select relname || ': ' || privilege from pg_class, "
         "unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) privilege "
-        "where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('r', 'p', 'v', 'm') "
+        f"where relnamespace {IN_SYSTEM} and relkind in ('r', 'p', 'v', 'm') "
         f"and (has_table_privilege('{role}', oid, privilege) or privilege in ('insert', 'update', 'references') "
         f"and has_any_column_privilege('{role}', oid, privilege))",
     )
@@ -306,12 +313,12 @@ def test_nobody_writes_to_a_table_in_schema_ml(transaction: Connection, role: st
 def test_an_application_reads_nothing_in_schema_ml(transaction: Connection) -> None:
     assert not names(
         transaction,
-        "select relname from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('r', 'p', 'v', 'm') "
+        f"select relname from pg_class where relnamespace {IN_SYSTEM} and relkind in ('r', 'p', 'v', 'm') "
         "and has_any_column_privilege('ml_app', oid, 'select')",
     )
     assert not names(
         transaction,
-        "select proname from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
+        f"select proname from pg_proc where pronamespace {IN_SYSTEM} "
         "and has_function_privilege('ml_app', oid, 'execute')",
     )
 
@@ -322,7 +329,7 @@ def test_models_are_read_by_those_who_run_or_make_them(transaction: Connection, 
     found = names(
         transaction,
         "select distinct attname from pg_attribute join pg_class c on c.oid = attrelid "
-        "where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('r', 'p', 'v', 'm') and atttypid = 'bytea'::regtype "
+        f"where relnamespace {IN_SYSTEM} and relkind in ('r', 'p', 'v', 'm') and atttypid = 'bytea'::regtype "
         f"and has_column_privilege('{role}', attrelid, attname, 'select')",
     )
     assert found == ["input_hash"]
@@ -331,7 +338,7 @@ def test_models_are_read_by_those_who_run_or_make_them(transaction: Connection, 
 def test_views_read_with_the_rights_of_who_asks(transaction: Connection) -> None:
     loose = names(
         transaction,
-        "select relname from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and relkind in ('v', 'm') "
+        f"select relname from pg_class where relnamespace {IN_SYSTEM} and relkind in ('v', 'm') "
         "and not coalesce('security_invoker=true' = any (reloptions), false)",
     )
     assert loose == []
@@ -341,14 +348,14 @@ def test_nobody_grants_on(transaction: Connection) -> None:
     assert not names(
         transaction,
         "select c.oid::regclass from pg_class c, aclexplode(c.relacl) a "
-        "where c.relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and a.is_grantable and a.grantee <> c.relowner",
+        f"where c.relnamespace {IN_SYSTEM} and a.is_grantable and a.grantee <> c.relowner",
     )
 
 
 def test_functions_that_act_for_others(transaction: Connection) -> None:
     definers = transaction.execute(
         "select p.oid::regprocedure::text, p.proowner::regrole::text, p.proconfig from pg_proc p "
-        "where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and p.prosecdef"
+        f"where p.pronamespace {IN_SYSTEM} and p.prosecdef"
     ).fetchall()
     assert len(definers) >= 20
     for name, owner, config in definers:
@@ -365,7 +372,7 @@ def test_every_function_pins_its_path(transaction: Connection) -> None:
     """
     loose = names(
         transaction,
-        "select p.oid::regprocedure from pg_proc p where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and p.prokind = 'f' "
+        f"select p.oid::regprocedure from pg_proc p where p.pronamespace {IN_SYSTEM} and p.prokind = 'f' "
         "and p.prosqlbody is null and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)",
     )
     assert loose == []
@@ -374,7 +381,7 @@ def test_every_function_pins_its_path(transaction: Connection) -> None:
 def test_everything_is_owned_by_the_owner(transaction: Connection) -> None:
     owned_by_others = names(
         transaction,
-        "select c.oid::regclass from pg_class c where c.relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
+        f"select c.oid::regclass from pg_class c where c.relnamespace {IN_SYSTEM} "
         "and c.relowner <> 'ml_owner'::regrole",
     )
     assert owned_by_others == []

@@ -352,7 +352,8 @@ def _with(data: bytes, **metadata: str) -> bytes:
 
 def register_with_golden(connection: Connection, version: str, data: bytes, golden: bytes | None) -> None:
     connection.execute(
-        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', '{ml_confidence,probabilities,features}', "
+        "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', "
+        "'{ml_confidence,probabilities,features}', "
         "'{a,b}', 5, %s, '', %s, %s, %s)",
         [version, data, Jsonb({}), Jsonb({}), Jsonb({}), golden],
     )

@@ -275,7 +275,8 @@ def test_a_benchmark_without_bars_is_nan(transaction: Connection) -> None:
 
 def label(connection: Connection, pattern: str, outcome: str, outcome_at: datetime) -> None:
     connection.execute(
-        "select ml_internal.write_labels(array[%s]::uuid[], array[%s], array[%s]::timestamptz[], array[null]::float8[], "
+        "select ml_internal.write_labels(array[%s]::uuid[], array[%s], array[%s]::timestamptz[], "
+        "array[null]::float8[], "
         "array[null]::float8[], array[null]::float8[], array[null]::integer[], 'automatic')",
         [pattern, outcome, outcome_at],
     )

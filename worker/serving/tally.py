@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.contract import CLASSES
+from db_functions.contract import predicted_classes
 from db_functions.database import Connection
 from db_functions.queries import query
 
@@ -103,19 +103,12 @@ class Bins:
         sums[self.positions] = finite.sum(axis=0)
         squares[self.positions] = (finite**2).sum(axis=0)
         counts = np.bincount(cells.reshape(-1), minlength=self.cells)
-        named = {**texts, "prediction_class": classes(probabilities)}
+        named = {**texts, "prediction_class": predicted_classes(probabilities).tolist()}
         for name, (first, known) in self.categories.items():
             for text, number in Counter(named.get(name, ())).items():
                 counts[first + known.get(text, len(known) + 1)] += number
         filled = np.flatnonzero(counts)
         return Tally(count, filled.astype(np.int32), counts[filled].astype(np.int32), sums, squares)
-
-
-def classes(probabilities: NDArray[np.float32]) -> list[str]:
-    """The predicted class of each row, ties decided as ml_internal.write_batch decides them."""
-    best = probabilities.max(axis=1, initial=0)
-    place = np.where(probabilities[:, 2] >= best, 2, np.where(probabilities[:, 0] >= best, 0, 1))
-    return [CLASSES[i] for i in place]
 
 
 class BinStore:

@@ -1,4 +1,5 @@
--- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting type is kept.
+-- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting
+-- type is kept.
 do $$
 declare
     wanted   record;
@@ -9,42 +10,78 @@ declare
 begin
     for wanted in
         select * from (values
-            ('detected_at',           'time',    'timestamptz', ''),
-            ('started_at',            'time',    'timestamptz', ''),
-            ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))'),
-            ('rule_confidence',       'number',  'double precision', 'check (rule_confidence >= 0 and rule_confidence <= 1)'),
-            ('blended_confidence',    'number',  'double precision', 'check (blended_confidence >= 0 and blended_confidence <= 1)'),
-            ('ml_confidence',         'number',  'double precision', 'check (ml_confidence >= 0 and ml_confidence <= 1)'),
-            ('prediction_class',      'text',    'text', 'check (prediction_class in (''negative'', ''neutral'', ''positive''))'),
-            ('model_version',         'text',    'text', ''),
-            ('scored_at',             'time',    'timestamptz', ''),
-            ('prediction_latency_ms', 'number',  'double precision', ''),
-            ('ml_metadata',           'jsonb',   'jsonb', 'not null default ''{"source": "rule", "reason": "pending"}'''),
-            ('outcome_label',         'text',    'text', 'check (outcome_label in (''positive'', ''negative'', ''neutral''))'),
-            ('outcome_at',            'time',    'timestamptz', ''),
-            ('realized_pnl',          'number',  'double precision', ''),
-            ('max_favorable_move',    'number',  'double precision', ''),
-            ('max_adverse_move',      'number',  'double precision', ''),
-            ('bars_to_outcome',       'number',  'integer', ''),
-            ('labeled_at',            'time',    'timestamptz', ''),
-            ('labeling_method',       'text',    'text', 'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))')
-        ) w (name, kind, type, rest)
+            ('detected_at',           'time',    'timestamptz', '',
+             'the as-of time: no bar with a later ts is read for this row'),
+            ('started_at',            'time',    'timestamptz', '',
+             'when the pattern began to form'),
+            ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))',
+             '1 bullish, -1 bearish, 0 unknown; filled from target against entry, or from verdict'),
+            ('rule_confidence',       'number',  'double precision',
+             'check (rule_confidence >= 0 and rule_confidence <= 1)',
+             'the confidence of the application itself, 0 to 1'),
+            ('blended_confidence',    'number',  'double precision',
+             'check (blended_confidence >= 0 and blended_confidence <= 1)',
+             'weighted sum of ML and rule confidence, 0 to 1; confidence says what is served'),
+            ('ml_confidence',         'number',  'double precision',
+             'check (ml_confidence >= 0 and ml_confidence <= 1)',
+             'calibrated probability of a positive outcome, 0 to 1; null until scored'),
+            ('prediction_class',      'text',    'text',
+             'check (prediction_class in (''negative'', ''neutral'', ''positive''))',
+             'the likeliest outcome: negative, neutral or positive'),
+            ('model_version',         'text',    'text', '',
+             'the model that made the score'),
+            ('scored_at',             'time',    'timestamptz', '',
+             'when the score was written, by the clock of the database'),
+            ('prediction_latency_ms', 'number',  'double precision', '',
+             'insert to score in milliseconds, by the clock of the database'),
+            ('ml_metadata',           'jsonb',   'jsonb',
+             'not null default ''{"source": "rule", "reason": "pending"}''',
+             'how confidence was decided: source, reason, weights, threshold, settings version'),
+            ('outcome_label',         'text',    'text',
+             'check (outcome_label in (''positive'', ''negative'', ''neutral''))',
+             'what came of it: positive, negative or neutral; null until known'),
+            ('outcome_at',            'time',    'timestamptz', '',
+             'the bar that decided the outcome'),
+            ('realized_pnl',          'number',  'double precision', '',
+             'move from entry to exit over entry, in the direction of the pattern'),
+            ('max_favorable_move',    'number',  'double precision', '',
+             'largest move in the direction of the pattern until the outcome, over entry'),
+            ('max_adverse_move',      'number',  'double precision', '',
+             'largest move against it until the outcome, over entry'),
+            ('bars_to_outcome',       'number',  'integer', '',
+             'bars from detected_at to the outcome'),
+            ('labeled_at',            'time',    'timestamptz', '',
+             'when the outcome was written'),
+            ('labeling_method',       'text',    'text',
+             'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))',
+             'who set the outcome: automatic, analyst or backfill')
+        ) w (name, kind, type, rest, meaning)
     loop
-        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod) into found, exactly
+        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod)
+            into found, exactly
         from pg_catalog.pg_attribute a
-        where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name and not a.attisdropped;
+        where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name
+          and not a.attisdropped;
 
         if found is null then
-            if wanted.rest like 'check %' and not (select born from ml_internal.adoption where relation = 'pattern_events') then
-                execute format('alter table public.pattern_events add column %I %s', wanted.name, wanted.type);
+            if wanted.rest like 'check %' and not
+               (select born from ml_internal.adoption where relation = 'pattern_events')
+            then
+                execute format('alter table public.pattern_events add column %I %s', wanted.name,
+                               wanted.type);
                 execute format('alter table public.pattern_events add constraint %I %s not valid',
                                'pattern_events_' || wanted.name || '_check', wanted.rest);
             else
-                execute format('alter table public.pattern_events add column %I %s %s', wanted.name, wanted.type, wanted.rest);
+                execute format('alter table public.pattern_events add column %I %s %s', wanted.name,
+                               wanted.type, wanted.rest);
             end if;
-            update ml_internal.adoption set added = added || wanted.name where relation = 'pattern_events';
+            execute format('comment on column public.pattern_events.%I is %L', wanted.name,
+                           wanted.meaning);
+            update ml_internal.adoption set added = added || wanted.name
+            where relation = 'pattern_events';
         elsif not (case wanted.kind
-                when 'number' then found in ('double precision', 'real', 'numeric', 'smallint', 'integer', 'bigint')
+                when 'number' then found in ('double precision', 'real', 'numeric', 'smallint',
+                                             'integer', 'bigint')
                 when 'text' then found in ('text', 'character varying')
                 when 'time' then found = 'timestamp with time zone'
                 else found = wanted.kind
@@ -53,24 +90,31 @@ begin
             raise exception 'public.pattern_events.% has type %, expected a % type such as %',
                 wanted.name, found, wanted.kind, wanted.type
                 using errcode = 'datatype_mismatch',
-                      hint = 'Rename the column or change its type, then run the upgrade again; nothing has been changed.';
+                      hint = 'Rename the column or change its type, then run the '
+                             'upgrade again; nothing has been changed.';
         else
-            execute format('alter table ml_internal.adopted_values add column %I %s', wanted.name, exactly);
+            execute format('alter table ml_internal.adopted_values add column %I %s',
+                           wanted.name, exactly);
         end if;
     end loop;
 
-    if (select 'detected_at' = any (added) from ml_internal.adoption where relation = 'pattern_events') then
+    if (select 'detected_at' = any (added) from ml_internal.adoption
+        where relation = 'pattern_events')
+    then
         alter table public.pattern_events alter column detected_at set default now();
     end if;
 
-    -- A check that an earlier script put on one of these has words of its own; ours have to be allowed beside them.
+    -- A check that an earlier script put on one of these has words of its own; ours have to be
+    -- allowed beside them.
     for old in
-        select c.conname as name, pg_get_constraintdef(c.oid) as definition, pg_get_expr(c.conbin, c.conrelid) as condition,
+        select c.conname as name, pg_get_constraintdef(c.oid) as definition,
+               pg_get_expr(c.conbin, c.conrelid) as condition,
                a.attname as column_name, w.ours
         from pg_catalog.pg_constraint c
         join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and array[a.attnum] = c.conkey
         join (values ('outcome_label', array['positive', 'negative', 'neutral']),
-                     ('labeling_method', array['automatic', 'analyst', 'backfill'])) w (name, ours) on w.name = a.attname
+                     ('labeling_method', array['automatic', 'analyst', 'backfill'])) w (name, ours)
+            on w.name = a.attname
         join ml_internal.adoption f on f.relation = 'pattern_events' and w.name <> all (f.added)
         where c.conrelid = 'public.pattern_events'::regclass and c.contype = 'c'
     loop
@@ -78,16 +122,20 @@ begin
                        old.condition, old.ours, old.column_name) into fits;
         continue when fits;
         update ml_internal.adoption
-        set constraints = constraints || jsonb_build_object('name', old.name, 'definition', old.definition,
-                                                            'condition', old.condition, 'column', old.column_name)
+        set constraints = constraints || jsonb_build_object(
+                'name', old.name, 'definition', old.definition,
+                'condition', old.condition, 'column', old.column_name)
         where relation = 'pattern_events';
         execute format('alter table public.pattern_events drop constraint %I', old.name);
-        execute format('alter table public.pattern_events add constraint %I check ((%s) or %I = any (%L)) not valid',
-                       old.name, old.condition, old.column_name, old.ours);
+        execute format(
+            'alter table public.pattern_events '
+            'add constraint %I check ((%s) or %I = any (%L)) not valid',
+            old.name, old.condition, old.column_name, old.ours);
     end loop;
 
-    -- Room on the page for the score, which more than doubles a row, from some 290 to 640 bytes: the update then touches
-    -- no index. At 50 half of the rows had to leave their page; at 30 none has to.
+    -- Room on the page for the score, which more than doubles a row, from some 290 to 640 bytes:
+    -- the update then touches no index. At 50 half of the rows had to leave their page; at 30 none
+    -- has to.
     alter table public.pattern_events set (fillfactor = 30);
 end
 $$;

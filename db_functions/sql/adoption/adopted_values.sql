@@ -3,4 +3,5 @@ create table ml_internal.adopted_values (
     pattern_id  uuid primary key,
     confidence  double precision
 );
-comment on table ml_internal.adopted_values is 'Values found in columns of ours that an earlier script had already made';
+comment on table ml_internal.adopted_values is
+    'Values found in columns of ours that an earlier script had already made';

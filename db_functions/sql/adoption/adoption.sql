@@ -8,4 +8,5 @@ create table ml_internal.adoption (
     reloptions   text[]
 );
 comment on table ml_internal.adoption is
-    'Per public object: born here or adopted, columns added, triggers and checks replaced, storage options found';
+    'Per public object: born here or adopted, columns added, '
+    'triggers and checks replaced, storage options found';

@@ -1,4 +1,5 @@
--- Who may do what with the application's tables, and which upgrade this database has had, which is no secret.
+-- Who may do what with the application's tables, and which upgrade this database has had, which is
+-- no secret.
 grant usage on schema public to ml_owner, ml_app, ml_worker, ml_analyst, ml_publisher, ml_operator;
 grant select, update on public.pattern_events to ml_owner;
 grant select on public.price_bars to ml_owner;

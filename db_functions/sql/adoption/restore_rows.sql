@@ -1,5 +1,6 @@
--- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way. Only where a blend has decided the
--- confidence: a row that was never adopted, or never scored, still has its own.
+-- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way. Only where
+-- a blend has decided the confidence: a row that was never adopted, or never scored, still has its
+-- own.
 create or replace procedure ml_internal.restore_rows(batch integer default 5000)
 language plpgsql
 as $$
@@ -9,7 +10,8 @@ declare
     refusals  integer := 0;
 begin
     if batch is null or batch < 1 then
-        raise exception 'batch is %; allowed: 1 or more', batch using errcode = 'invalid_parameter_value';
+        raise exception 'batch is %; allowed: 1 or more', batch
+            using errcode = 'invalid_parameter_value';
     end if;
     while next_id is not null loop
         perform set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -24,13 +26,15 @@ begin
             continue;
         end;
         select array_agg(b.id order by b.id) into ids
-        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id limit batch + 1) b;
+        from (select p.id from public.pattern_events p where p.id >= next_id order by p.id
+              limit batch + 1) b;
         next_id := ids[batch + 1];
         call ml_internal.set_triggers(false);
         update public.pattern_events p
         set confidence = p.rule_confidence
         where p.id = any (ids[:batch]) and p.ml_metadata ? 'settings_version'
-          -- An adopted rule confidence may be out of range; what it stood beside comes back with the adopted values.
+          -- An adopted rule confidence may be out of range; what it stood beside comes back with
+          -- the adopted values.
           and (p.rule_confidence is null or p.rule_confidence between 0 and 1)
           and p.confidence is distinct from p.rule_confidence::double precision;
         call ml_internal.set_triggers(true);
@@ -39,4 +43,5 @@ begin
     end loop;
 end
 $$;
-comment on procedure ml_internal.restore_rows(integer) is 'Puts rule_confidence back into confidence, in batches, for a downgrade';
+comment on procedure ml_internal.restore_rows(integer) is
+    'Puts rule_confidence back into confidence, in batches, for a downgrade';

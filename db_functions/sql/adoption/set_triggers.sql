@@ -10,7 +10,8 @@ begin
     else
         select jsonb_object_agg(t.tgname, t.tgenabled) into states
         from pg_catalog.pg_trigger t
-        where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal and t.tgenabled <> 'D';
+        where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal
+          and t.tgenabled <> 'D';
         perform set_config('ml.trigger_states', coalesce(states, '{}')::text, true);
     end if;
     select string_agg(format('%s trigger %I', case
@@ -24,4 +25,6 @@ begin
     end if;
 end
 $$;
-comment on procedure ml_internal.set_triggers(boolean) is 'Switches the triggers of pattern_events off, or back to what they were, inside one transaction';
+comment on procedure ml_internal.set_triggers(boolean) is
+    'Switches the triggers of pattern_events off, or back '
+    'to what they were, inside one transaction';

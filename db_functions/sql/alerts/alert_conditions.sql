@@ -1,10 +1,14 @@
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates where holds is not null
+select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
+where holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_drift where level is not null or holds is not null
+select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_drift
+where level is not null or holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_performance where level is not null or holds is not null;
+select type, subject, level, holds, value, threshold, message, null
+from ml_internal.alert_performance where level is not null or holds is not null;
 comment on view ml_internal.alert_conditions is
-    'What calls for an alert now (level), and what an alert that was raised before still stands for (holds)';
+    'What calls for an alert now (level), and what an alert '
+    'that was raised before still stands for (holds)';

@@ -13,5 +13,7 @@ create table ml.alert_log (
     acknowledged_by  text,
     acknowledged_because text
 );
-comment on table ml.alert_log is 'Every alert from the moment it was raised to the moment it cleared; cleared_at is null while it stands';
+comment on table ml.alert_log is
+    'Every alert from the moment it was raised to the moment '
+    'it cleared; cleared_at is null while it stands';
 create unique index alert_log_open on ml.alert_log (type, subject) where cleared_at is null;

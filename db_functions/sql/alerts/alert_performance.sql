@@ -1,4 +1,5 @@
--- Of the champion, live: its newest week with labels enough, or all its weeks where no week has them.
+-- Of the champion, live: its newest week with labels enough, or all its weeks where no week has
+-- them.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
     select c.version from ml_internal.champion c
@@ -7,7 +8,8 @@ with champion as (
     from champion h
     join ml.calibration_summary c on c.model_version = h.version
     cross join ml.settings s
-    where c.role = 'champion' and c.source = 'live' and c.score = 'ml' and c.pattern_type is null and c.timeframe is null
+    where c.role = 'champion' and c.source = 'live' and c.score = 'ml'
+      and c.pattern_type is null and c.timeframe is null
       and c.n >= s.label_min_rows
     order by c.cohort desc nulls last limit 1
 ), gap as (
@@ -15,7 +17,8 @@ with champion as (
     from champion h
     join ml.performance_gap g on g.model_version = h.version
     cross join ml.settings s
-    where g.role = 'champion' and g.source = 'live' and g.score = 'ml' and g.pattern_type is null and g.timeframe is null
+    where g.role = 'champion' and g.source = 'live' and g.score = 'ml'
+      and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
 )
@@ -24,10 +27,15 @@ select 'calibration' as type, c.model_version as subject, c.level,
             when c.ece_excess >= 0.8 * c.calibration_critical then 'critical'
             when c.ece_excess >= 0.8 * c.calibration_warning then 'warning' end as holds,
        c.ece_excess as value,
-       case when c.ece_excess >= c.calibration_critical then c.calibration_critical else c.calibration_warning end as threshold,
-       format('%s was off by %s on %s labelled rows %s, a calibrated model by %s; it said %s %%, %s %% came', c.model_version,
-              round(c.ece::numeric, 3), c.n, coalesce('of the week of ' || c.cohort, 'of all weeks'), round(c.ece_expected::numeric, 3),
-              round((100 * c.predicted)::numeric, 1), round((100 * c.observed)::numeric, 1)) as message
+       case when c.ece_excess >= c.calibration_critical then c.calibration_critical
+            else c.calibration_warning end as threshold,
+       format('%s was off by %s on %s labelled rows %s, a calibrated model by %s; '
+              'it said %s %%, %s %% came',
+              c.model_version, round(c.ece::numeric, 3), c.n,
+              coalesce('of the week of ' || c.cohort, 'of all weeks'),
+              round(c.ece_expected::numeric, 3),
+              round((100 * c.predicted)::numeric, 1),
+              round((100 * c.observed)::numeric, 1)) as message
 from calibration c
 where c.ece_excess >= 0.8 * c.calibration_warning
 union all
@@ -36,9 +44,12 @@ select 'performance_gap', g.model_version, g.level,
             when g.gap >= 0.8 * g.gap_critical then 'critical'
             when g.gap >= 0.8 * g.gap_warning then 'warning' end,
        g.gap, case when g.gap >= g.gap_critical then g.gap_critical else g.gap_warning end,
-       format('the Brier score of %s on %s labelled rows %s is %s; it expected %s', g.model_version, g.n,
-              coalesce('of the week of ' || g.cohort, 'of all weeks'), round(g.brier_realised::numeric, 4),
+       format('the Brier score of %s on %s labelled rows %s is %s; it expected %s',
+              g.model_version, g.n,
+              coalesce('of the week of ' || g.cohort, 'of all weeks'),
+              round(g.brier_realised::numeric, 4),
               round(g.brier_expected::numeric, 4))
 from gap g
 where g.gap >= 0.8 * g.gap_warning;
-comment on view ml_internal.alert_performance is 'Internal: calibration and performance that call for an alert';
+comment on view ml_internal.alert_performance is
+    'Internal: calibration and performance that call for an alert';

@@ -6,4 +6,5 @@ create table ml_internal.alert_transitions (
     value       double precision,
     at          timestamptz not null default clock_timestamp()
 );
-comment on table ml_internal.alert_transitions is 'Every change of an alert''s level; null is before it was raised and after it cleared';
+comment on table ml_internal.alert_transitions is
+    'Every change of an alert''s level; null is before it was raised and after it cleared';

@@ -1,5 +1,6 @@
 -- Histograms as arrays: element 1 is bin 0; a shorter array has nothing in the bins that it lacks.
-create or replace function ml_internal.add_arrays(a double precision[], b double precision[]) returns double precision[]
+create or replace function ml_internal.add_arrays(a double precision[], b double precision[])
+    returns double precision[]
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -16,4 +17,5 @@ begin
     return longer;
 end
 $$;
-comment on function ml_internal.add_arrays(double precision[], double precision[]) is 'Sum element by element';
+comment on function ml_internal.add_arrays(double precision[], double precision[]) is
+    'Sum element by element';

@@ -1,6 +1,7 @@
--- Counts that are written with the scores. A scoring transaction appends and touches no row of another's, so workers
--- never wait for each other here. ml_internal.fold adds up what has been appended since its last snapshot; a view reads what is
--- folded and adds the rest. The transaction number says which is which, whatever order transactions commit in.
+-- Counts that are written with the scores. A scoring transaction appends and touches no row of
+-- another's, so workers never wait for each other here. ml_internal.fold adds up what has been
+-- appended since its last snapshot; a view reads what is folded and adds the rest. The transaction
+-- number says which is which, whatever order transactions commit in.
 
 create table ml_internal.batches (
     id             bigint generated always as identity (cache 1) primary key,
@@ -24,7 +25,8 @@ create table ml_internal.batches (
     pattern_types  text[] not null,
     timeframes     text[] not null
 );
-comment on table ml_internal.batches is 'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
+comment on table ml_internal.batches is
+    'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
 comment on column ml_internal.batches.reasons is 'as recorded in ml_metadata';
 comment on column ml_internal.batches.confidences is 'null where there is no score';
 create index batches_by_xid on ml_internal.batches (xid);

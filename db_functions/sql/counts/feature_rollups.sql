@@ -10,4 +10,5 @@ create table ml_internal.feature_rollups (
     squares   double precision[] not null,
     primary key (model_id, grain, bucket, role, source)
 );
-comment on table ml_internal.feature_rollups is 'Counts of a model''s variables in its frozen cells, per hour and day';
+comment on table ml_internal.feature_rollups is
+    'Counts of a model''s variables in its frozen cells, per hour and day';

@@ -1,4 +1,5 @@
--- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the columns of ml_internal.cohorts.
+-- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
+-- columns of ml_internal.cohorts.
 create view ml_internal.fresh_cohorts with (security_invoker = true) as
 with mark as (
     select f.snapshot from ml_internal.folds f where f.log = 'cohorts'
@@ -8,25 +9,29 @@ with mark as (
            m.calibration_edges || '{}'::double precision[] as calibration_edges
     from ml.models m
 ), event as (
-    select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted, 0 as labelled,
-           0::double precision as y, e.ml, e.rule, e.blend, e.threshold
+    select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
+           0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
     from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
-    cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules, b.blends, b.thresholds)
+    cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
+                      b.blends, b.thresholds)
         e (pattern_type, timeframe, ml, rule, blend, threshold)
     where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
     union all
     select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
-           (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence, c.blended_confidence, c.threshold
+           (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
+           c.blended_confidence, c.threshold
     from mark join ml_internal.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
     where not pg_visible_in_snapshot(c.xid, mark.snapshot)
 ), bounded as (
     -- Postgres raises where a product is too small for a double.
-    select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled, e.y, e.threshold,
-           case when e.ml < 1e-30 then 0 else e.ml end as ml, case when e.rule < 1e-30 then 0 else e.rule end as rule,
+    select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
+           e.y, e.threshold, case when e.ml < 1e-30 then 0 else e.ml end as ml,
+           case when e.rule < 1e-30 then 0 else e.rule end as rule,
            case when e.blend < 1e-30 then 0 else e.blend end as blend
     from event e
 ), value as (
-    select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id, e.role, e.source,
+    select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id,
+           e.role, e.source,
            -- A name from before the upgrade may be too long for an index.
            left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe, v.score,
            e.predicted, e.labelled, e.y, e.ml, e.rule, v.s,
@@ -36,22 +41,31 @@ with mark as (
            -ln(1 - least(v.s, 1 - 2.220446049250313e-16)) as log_loss_other,
            coalesce((e.rule - e.y) ^ 2 - (v.s - e.y) ^ 2, 0) as gain,
            width_bucket(v.s, m.score_edges) as bin,
-           width_bucket(v.s, case v.score when 'ml' then m.calibration_edges
-                                          else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[] end) as calibration_bin
+           width_bucket(v.s, case v.score
+               when 'ml' then m.calibration_edges
+               else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
+               end) as calibration_bin
     from bounded e
     join model m on m.id = e.model_id
     cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blend)) v (score, s)
     where v.s is not null
 ), counted as (
     select cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin,
-           sum(predicted) as predictions, sum(predicted * called) as called, sum(predicted * ml) as expected_positives,
-           sum(predicted * called * ml) as expected_hits, sum(predicted * expected_error) as expected_error,
-           sum(predicted * (ml * log_loss + (1 - ml) * log_loss_other)) as expected_log_loss, sum(labelled) as labelled,
-           sum(labelled * y) as positives, sum(labelled * called) as labelled_called, sum(labelled * called * y) as hits,
+           sum(predicted) as predictions, sum(predicted * called) as called,
+           sum(predicted * ml) as expected_positives,
+           sum(predicted * called * ml) as expected_hits,
+           sum(predicted * expected_error) as expected_error,
+           sum(predicted * (ml * log_loss + (1 - ml) * log_loss_other)) as expected_log_loss,
+           sum(labelled) as labelled,
+           sum(labelled * y) as positives, sum(labelled * called) as labelled_called,
+           sum(labelled * called * y) as hits,
            sum(labelled * s) as score_sum, sum(labelled * (s - y) ^ 2) as error,
-           sum(labelled * (y * log_loss + (1 - y) * log_loss_other)) as log_loss, sum(labelled * s * (1 - s)) as own_error,
-           sum(labelled * slope * s * (1 - s)) as own_variance, sum(labelled * ml) as labelled_expected_positives,
-           sum(labelled * called * ml) as labelled_expected_hits, sum(labelled * expected_error) as labelled_expected_error,
+           sum(labelled * (y * log_loss + (1 - y) * log_loss_other)) as log_loss,
+           sum(labelled * s * (1 - s)) as own_error,
+           sum(labelled * slope * s * (1 - s)) as own_variance,
+           sum(labelled * ml) as labelled_expected_positives,
+           sum(labelled * called * ml) as labelled_expected_hits,
+           sum(labelled * expected_error) as labelled_expected_error,
            sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance,
            sum(labelled * (rule is not null)::integer) as compared, sum(labelled * gain) as gain,
            sum(labelled * gain ^ 2) as gain_squares
@@ -63,17 +77,26 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(predictions)) as scores,
-       ml_internal.sum_by_bin(array_agg(bin), array_agg(expected_positives)) as expected_scores, sum(labelled)::bigint as labelled,
-       sum(positives)::bigint as positives, sum(labelled_called)::bigint as labelled_called, sum(hits)::bigint as hits,
-       sum(score_sum) as score_sum, sum(error) as error, sum(log_loss) as log_loss, sum(own_error) as own_error,
-       sum(own_variance) as own_variance, sum(labelled_expected_positives) as labelled_expected_positives,
-       sum(labelled_expected_hits) as labelled_expected_hits, sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared, sum(gain) as gain,
-       sum(gain_squares) as gain_squares, ml_internal.sum_by_bin(array_agg(bin), array_agg(labelled)) as labelled_scores,
+       ml_internal.sum_by_bin(array_agg(bin), array_agg(expected_positives)) as expected_scores,
+       sum(labelled)::bigint as labelled,
+       sum(positives)::bigint as positives, sum(labelled_called)::bigint as labelled_called,
+       sum(hits)::bigint as hits,
+       sum(score_sum) as score_sum, sum(error) as error, sum(log_loss) as log_loss,
+       sum(own_error) as own_error,
+       sum(own_variance) as own_variance,
+       sum(labelled_expected_positives) as labelled_expected_positives,
+       sum(labelled_expected_hits) as labelled_expected_hits,
+       sum(labelled_expected_error) as labelled_expected_error,
+       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
+       sum(gain) as gain,
+       sum(gain_squares) as gain_squares,
+       ml_internal.sum_by_bin(array_agg(bin), array_agg(labelled)) as labelled_scores,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(positives)) as positive_scores,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(labelled)) as calibration,
-       ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(positives)) as calibration_positives,
+       ml_internal.sum_by_bin(array_agg(calibration_bin),
+                              array_agg(positives)) as calibration_positives,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(score_sum)) as calibration_sums
 from counted
 group by model_id, role, source, score, cube (cohort, pattern_type, timeframe);
-comment on view ml_internal.fresh_cohorts is 'Internal: predictions and outcomes that are not folded into ml_internal.cohorts yet';
+comment on view ml_internal.fresh_cohorts is
+    'Internal: predictions and outcomes that are not folded into ml_internal.cohorts yet';

@@ -1,4 +1,5 @@
-create or replace function ml_internal.latency_quantiles(histogram double precision[], qs double precision[]) returns double precision[]
+create or replace function ml_internal.latency_quantiles(
+    histogram double precision[], qs double precision[]) returns double precision[]
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -15,7 +16,8 @@ begin
         continue when here = 0;
         below := below + here;
         while below >= wanted loop
-            found := found || case when place = 0 then 0.1 else 0.1 * 1.1 ^ (place - 0.5) end::double precision;
+            found := found || case when place = 0 then 0.1
+                                   else 0.1 * 1.1 ^ (place - 0.5) end::double precision;
             next_q := next_q + 1;
             wanted := qs[next_q] * total;  -- null behind the last one
         end loop;
@@ -24,4 +26,5 @@ begin
 end
 $$;
 comment on function ml_internal.latency_quantiles(double precision[], double precision[]) is
-    'The quantiles, rising, in milliseconds of a latency histogram, within 5 %; empty when it is empty';
+    'The quantiles, rising, in milliseconds of a latency '
+    'histogram, within 5 %; empty when it is empty';

@@ -27,6 +27,10 @@ create table ml_internal.metric_rollups (
     scores           double precision[] not null,
     unique nulls not distinct (grain, bucket, model_id, role, source)
 );
-comment on table ml_internal.metric_rollups is 'What was scored, how and how fast, per minute, hour and day';
-comment on column ml_internal.metric_rollups.latency is 'insert to score: counts in the bins of ml_internal.latency_bin; inference likewise, of the graph alone';
-comment on column ml_internal.metric_rollups.scores is 'counts of ml_confidence in the bins of the model''s score_edges';
+comment on table ml_internal.metric_rollups is
+    'What was scored, how and how fast, per minute, hour and day';
+comment on column ml_internal.metric_rollups.latency is
+    'insert to score: counts in the bins of '
+    'ml_internal.latency_bin; inference likewise, of the graph alone';
+comment on column ml_internal.metric_rollups.scores is
+    'counts of ml_confidence in the bins of the model''s score_edges';

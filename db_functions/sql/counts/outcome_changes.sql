@@ -15,5 +15,6 @@ create table ml_internal.outcome_changes (
     blended_confidence  double precision,
     threshold           double precision not null
 );
-comment on table ml_internal.outcome_changes is 'Outcomes of predictions as they become known; a relabel takes the old one back with sign -1';
+comment on table ml_internal.outcome_changes is
+    'Outcomes of predictions as they become known; a relabel takes the old one back with sign -1';
 create index outcome_changes_by_xid on ml_internal.outcome_changes (xid);

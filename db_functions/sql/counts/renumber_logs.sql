@@ -1,5 +1,5 @@
--- A dump restored into another cluster brings transaction numbers that have no meaning there; where that cluster has
--- counted less far, new rows would look as if they had been seen.
+-- A dump restored into another cluster brings transaction numbers that have no meaning there; where
+-- that cluster has counted less far, new rows would look as if they had been seen.
 create or replace function ml_internal.renumber_logs() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -7,25 +7,33 @@ as $$
 declare
     own  xid8;
 begin
-    lock table ml_internal.batches, ml_internal.tallies, ml_internal.outcome_changes in exclusive mode;
+    lock table ml_internal.batches, ml_internal.tallies,
+        ml_internal.outcome_changes in exclusive mode;
     -- What was folded before the dump goes; what is left, old and new, becomes this transaction's.
     delete from ml_internal.batches b
-    where b.at <= (select min(f.folded_at) from ml_internal.folds f where f.log in ('batches', 'cohorts'))
-      and pg_visible_in_snapshot(b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'batches'))
-      and pg_visible_in_snapshot(b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'cohorts'));
+    where b.at <= (select min(f.folded_at) from ml_internal.folds f
+                   where f.log in ('batches', 'cohorts'))
+      and pg_visible_in_snapshot(
+          b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'batches'))
+      and pg_visible_in_snapshot(
+          b.xid, (select f.snapshot from ml_internal.folds f where f.log = 'cohorts'));
     delete from ml_internal.tallies t using ml_internal.folds f
     where f.log = 'tallies' and t.at <= f.folded_at and pg_visible_in_snapshot(t.xid, f.snapshot);
     delete from ml_internal.outcome_changes c using ml_internal.folds f
-    where f.log = 'cohorts' and c.written_at <= f.folded_at and pg_visible_in_snapshot(c.xid, f.snapshot);
+    where f.log = 'cohorts' and c.written_at <= f.folded_at
+      and pg_visible_in_snapshot(c.xid, f.snapshot);
     own := pg_current_xact_id();
     update ml_internal.batches set xid = own;
     update ml_internal.tallies set xid = own;
     update ml_internal.outcome_changes set xid = own;
     -- Everything below this transaction has been seen, but for what is still running.
     update ml_internal.folds set snapshot = (
-        select format('%s:%s:%s', least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
-                      (select string_agg(x::text, ',' order by x::text::numeric) from pg_snapshot_xip(s) x where x < own))::pg_snapshot
+        select format('%s:%s:%s',
+                      least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
+                      (select string_agg(x::text, ',' order by x::text::numeric)
+                       from pg_snapshot_xip(s) x where x < own))::pg_snapshot
         from pg_current_snapshot() s);
 end
 $$;
-comment on function ml_internal.renumber_logs() is 'Internal: after a restore into another cluster, lets the logs be folded there';
+comment on function ml_internal.renumber_logs() is
+    'Internal: after a restore into another cluster, lets the logs be folded there';

@@ -1,4 +1,5 @@
-create or replace function ml_internal.score_quantiles(histogram double precision[], edges double precision[], qs double precision[])
+create or replace function ml_internal.score_quantiles(
+    histogram double precision[], edges double precision[], qs double precision[])
 returns double precision[]
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
@@ -28,5 +29,7 @@ begin
     return found;
 end
 $$;
-comment on function ml_internal.score_quantiles(double precision[], double precision[], double precision[]) is
-    'The quantiles, rising, of confidences counted at edges, evenly spread within a bin; empty when there are none';
+comment on function ml_internal.score_quantiles(double precision[], double precision[],
+                                                double precision[]) is
+    'The quantiles, rising, of confidences counted at edges, '
+    'evenly spread within a bin; empty when there are none';

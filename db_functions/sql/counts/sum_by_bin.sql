@@ -1,4 +1,5 @@
-create or replace function ml_internal.sum_by_bin(bins integer[], amounts double precision[]) returns double precision[]
+create or replace function ml_internal.sum_by_bin(bins integer[], amounts double precision[])
+    returns double precision[]
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare

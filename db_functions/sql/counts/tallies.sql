@@ -11,6 +11,10 @@ create table ml_internal.tallies (
     sums      double precision[] not null,
     squares   double precision[] not null
 );
-comment on table ml_internal.tallies is 'One row a batch of one model, appended with its scores: how many values fell in which of its cells';
-comment on column ml_internal.tallies.sums is 'sum of the finite values of each variable, by position in ml_internal.bins; squares: of their squares';
+comment on table ml_internal.tallies is
+    'One row a batch of one model, appended with its '
+    'scores: how many values fell in which of its cells';
+comment on column ml_internal.tallies.sums is
+    'sum of the finite values of each variable, by position '
+    'in ml_internal.bins; squares: of their squares';
 create index tallies_by_xid on ml_internal.tallies (xid);

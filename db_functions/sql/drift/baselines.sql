@@ -12,6 +12,8 @@ create table ml_internal.baselines (
     set_by     text not null,
     reason     text not null
 );
-comment on table ml_internal.baselines is 'What drift is measured against: counts in a model''s cells; the newest of a model holds';
-comment on column ml_internal.baselines.means is 'of the finite values of each variable, by position; null for categories';
+comment on table ml_internal.baselines is
+    'What drift is measured against: counts in a model''s cells; the newest of a model holds';
+comment on column ml_internal.baselines.means is
+    'of the finite values of each variable, by position; null for categories';
 create index baselines_by_model on ml_internal.baselines (model_id, id);

@@ -1,4 +1,5 @@
-create or replace function ml_internal.chi_squared_tail(x double precision, df integer) returns double precision
+create or replace function ml_internal.chi_squared_tail(x double precision, df integer)
+    returns double precision
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -28,4 +29,5 @@ begin
 end
 $$;
 comment on function ml_internal.chi_squared_tail(double precision, integer) is
-    'P(X > x) of a chi-squared variable with df degrees of freedom, to six digits; 0 where x > 1300';
+    'P(X > x) of a chi-squared variable with df degrees '
+    'of freedom, to six digits; 0 where x > 1300';

@@ -1,6 +1,7 @@
--- Runs as the writer, since who writes is what it asks; it calls nothing in schema ml, where a writer may have no
--- right. The system writes through functions that run as ml_owner, who cannot log in: everybody else's system columns
--- are put back. (A setting in those functions would not do: to name one of its own takes a superuser.)
+-- Runs as the writer, since who writes is what it asks; it calls nothing in schema ml, where a
+-- writer may have no right. The system writes through functions that run as ml_owner, who cannot
+-- log in: everybody else's system columns are put back. (A setting in those functions would not do:
+-- to name one of its own takes a superuser.)
 create or replace function ml_internal.guard_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -32,7 +33,8 @@ begin
         when new.rule_confidence is distinct from old.rule_confidence
              and not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
             array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
-        when new.confidence is distinct from old.confidence and not (new.confidence >= 0 and new.confidence <= 1) then
+        when new.confidence is distinct from old.confidence
+             and not (new.confidence >= 0 and new.confidence <= 1) then
             array['confidence', new.confidence::text, '0 to 1, or null']
         when new.direction not in (-1, 0, 1) and new.direction is distinct from old.direction then
             array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
@@ -43,20 +45,25 @@ begin
         when octet_length(new.timeframe) > 1000 and new.timeframe <> old.timeframe then
             array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
         when octet_length(new.pattern_type) > 1000 and new.pattern_type <> old.pattern_type then
-            array['pattern_type', octet_length(new.pattern_type) || ' bytes long', 'at most 1000 bytes']
+            array['pattern_type', octet_length(new.pattern_type) || ' bytes long',
+                  'at most 1000 bytes']
     end;
     if fault is not null then
         raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]
-            using errcode = 'check_violation', schema = 'public', table = 'pattern_events', column = fault[1],
-                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s', left(new.symbol, 100),
-                                  left(new.timeframe, 100), left(new.pattern_type, 100), new.detected_at);
+            using errcode = 'check_violation', schema = 'public', table = 'pattern_events',
+                  column = fault[1],
+                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s',
+                                  left(new.symbol, 100), left(new.timeframe, 100),
+                                  left(new.pattern_type, 100), new.detected_at);
     end if;
     if new.confidence is distinct from old.confidence then
         if new.rule_confidence is not distinct from old.rule_confidence then
             new.rule_confidence := new.confidence;
         end if;
-        -- Only a blend differs from the rule confidence; a difference that adoption found ends with this write.
-        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence else new.rule_confidence end;
+        -- Only a blend differs from the rule confidence; a difference that adoption found ends with
+        -- this write.
+        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence
+                               else new.rule_confidence end;
     end if;
     new.direction := coalesce(new.direction, old.direction);
     new.detected_at := coalesce(new.detected_at, old.detected_at);
@@ -64,4 +71,5 @@ begin
 end
 $$;
 comment on function ml_internal.guard_pattern() is
-    'Takes a changed confidence as the new rule_confidence and puts back system columns that a client wrote';
+    'Takes a changed confidence as the new rule_confidence '
+    'and puts back system columns that a client wrote';

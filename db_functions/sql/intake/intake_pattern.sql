@@ -1,5 +1,5 @@
--- Fires for every inserted row, so it reads no table and writes constants only. Runs as the writer, who may have no
--- right in schema ml: it calls nothing there.
+-- Fires for every inserted row, so it reads no table and writes constants only. Runs as the writer,
+-- who may have no right in schema ml: it calls nothing there.
 create or replace function ml_internal.intake_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -12,7 +12,8 @@ begin
             array['confidence', new.confidence::text, '0 to 1, or null']
         when not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
             array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
-        when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text, 'a moment in time']
+        when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text,
+                                                      'a moment in time']
         when new.direction not in (-1, 0, 1) then
             array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
         -- Longer ones fit no index, and an index does not say which column it refuses.
@@ -21,13 +22,16 @@ begin
         when octet_length(new.timeframe) > 1000 then
             array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
         when octet_length(new.pattern_type) > 1000 then
-            array['pattern_type', octet_length(new.pattern_type) || ' bytes long', 'at most 1000 bytes']
+            array['pattern_type', octet_length(new.pattern_type) || ' bytes long',
+                  'at most 1000 bytes']
     end;
     if fault is not null then
         raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]
-            using errcode = 'check_violation', schema = 'public', table = 'pattern_events', column = fault[1],
-                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s', left(new.symbol, 100),
-                                  left(new.timeframe, 100), left(new.pattern_type, 100), new.detected_at);
+            using errcode = 'check_violation', schema = 'public', table = 'pattern_events',
+                  column = fault[1],
+                  detail = format('Row: symbol %s, timeframe %s, pattern_type %s, detected_at %s',
+                                  left(new.symbol, 100), left(new.timeframe, 100),
+                                  left(new.pattern_type, 100), new.detected_at);
     end if;
     new.rule_confidence := coalesce(new.rule_confidence, new.confidence);
     new.confidence := new.rule_confidence;
@@ -35,8 +39,10 @@ begin
     if new.direction is null then
         -- Compared, not subtracted: a difference of two finite numbers may overflow.
         new.direction := case
-            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity' and new.target > new.entry then 1
-            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity' and new.target < new.entry then -1
+            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity'
+                and new.target > new.entry then 1
+            when abs(new.target) < 'Infinity' and abs(new.entry) < 'Infinity'
+                and new.target < new.entry then -1
             when new.verdict = 'bullish' then 1
             when new.verdict = 'bearish' then -1
             else 0
@@ -61,4 +67,5 @@ begin
 end
 $$;
 comment on function ml_internal.intake_pattern() is
-    'Takes a client''s confidence as rule_confidence, fills direction and detected_at, discards system columns';
+    'Takes a client''s confidence as rule_confidence, fills '
+    'direction and detected_at, discards system columns';

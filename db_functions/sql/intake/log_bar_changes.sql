@@ -7,7 +7,8 @@ begin
     elsif tg_op = 'UPDATE' then
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
         select symbol, timeframe, min(ts)
-        from (select symbol, timeframe, ts from changed union all select symbol, timeframe, ts from replaced) c
+        from (select symbol, timeframe, ts from changed
+              union all select symbol, timeframe, ts from replaced) c
         group by symbol, timeframe;
     else
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
@@ -16,4 +17,5 @@ begin
     return null;
 end
 $$;
-comment on function ml_internal.log_bar_changes() is 'Notes per statement which series changed and from which bar on';
+comment on function ml_internal.log_bar_changes() is
+    'Notes per statement which series changed and from which bar on';

@@ -2,9 +2,11 @@ create or replace function ml_internal.log_status() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into public.pattern_lifecycle_history (id, pattern_id, old_status, new_status, transition_reason, metadata, created_at)
+    insert into public.pattern_lifecycle_history (id, pattern_id, old_status, new_status,
+                                                  transition_reason, metadata, created_at)
     values (gen_random_uuid(), new.id, old.status, new.status,
-            coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object' then new.rule_evaluation ->> 'reason' end, 'manual'),
+            coalesce(case when jsonb_typeof(new.rule_evaluation) = 'object'
+                          then new.rule_evaluation ->> 'reason' end, 'manual'),
             jsonb_build_object(
                 'confidence', new.confidence, 'old_confidence', old.confidence,
                 'rule_confidence', new.rule_confidence, 'ml_confidence', new.ml_confidence,
@@ -13,4 +15,5 @@ begin
     return null;
 end
 $$;
-comment on function ml_internal.log_status() is 'Logs a changed status with the three confidences of that moment';
+comment on function ml_internal.log_status() is
+    'Logs a changed status with the three confidences of that moment';

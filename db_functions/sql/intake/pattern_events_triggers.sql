@@ -1,5 +1,6 @@
--- BEFORE triggers fire in order of name; the blend sees what intake and guard made of the row. A row without
--- detected_at was there before the upgrade and has not been adopted yet: until then it is its application's alone.
+-- BEFORE triggers fire in order of name; the blend sees what intake and guard made of the row. A
+-- row without detected_at was there before the upgrade and has not been adopted yet: until then it
+-- is its application's alone.
 create trigger ml_1_intake before insert on public.pattern_events
     for each row execute function ml_internal.intake_pattern();
 create trigger ml_1_guard before update on public.pattern_events
@@ -13,7 +14,8 @@ create trigger ml_2_blend before update on public.pattern_events
     execute function ml_internal.blend_pattern();
 create trigger ml_recount after update of pattern_type on public.pattern_events
     for each row when (
-        old.pattern_type is distinct from new.pattern_type and new.outcome_label is not null and new.outcome_at is not null)
+        old.pattern_type is distinct from new.pattern_type and new.outcome_label is not null
+        and new.outcome_at is not null)
     execute function ml_internal.recount_pattern();
 create trigger ml_enqueue after insert on public.pattern_events
     referencing new table as inserted

@@ -16,10 +16,12 @@ begin
     end if;
     labelled := ml.label_outcomes(max_rows);
     if labelled > max_rows / 2 then
-        -- There may be more (a batch is full but for rows that somebody else has locked): go on at the next question.
+        -- There may be more (a batch is full but for rows that somebody else has locked): go on at
+        -- the next question.
         update ml_internal.schedule set ran_at = '-infinity' where task = 'label_outcomes';
     end if;
     return labelled;
 end
 $$;
-comment on function ml_internal.label_due(integer) is 'Labels outcomes when label_every has passed since the last time; returns how many';
+comment on function ml_internal.label_due(integer) is
+    'Labels outcomes when label_every has passed since the last time; returns how many';

@@ -1,4 +1,5 @@
--- Daily counts of known outcomes by pattern type: the history inputs are read from here, never from raw rows.
+-- Daily counts of known outcomes by pattern type: the history inputs are read from here, never from
+-- raw rows.
 create table ml_internal.outcome_days (
     pattern_type  text not null,
     day           date not null,

@@ -3,7 +3,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into ml_internal.outcome_days as d (pattern_type, day, positives, total)
-    select t.pattern_type, (new.outcome_at at time zone 'UTC')::date, t.sign * (new.outcome_label = 'positive')::integer, t.sign
+    select t.pattern_type, (new.outcome_at at time zone 'UTC')::date,
+           t.sign * (new.outcome_label = 'positive')::integer, t.sign
     from (values (old.pattern_type, -1), (new.pattern_type, 1)) t (pattern_type, sign)
     where octet_length(t.pattern_type) <= 1000  -- as ml_internal.write_labels counts
     -- In order, as ml_internal.write_labels does, so that the two never wait for each other.
@@ -13,4 +14,5 @@ begin
     return null;
 end
 $$;
-comment on function ml_internal.recount_pattern() is 'Moves a known outcome to the daily counts of the type that its pattern is given';
+comment on function ml_internal.recount_pattern() is
+    'Moves a known outcome to the daily counts of the type that its pattern is given';

@@ -1,13 +1,17 @@
 create view ml.performance_realised with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score, c.predictions, c.labelled,
+select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+       c.predictions, c.labelled,
        c.labelled::double precision / nullif(c.predictions, 0) as matured,
        c.positives::double precision / nullif(c.labelled, 0) as base_rate,
-       ml_internal.wilson(c.positives, c.labelled, -1) as base_rate_low, ml_internal.wilson(c.positives, c.labelled, 1) as base_rate_high,
+       ml_internal.wilson(c.positives, c.labelled, -1) as base_rate_low,
+       ml_internal.wilson(c.positives, c.labelled, 1) as base_rate_high,
        c.labelled_called as called,
        c.hits::double precision / nullif(c.labelled_called, 0) as precision,
-       ml_internal.wilson(c.hits, c.labelled_called, -1) as precision_low, ml_internal.wilson(c.hits, c.labelled_called, 1) as precision_high,
+       ml_internal.wilson(c.hits, c.labelled_called, -1) as precision_low,
+       ml_internal.wilson(c.hits, c.labelled_called, 1) as precision_high,
        c.hits::double precision / nullif(c.positives, 0) as recall,
-       ml_internal.wilson(c.hits, c.positives, -1) as recall_low, ml_internal.wilson(c.hits, c.positives, 1) as recall_high,
+       ml_internal.wilson(c.hits, c.positives, -1) as recall_low,
+       ml_internal.wilson(c.hits, c.positives, 1) as recall_high,
        c.error / nullif(c.labelled, 0) as brier, c.log_loss / nullif(c.labelled, 0) as log_loss,
        c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc,
        g.compared, g.gain, g.gain - g.half as gain_low, g.gain + g.half as gain_high
@@ -17,8 +21,53 @@ cross join lateral (
     select case when c.score <> 'rule' then c.compared end as compared,
            case when c.score <> 'rule' and c.compared > 0 then c.gain / c.compared end as gain,
            case when c.score <> 'rule' and c.compared > 1 then
-               1.959963984540054 * sqrt(greatest(0, c.gain_squares - c.gain * c.gain / c.compared) / (c.compared - 1.0) / c.compared)
+               1.959963984540054 * sqrt(
+                   greatest(0, c.gain_squares - c.gain * c.gain / c.compared)
+                   / (c.compared - 1.0) / c.compared)
                end as half
 ) g;
 comment on view ml.performance_realised is
-    'How good predictions turned out to be, of the model, the rule and the blend, by week, pattern type and timeframe, and in all (null)';
+    'How good predictions turned out to be, of the model, the rule and the '
+    'blend, by week, pattern type and timeframe, and in all (null)';
+comment on column ml.performance_realised.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_realised.model_version is 'the model';
+comment on column ml.performance_realised.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.performance_realised.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_realised.pattern_type is 'null: all pattern types together';
+comment on column ml.performance_realised.timeframe is 'null: all timeframes together';
+comment on column ml.performance_realised.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_realised.predictions is 'predictions that have this score';
+comment on column ml.performance_realised.labelled is 'predictions whose outcome is known';
+comment on column ml.performance_realised.matured is
+    'share of predictions whose outcome is known, 0 to 1';
+comment on column ml.performance_realised.base_rate is 'share of positive outcomes';
+comment on column ml.performance_realised.base_rate_low is
+    'lower end of the 95 % Wilson interval of base_rate';
+comment on column ml.performance_realised.base_rate_high is
+    'upper end of the 95 % Wilson interval of base_rate';
+comment on column ml.performance_realised.called is
+    'labelled predictions whose score was at or above the threshold of their moment';
+comment on column ml.performance_realised.precision is 'share of positive outcomes among called';
+comment on column ml.performance_realised.precision_low is
+    'lower end of the 95 % Wilson interval of precision';
+comment on column ml.performance_realised.precision_high is
+    'upper end of the 95 % Wilson interval of precision';
+comment on column ml.performance_realised.recall is 'share of positive outcomes that were called';
+comment on column ml.performance_realised.recall_low is
+    'lower end of the 95 % Wilson interval of recall';
+comment on column ml.performance_realised.recall_high is
+    'upper end of the 95 % Wilson interval of recall';
+comment on column ml.performance_realised.brier is
+    'mean squared difference of score and outcome; 0 is best';
+comment on column ml.performance_realised.log_loss is
+    'mean negative log-likelihood, in nats; 0 is best';
+comment on column ml.performance_realised.roc_auc is
+    'area under the ROC curve, ties within a bin counting half; 0.5 is no skill, 1 is best';
+comment on column ml.performance_realised.compared is
+    'labelled predictions that also have a rule confidence';
+comment on column ml.performance_realised.gain is
+    'mean Brier score of the rule less that of this score: above 0 is better than the rule';
+comment on column ml.performance_realised.gain_low is 'lower end of the 95 % interval of gain';
+comment on column ml.performance_realised.gain_high is 'upper end of the 95 % interval of gain';

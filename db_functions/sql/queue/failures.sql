@@ -8,6 +8,7 @@ create table ml.failures (
     failed_at       timestamptz not null default clock_timestamp(),
     redriven_at     timestamptz
 );
-comment on table ml.failures is 'Dead letters: patterns whose scoring failed for a reason of their own';
+comment on table ml.failures is
+    'Dead letters: patterns whose scoring failed for a reason of their own';
 -- ml.health counts them; there are few.
 create index failures_open on ml.failures (id) where redriven_at is null;

@@ -1,4 +1,5 @@
-create or replace function ml.redrive(failures bigint[] default null, error_like text default null, model text default null)
+create or replace function ml.redrive(
+    failures bigint[] default null, error_like text default null, model text default null)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6,7 +7,8 @@ declare
     queued integer;
 begin
     if failures is null and error_like is null and model is null then
-        raise exception 'name what to redrive: failures (ids of ml.failures), error_like (a LIKE pattern) or model (a version)'
+        raise exception 'name what to redrive: failures (ids of ml.failures), '
+                        'error_like (a LIKE pattern) or model (a version)'
             using errcode = 'ML004';
     end if;
     with again as (

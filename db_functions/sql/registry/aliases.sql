@@ -12,8 +12,11 @@ create table ml.aliases (
     set_by      text not null,
     reason      text not null
 );
-comment on table ml.aliases is 'Which model held which alias when; valid_to is null for the present';
+comment on table ml.aliases is
+    'Which model held which alias when; valid_to is null for the present';
 comment on column ml.aliases.restores is 'of a rollback: the promotion that it went back to';
-create unique index aliases_one_champion on ml.aliases (alias) where alias = 'champion' and valid_to is null;
+create unique index aliases_one_champion on ml.aliases (alias)
+    where alias = 'champion' and valid_to is null;
 create index aliases_by_time on ml.aliases (alias, valid_from);
-create unique index aliases_one_challenger on ml.aliases (model_id) where alias = 'challenger' and valid_to is null;
+create unique index aliases_one_challenger on ml.aliases (model_id)
+    where alias = 'challenger' and valid_to is null;

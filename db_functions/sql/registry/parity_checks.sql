@@ -4,10 +4,12 @@ create table ml.parity_checks (
     max_abs_diff  double precision not null,
     tolerance     double precision not null,
     rows          integer not null,
-    passed        boolean not null generated always as (max_abs_diff <= tolerance and rows > 0) stored,
+    passed        boolean not null
+        generated always as (max_abs_diff <= tolerance and rows > 0) stored,
     runtime       text not null,
     checked_by    text not null,
     checked_at    timestamptz not null default clock_timestamp()
 );
-comment on table ml.parity_checks is 'Replays of golden rows through ONNX Runtime, at registration and by workers';
+comment on table ml.parity_checks is
+    'Replays of golden rows through ONNX Runtime, at registration and by workers';
 create index parity_checks_by_model on ml.parity_checks (model_id, checked_at);

@@ -1,4 +1,5 @@
-create or replace function ml.promote(version text, reason text, force boolean default false) returns text
+create or replace function ml.promote(version text, reason text, force boolean default false)
+    returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -25,7 +26,9 @@ begin
     if model.retired_at is not null then
         raise exception 'model % was not promoted: it was retired at % by %: %',
             version, model.retired_at, model.retired_by, model.retired_reason
-            using errcode = 'ML002', hint = 'Retirement is for good; register the file under a new version to use it again.';
+            using errcode = 'ML002',
+                  hint = 'Retirement is for good; register the file '
+                         'under a new version to use it again.';
     end if;
     if champion is distinct from (select c.model_id from ml_internal.champion c) then
         -- Somebody was faster, and the comparison was with another.
@@ -34,7 +37,8 @@ begin
     if cardinality(faults) > 0 and force is not true then
         raise exception 'model % was not promoted: %', version, array_to_string(faults, '; ')
             using errcode = 'ML002',
-                  hint = 'ml.challenge(version, share, canary, reason) gathers what is missing; force => true promotes all the same, and is recorded.';
+                  hint = 'ml.challenge(version, share, canary, reason) gathers what is '
+                         'missing; force => true promotes all the same, and is recorded.';
     end if;
     if model.label_horizon <> (select s.label_horizon from ml.settings s) then
         raise warning 'model % was made for a label_horizon of % bars, the setting says %: its probabilities are of '
@@ -45,4 +49,5 @@ begin
     return version;
 end
 $$;
-comment on function ml.promote(text, text, boolean) is 'Makes a registered model the champion, if it passes its gates; workers swap at once';
+comment on function ml.promote(text, text, boolean) is
+    'Makes a registered model the champion, if it passes its gates; workers swap at once';

@@ -1,17 +1,23 @@
-create or replace function ml_internal.record_parity(version text, max_abs_diff double precision, tolerance double precision, rows integer, runtime text)
+create or replace function ml_internal.record_parity(
+    version text, max_abs_diff double precision, tolerance double precision, rows integer,
+    runtime text)
 returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     result boolean;
 begin
-    -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or everything would pass.
+    -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or
+    -- everything would pass.
     if not (tolerance >= 0 and tolerance <= 1) or not (max_abs_diff >= 0) then
-        raise exception 'a parity check with tolerance % and difference % proves nothing', tolerance, max_abs_diff
-            using errcode = 'ML005', hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
+        raise exception 'a parity check with tolerance % and difference % proves nothing',
+            tolerance, max_abs_diff
+            using errcode = 'ML005',
+                  hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
     end if;
     insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by)
-    select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows, record_parity.runtime, session_user
+    select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows,
+           record_parity.runtime, session_user
     from ml.models m where m.version = record_parity.version
     returning passed into result;
     if not found then
@@ -20,5 +26,6 @@ begin
     return result;
 end
 $$;
-comment on function ml_internal.record_parity(text, double precision, double precision, integer, text) is
+comment on function ml_internal.record_parity(text, double precision, double precision,
+                                              integer, text) is
     'Records a replay of golden rows; ml.promote reads the newest';

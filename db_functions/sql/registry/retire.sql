@@ -8,7 +8,8 @@ begin
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
     if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
-            using errcode = 'ML002', hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
+            using errcode = 'ML002',
+                  hint = 'Promote another or roll back first; ml.disable(reason) switches ML off.';
     end if;
     update ml.models m
     set retired_at = clock_timestamp(), retired_by = session_user, retired_reason = retire.reason
@@ -18,7 +19,9 @@ begin
     end if;
     update ml.aliases a set valid_to = greatest(clock_timestamp(), a.valid_from)
     from ml.models m
-    where m.id = a.model_id and m.version = retire.version and a.alias = 'challenger' and a.valid_to is null;
+    where m.id = a.model_id and m.version = retire.version and a.alias = 'challenger'
+      and a.valid_to is null;
 end
 $$;
-comment on function ml.retire(text, text) is 'Takes a model out of use: it can no longer be promoted or rolled back to';
+comment on function ml.retire(text, text) is
+    'Takes a model out of use: it can no longer be promoted or rolled back to';

@@ -10,9 +10,10 @@ begin
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
-    -- A rollback stands where the promotion stands that it restored: the next one goes on from there, so that two go
-    -- two models back and none ever brings a bad one forward again.
-    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current from ml_internal.champion c;
+    -- A rollback stands where the promotion stands that it restored: the next one goes on from
+    -- there, so that two go two models back and none ever brings a bad one forward again.
+    select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current
+    from ml_internal.champion c;
     if not found then
         raise exception 'there is no champion to roll back from' using errcode = 'ML002';
     end if;
@@ -33,4 +34,5 @@ begin
     return previous.version;
 end
 $$;
-comment on function ml.rollback(text) is 'Makes the champion before the current one champion again; returns its version';
+comment on function ml.rollback(text) is
+    'Makes the champion before the current one champion again; returns its version';

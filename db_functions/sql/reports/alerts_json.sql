@@ -2,7 +2,8 @@ create or replace function ml.alerts_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
-        'alerts', coalesce(jsonb_agg(to_jsonb(a) order by a.level = 'critical' desc, a.since), '[]'),
+        'alerts', coalesce(jsonb_agg(to_jsonb(a) order by a.level = 'critical' desc, a.since),
+                           '[]'),
         'count', count(*), 'timestamp', clock_timestamp())
     from ml.alerts a
 $$;

@@ -1,17 +1,20 @@
--- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide and
--- ml_internal.blended.
+-- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
+-- and ml_internal.blended.
 create or replace function ml_internal.blend_pattern() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     s       record;
     rule    double precision := ml_internal.usable_rule(new.rule_confidence);
-    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata else '{}' end;
+    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
+                          else '{}' end;
     reason  text;
 begin
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled, s.threshold);
-    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight, s.rule_weight);
+    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled,
+                                 s.threshold);
+    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight,
+                                                  s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
     new.ml_metadata := kept || jsonb_build_object(
         'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,

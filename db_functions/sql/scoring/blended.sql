@@ -1,7 +1,8 @@
--- The one home of the blend's arithmetic. Postgres raises where a product is too small for a double; a part so small is
--- none.
+-- The one home of the blend's arithmetic. Postgres raises where a product is too small for a
+-- double; a part so small is none.
 create function ml_internal.blended(
-    ml double precision, rule double precision, ml_weight double precision, rule_weight double precision)
+    ml double precision, rule double precision, ml_weight double precision,
+    rule_weight double precision)
 returns double precision
 language sql immutable parallel safe
 return case
@@ -13,4 +14,5 @@ return case
 end;
 comment on function ml_internal.blended(
     double precision, double precision, double precision, double precision) is
-    'The weighted sum of ML and rule confidence, held in 0 to 1; ML alone where there is no rule confidence';
+    'The weighted sum of ML and rule confidence, held in 0 to '
+    '1; ML alone where there is no rule confidence';

@@ -1,10 +1,12 @@
--- Every score ever made. Partitioned by month, so that retention drops tables and never deletes rows. No foreign key on
--- the model: each row would check it, 5 us, and workers would take turns at a lock on the one row of their model; models
--- are never deleted. What a prediction remembers of its row is what it is judged by later: the row itself may change.
+-- Every score ever made. Partitioned by month, so that retention drops tables and never deletes
+-- rows. No foreign key on the model: each row would check it, 5 us, and workers would take turns at
+-- a lock on the one row of their model; models are never deleted. What a prediction remembers of
+-- its row is what it is judged by later: the row itself may change.
 create table ml.predictions (
     pattern_id        uuid not null,
     model_id          integer not null,
-    role              text not null check (role in ('champion', 'standby', 'challenger', 'canary', 'replay')),
+    role              text not null
+        check (role in ('champion', 'standby', 'challenger', 'canary', 'replay')),
     scored_at         timestamptz not null,
     ml_confidence     real not null,
     probabilities     real[] not null,
@@ -24,17 +26,25 @@ create table ml.predictions (
     blended_confidence  double precision,
     threshold           double precision
 ) partition by range (scored_at);
-comment on table ml.predictions is 'Every score ever made, with the features and history values it was made from';
-comment on column ml.predictions.reason is 'why the score was not used (low_quality), null when it was offered to the blend';
-comment on column ml.predictions.history is 'the history input as used, kept so that a replay uses the same values';
-comment on column ml.predictions.latency_ms is 'insert to score in milliseconds; null for backfill and replay';
-comment on column ml.predictions.input_hash is 'first 16 bytes of the SHA-256 of all model inputs of this row';
+comment on table ml.predictions is
+    'Every score ever made, with the features and history values it was made from';
+comment on column ml.predictions.reason is
+    'why the score was not used (low_quality), null when it was offered to the blend';
+comment on column ml.predictions.history is
+    'the history input as used, kept so that a replay uses the same values';
+comment on column ml.predictions.latency_ms is
+    'insert to score in milliseconds; null for backfill and replay';
+comment on column ml.predictions.input_hash is
+    'first 16 bytes of the SHA-256 of all model inputs of this row';
 comment on column ml.predictions.pattern_type is 'as on the row when it was scored';
 comment on column ml.predictions.timeframe is 'as on the row when it was scored';
-comment on column ml.predictions.rule_confidence is 'as on the row when it was scored; null when it had none between 0 and 1';
-comment on column ml.predictions.blended_confidence is 'the blend that the score and the settings of its moment gave';
+comment on column ml.predictions.rule_confidence is
+    'as on the row when it was scored; null when it had none between 0 and 1';
+comment on column ml.predictions.blended_confidence is
+    'the blend that the score and the settings of its moment gave';
 comment on column ml.predictions.threshold is 'the setting when the row was scored';
 comment on column ml.predictions.role is
-    'as whom the model scored: champion; standby, an earlier champion while the champion would not serve; canary; challenger; replay';
+    'as whom the model scored: champion; standby, an earlier champion '
+    'while the champion would not serve; canary; challenger; replay';
 create index predictions_by_pattern on ml.predictions (pattern_id, scored_at);
 create table ml.predictions_default partition of ml.predictions default;

@@ -1,12 +1,14 @@
--- Stored rows follow a change of settings only here. The decision itself stays the blend trigger's: a row is touched so
--- that it fires.
+-- Stored rows follow a change of settings only here. The decision itself stays the blend trigger's:
+-- a row is touched so that it fires.
 create or replace function ml.reblend(
     reason              text default null,
     dry_run             boolean default null,        -- null: true, unless a run is gone on with
     symbol              text default null,
     since               timestamptz default null,    -- only rows detected at or after it
-    max_rows            integer default null,        -- look at so many, so that each call is a short transaction
-    inout run           bigint default null,         -- go on with a run that was begun with max_rows
+    -- look at so many, so that each call is a short transaction
+    max_rows            integer default null,
+    -- go on with a run that was begun with max_rows
+    inout run           bigint default null,
     out seen            bigint,
     out reblended       bigint,
     out changed         bigint,
@@ -24,7 +26,8 @@ declare
     job        ml.reblends;
 begin
     if max_rows < 1 then
-        raise exception 'max_rows is %; allowed: 1 or more, or null for all', max_rows using errcode = 'ML004';
+        raise exception 'max_rows is %; allowed: 1 or more, or null for all', max_rows
+            using errcode = 'ML004';
     end if;
     select v.enabled, v.threshold, v.ml_weight, v.rule_weight into strict s from ml.settings v;
     if run is not null then
@@ -32,7 +35,8 @@ begin
         if not found then
             raise exception 'there is no run % of ml.reblend', run using errcode = 'ML004';
         elsif job.finished_at is not null then
-            raise exception 'run % of ml.reblend was finished at %', run, job.finished_at using errcode = 'ML004';
+            raise exception 'run % of ml.reblend was finished at %', run, job.finished_at
+                using errcode = 'ML004';
         elsif (job.enabled, job.threshold, job.ml_weight, job.rule_weight)
               is distinct from (s.enabled, s.threshold, s.ml_weight, s.rule_weight) then
             raise exception 'settings have changed since run % of ml.reblend began', run
@@ -42,11 +46,14 @@ begin
         if coalesce(reason, '') !~ '\S' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
-        insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight, rule_weight, started_by)
-        values (reblend.reason, reblend.symbol, reblend.since, s.enabled, s.threshold, s.ml_weight, s.rule_weight, session_user)
+        insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight,
+                                 rule_weight, started_by)
+        values (reblend.reason, reblend.symbol, reblend.since, s.enabled, s.threshold, s.ml_weight,
+                s.rule_weight, session_user)
         returning * into job;
-        -- Scores that are being written now may have read the settings of before. Once the lock that their writers
-        -- share has been free, all of them are committed and the walk sees them. It is not held while walking.
+        -- Scores that are being written now may have read the settings of before. Once the lock
+        -- that their writers share has been free, all of them are committed and the walk sees them.
+        -- It is not held while walking.
         perform pg_advisory_lock(hashtext('ml.champion'));
         perform pg_advisory_unlock(hashtext('ml.champion'));
     else
@@ -56,13 +63,18 @@ begin
     end if;
     run := job.id;
 
-    seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0; largest_change := 0; finished := false;
+    seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0;
+    largest_change := 0; finished := false;
     while not finished and (max_rows is null or seen < max_rows) loop
         select count(*) as rows, (array_agg(v.id order by v.id desc))[1] as last_id,
                array_agg(v.id order by v.id) filter (where v.stale) as stale,
-               count(*) filter (where v.stale and (v.change > 1e-6 or (v.confidence is null) <> (v.new_confidence is null))) as changed,
-               count(*) filter (where v.stale and v.new_source = 'blend' and v.source <> 'blend') as to_blend,
-               count(*) filter (where v.stale and v.new_source <> 'blend' and v.source = 'blend') as to_rule,
+               count(*) filter (where v.stale and (
+                   v.change > 1e-6
+                   or (v.confidence is null) <> (v.new_confidence is null))) as changed,
+               count(*) filter (
+                   where v.stale and v.new_source = 'blend' and v.source <> 'blend') as to_blend,
+               count(*) filter (
+                   where v.stale and v.new_source <> 'blend' and v.source = 'blend') as to_rule,
                max(v.change) filter (where v.stale) as largest_change
         into page
         from (select *, abs(coalesce(p.confidence, 0) - coalesce(p.new_confidence, 0)) as change
@@ -72,7 +84,8 @@ begin
                 and (job.since is null or p.detected_at >= job.since)
               order by p.id limit least(page_rows, max_rows - seen)) v;
         if writes then
-            update public.pattern_events p set ml_metadata = p.ml_metadata - 'settings_version' where p.id = any (page.stale);
+            update public.pattern_events p set ml_metadata = p.ml_metadata - 'settings_version'
+            where p.id = any (page.stale);
         end if;
         job.last_id := coalesce(page.last_id, job.last_id);
         seen := seen + page.rows;
@@ -85,11 +98,14 @@ begin
     end loop;
     if writes then
         update ml.reblends r
-        set last_id = job.last_id, seen = r.seen + reblend.seen, reblended = r.reblended + reblend.reblended,
-            changed = r.changed + reblend.changed, finished_at = case when finished then clock_timestamp() end
+        set last_id = job.last_id, seen = r.seen + reblend.seen,
+            reblended = r.reblended + reblend.reblended,
+            changed = r.changed + reblend.changed,
+            finished_at = case when finished then clock_timestamp() end
         where r.id = job.id;
     end if;
 end
 $$;
 comment on function ml.reblend(text, boolean, text, timestamptz, integer, bigint) is
-    'Decides the confidence of stored rows anew with the settings of now; a dry run unless told otherwise';
+    'Decides the confidence of stored rows anew with the '
+    'settings of now; a dry run unless told otherwise';

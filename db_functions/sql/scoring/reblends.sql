@@ -16,5 +16,6 @@ create table ml.reblends (
     started_at   timestamptz not null default clock_timestamp(),
     finished_at  timestamptz
 );
-comment on table ml.reblends is 'Every run of ml.reblend that wrote: who, when, why, with which settings, how far it is';
+comment on table ml.reblends is
+    'Every run of ml.reblend that wrote: who, when, why, with which settings, how far it is';
 comment on column ml.reblends.last_id is 'every row up to this id has been looked at';

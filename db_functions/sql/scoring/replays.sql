@@ -1,4 +1,5 @@
--- Where the replays are among the predictions: few among many, they are found by pattern, not by looking at all.
+-- Where the replays are among the predictions: few among many, they are found by pattern, not by
+-- looking at all.
 create table ml.replays (
     scored_at   timestamptz not null,
     pattern_id  uuid not null,

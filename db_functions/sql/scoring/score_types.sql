@@ -1,6 +1,6 @@
--- What a worker sends, in binary; db_functions.composites writes it. After the release a type is never altered: an open
--- connection of the release before would write what this one reads wrongly. A change is another type, with a function
--- of its own.
+-- What a worker sends, in binary; db_functions.composites writes it. After the release a type is
+-- never altered: an open connection of the release before would write what this one reads wrongly.
+-- A change is another type, with a function of its own.
 create type ml_internal.run as (
     model_id      integer,            -- null: no model was asked
     role          text,               -- champion, standby, canary, challenger, replay
@@ -12,7 +12,8 @@ create type ml_internal.run as (
     squares       double precision[]
 );
 comment on type ml_internal.run is
-    'One model''s part in a batch, and how its scores fell into its frozen bins, as ml_internal.tallies keeps it';
+    'One model''s part in a batch, and how its scores fell into '
+    'its frozen bins, as ml_internal.tallies keeps it';
 
 create type ml_internal.score as (
     run            smallint,          -- the place of its run, from 1

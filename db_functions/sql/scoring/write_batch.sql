@@ -1,6 +1,6 @@
 -- The worker's one way to write: what it acted on must still hold when it writes.
 create function ml_internal.write_batch(
-    champion        integer,                  -- the champion the worker acted on, null when it saw none
+    champion        integer,                  -- that the worker acted on, null when it saw none
     source          text,
     runs            ml_internal.run[],
     scores          ml_internal.score[],
@@ -19,7 +19,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if source not in ('live', 'backfill') or exists (
-        select from unnest(runs) r where r.role not in ('champion', 'standby', 'canary', 'challenger'))
+        select from unnest(runs) r
+        where r.role not in ('champion', 'standby', 'canary', 'challenger'))
     then
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
@@ -31,17 +32,17 @@ begin
     if exists (
         select from unnest(runs) r
         where r.role in ('challenger', 'canary') and not exists (
-            select from ml.aliases a where a.alias = 'challenger' and a.valid_to is null and a.model_id = r.model_id))
+            select from ml_internal.challengers c where c.model_id = r.model_id))
     then
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
     select w.* into written_at, written, kept
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids, cache_hits,
-                                  cache_misses, rescore, worker) w;
+    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
+                                  cache_hits, cache_misses, rescore, worker) w;
 end
 $$;
 comment on function ml_internal.write_batch(
-    integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[], ml_internal.failure[], integer, bigint[],
-    integer, integer, boolean, bigint) is
-    'Writes a worker''s batch, unless champion or challengers have changed since it began; says which scores were '
-    'written and which patterns stay in the queue';
+    integer, text, ml_internal.run[], ml_internal.score[], ml_internal.pair[],
+    ml_internal.failure[], integer, bigint[], integer, integer, boolean, bigint) is
+    'Writes a worker''s batch, unless champion or challengers have changed since it began; '
+    'says which scores were written and which patterns stay in the queue';

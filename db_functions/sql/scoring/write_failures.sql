@@ -1,7 +1,8 @@
--- Dead letters: their patterns keep the rule confidence and say why. Live ones that another session has locked stay in
--- the queue; they are returned.
+-- Dead letters: their patterns keep the rule confidence and say why. Live ones that another session
+-- has locked stay in the queue; they are returned.
 create function ml_internal.write_failures(
-    source text, model integer, failures ml_internal.failure[], written_at timestamptz) returns uuid[]
+    source text, model integer, failures ml_internal.failure[], written_at timestamptz)
+    returns uuid[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -22,13 +23,16 @@ begin
         returning p.pattern_type, p.timeframe, p.ml_metadata ->> 'reason' as decision
     )
     insert into ml_internal.batches (
-        at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules, blends, thresholds,
+        at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules,
+        blends, thresholds,
         pattern_types, timeframes)
     select written_at, source,
-           case when model <> (select c.model_id from ml_internal.champion c) then 'standby' else 'champion' end, model,
-           (select s.sla_ms from ml.settings s), array_agg(f.decision), array_agg(null::double precision),
-           array_agg(null::text), array_agg(null::real), array_agg(null::double precision),
-           array_agg(null::double precision), array_agg(null::double precision), array_agg(f.pattern_type),
+           case when model <> (select c.model_id from ml_internal.champion c) then 'standby'
+                else 'champion' end, model,
+           (select s.sla_ms from ml.settings s), array_agg(f.decision),
+           array_agg(null::double precision), array_agg(null::text), array_agg(null::real),
+           array_agg(null::double precision), array_agg(null::double precision),
+           array_agg(null::double precision), array_agg(f.pattern_type),
            array_agg(f.timeframe)
     from failed f
     having count(*) > 0;
@@ -36,4 +40,5 @@ begin
 end
 $$;
 comment on function ml_internal.write_failures(text, integer, ml_internal.failure[], timestamptz) is
-    'Internal: moves rows that cannot be scored to the dead letters, and counts them; returns those that stay';
+    'Internal: moves rows that cannot be scored to the dead '
+    'letters, and counts them; returns those that stay';

@@ -1,5 +1,6 @@
 -- Scores of the past made again, by training; the rows keep theirs.
-create function ml_internal.write_replay(version text, inference_ms real, scores ml_internal.score[]) returns integer
+create function ml_internal.write_replay(
+    version text, inference_ms real, scores ml_internal.score[]) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -15,7 +16,9 @@ begin
     end if;
     select w.* into done
     from ml_internal.write_scores(
-        'replay', array[row(model, 'replay', inference_ms, 0, null, null, null, null)::ml_internal.run], scores, '{}', '{}',
+        'replay',
+        array[row(model, 'replay', inference_ms, 0, null, null, null, null)::ml_internal.run],
+        scores, '{}', '{}',
         null, '{}', 0, 0, false, null) w;
     insert into ml.replays (scored_at, pattern_id, model_id)
     select done.written_at, (scores[w]).pattern_id, model from unnest(done.written) w

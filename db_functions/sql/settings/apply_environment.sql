@@ -26,10 +26,12 @@ begin
     begin
         perform ml_internal.change_setting(setting, value, name || '=' || value, 'environment');
     exception when sqlstate 'ML004' then
-        raise exception 'the environment variable % cannot be applied: %', name, sqlerrm using errcode = 'ML004';
+        raise exception 'the environment variable % cannot be applied: %', name, sqlerrm
+            using errcode = 'ML004';
     end;
     return true;
 end
 $$;
 comment on function ml_internal.apply_environment(text, text) is
-    'Applies a worker''s environment variable when its value differs from the last one taken from there';
+    'Applies a worker''s environment variable when its '
+    'value differs from the last one taken from there';

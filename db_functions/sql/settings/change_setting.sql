@@ -1,5 +1,7 @@
--- Internal: ml.set and the environment both come here. Not for callers: it takes the source on trust.
-create or replace function ml_internal.change_setting(setting text, value text, reason text, origin text) returns void
+-- Internal: ml.set and the environment both come here. Not for callers: it takes the source on
+-- trust.
+create or replace function ml_internal.change_setting(
+    setting text, value text, reason text, origin text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -9,7 +11,8 @@ declare
     new_value  text;
     version    integer;
 begin
-    select format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum) into type, allowed
+    select format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
+        into type, allowed
     from pg_attribute a
     where a.attrelid = 'ml.settings'::regclass and a.attname = setting
       and a.attnum > 0 and not a.attisdropped and setting not in ('singleton', 'version');
@@ -25,20 +28,23 @@ begin
     end if;
     -- A number alone would be taken as seconds, which nobody means.
     if type = 'interval' and value !~ '[[:alpha:]:]' then
-        raise exception 'setting "%" cannot be % without a unit; allowed: %', setting, value, allowed
-            using errcode = 'ML004';
+        raise exception 'setting "%" cannot be % without a unit; allowed: %', setting, value,
+            allowed using errcode = 'ML004';
     end if;
 
     perform from ml.settings for update;
     execute format('select %I::text from ml.settings', setting) into old_value;
     begin
-        execute format('update ml.settings set %I = $1::%s, version = version + 1 returning %I::text, version',
+        execute format(
+            'update ml.settings set %I = $1::%s, version = version + 1 returning %I::text, version',
                        setting, type, setting) into new_value, version using value;
     exception when check_violation or not_null_violation or data_exception then
-        raise exception 'setting "%" cannot be %; allowed: %', setting, coalesce(value, 'null'), allowed
+        raise exception 'setting "%" cannot be %; allowed: %', setting,
+            coalesce(value, 'null'), allowed
             using errcode = 'ML004';
     end;
-    insert into ml.settings_history (version, name, old_value, new_value, reason, source, changed_by)
+    insert into ml.settings_history (version, name, old_value, new_value, reason,
+                                     source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
     perform pg_notify('ml_settings', setting);
     if setting in ('ml_weight', 'rule_weight') and origin <> 'learned' then
@@ -48,4 +54,5 @@ begin
     end if;
 end
 $$;
-comment on function ml_internal.change_setting(text, text, text, text) is 'Internal: changes a setting and keeps the history';
+comment on function ml_internal.change_setting(text, text, text, text) is
+    'Internal: changes a setting and keeps the history';

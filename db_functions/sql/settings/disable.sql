@@ -4,4 +4,5 @@ as $$
     select ml_internal.change_setting('enabled', 'false', reason, 'sql')
 $$;
 comment on function ml.disable(text) is
-    'From the next row on the rule confidence stands; rows are still scored and logged, only not blended';
+    'From the next row on the rule confidence stands; rows '
+    'are still scored and logged, only not blended';

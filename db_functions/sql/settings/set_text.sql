@@ -3,4 +3,5 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     select ml_internal.change_setting(name, value::text, reason, 'sql')
 $$;
-comment on function ml.set(text, text, text) is 'Changes a setting from the next row on; who and why are kept in ml.settings_history';
+comment on function ml.set(text, text, text) is
+    'Changes a setting from the next row on; who and why are kept in ml.settings_history';

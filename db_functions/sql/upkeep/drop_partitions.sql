@@ -14,11 +14,13 @@ begin
     loop
         month := to_date(right(name, 7), 'YYYY_MM');
         -- Only a month that is over its time to the last day.
-        continue when (month + interval '1 month') at time zone 'UTC' > now() - (select keep_predictions from ml.settings);
+        continue when (month + interval '1 month') at time zone 'UTC'
+                      > now() - (select keep_predictions from ml.settings);
         execute format('drop table ml.%I', name);
         dropped := dropped + 1;
     end loop;
     return dropped;
 end
 $$;
-comment on function ml_internal.drop_partitions() is 'Drops the months of ml.predictions that are past keep_predictions; returns how many';
+comment on function ml_internal.drop_partitions() is
+    'Drops the months of ml.predictions that are past keep_predictions; returns how many';

@@ -11,12 +11,14 @@ begin
         -- Months of UTC, written out so that they mean the same under every DateStyle and TimeZone.
         month := date_trunc('month', now() at time zone 'UTC') + n * interval '1 month';
         name := 'predictions_' || to_char(month, 'YYYY_MM');
-        -- Rows already in the default partition (nobody made partitions for months) would refuse the new one.
+        -- Rows already in the default partition (nobody made partitions for months) would refuse
+        -- the new one.
         continue when to_regclass('ml.' || name) is not null
             or exists (select from ml.predictions_default d
                        where d.scored_at >= month at time zone 'UTC'
                          and d.scored_at < (month + interval '1 month') at time zone 'UTC');
-        execute format('create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
+        execute format(
+            'create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
                        to_char(month, 'YYYY-MM-DD') || ' 00:00+00',
                        to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00+00');
         made := made + 1;
@@ -24,4 +26,5 @@ begin
     return made;
 end
 $$;
-comment on function ml_internal.make_partitions(integer) is 'Makes the monthly partitions of ml.predictions ahead of time; returns how many';
+comment on function ml_internal.make_partitions(integer) is
+    'Makes the monthly partitions of ml.predictions ahead of time; returns how many';

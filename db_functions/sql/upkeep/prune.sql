@@ -7,17 +7,20 @@ as $$
     ), batches as (
         -- What two folds have counted: metrics and cohorts, each up to a snapshot of its own.
         delete from ml_internal.batches b
-        where b.xid < all (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f where f.log in ('batches', 'cohorts'))
+        where b.xid < all (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
+                           where f.log in ('batches', 'cohorts'))
           and b.at < now() - interval '10 minutes'
         returning 1
     ), tallies as (
         delete from ml_internal.tallies t
-        where t.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f where f.log = 'tallies')
+        where t.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
+                       where f.log = 'tallies')
           and t.at < now() - interval '10 minutes'
         returning 1
     ), outcomes as (
         delete from ml_internal.outcome_changes c
-        where c.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f where f.log = 'cohorts')
+        where c.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
+                       where f.log = 'cohorts')
         returning 1
     ), minutes as (
         delete from ml_internal.metric_rollups r using ml.settings s
@@ -33,8 +36,11 @@ as $$
         where a.scored_at < now() - s.keep_predictions
         returning 1
     )
-    select ((select count(*) from changes) + (select count(*) from batches) + (select count(*) from tallies)
-            + (select count(*) from outcomes) + (select count(*) from minutes) + (select count(*) from pairs)
+    select ((select count(*) from changes) + (select count(*) from batches)
+            + (select count(*) from tallies) + (select count(*) from outcomes)
+            + (select count(*) from minutes) + (select count(*) from pairs)
             + (select count(*) from attributions))::integer
 $$;
-comment on function ml_internal.prune() is 'Removes log entries that no reader needs any more, and counts past their time; returns how many';
+comment on function ml_internal.prune() is
+    'Removes log entries that no reader needs any more, '
+    'and counts past their time; returns how many';

@@ -16,4 +16,5 @@ create table ml.workers (
     cache_hits     bigint not null default 0,
     cache_misses   bigint not null default 0
 );
-comment on table ml.workers is 'One row per worker process: heartbeat, the model it has loaded, what it has done';
+comment on table ml.workers is
+    'One row per worker process: heartbeat, the model it has loaded, what it has done';
