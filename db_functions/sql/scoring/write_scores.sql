@@ -62,7 +62,11 @@ begin
                   where (runs[g.run]).role <> 'challenger'
                   for no key update of p) l;
         end if;
-        select count(*) into serving from unnest(scores) g where (runs[g.run]).role <> 'challenger';
+        serving := cardinality(scores);
+        if exists (select from unnest(runs) r where r.role = 'challenger') then
+            select count(*) into serving
+            from unnest(scores) g where (runs[g.run]).role <> 'challenger';
+        end if;
         partial := coalesce(cardinality(takes), 0) < serving;
         if partial then
             takes := coalesce(takes, '{}');
