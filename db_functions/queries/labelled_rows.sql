@@ -1,4 +1,5 @@
--- Labelled patterns in time order, with the outcome, the moment at which it was known, and the end of the label horizon.
+-- Labelled patterns in time order, with the outcome, the moment at which it was known, and the end
+-- of the label horizon.
 select
 -- include: pattern_columns
        , p.outcome_label, floor(extract(epoch from p.outcome_at))::bigint as outcome_at,

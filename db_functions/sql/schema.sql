@@ -570,12 +570,13 @@ create table ml.settings (
     announce              text not null default 'off'
         constraint announce_range check (announce in ('on', 'off'))
 );
-comment on table ml.settings is 'What the system does now, one row; change it with ml.set(name, value, reason)';
+comment on table ml.settings is
+    'What the system does now, one row; change it with ml.set(name, value, reason)';
 comment on column ml.settings.enabled is
     'true or false: whether ML may change the effective confidence';
 comment on column ml.settings.threshold is
-    '0 to 1: the rule confidence stands where the larger of ml_confidence and 1 - ml_confidence is below it; '
-    '0.5 always blends';
+    '0 to 1: the rule confidence stands where the larger of ml_confidence and 1 - ml_confidence '
+    'is below it; 0.5 always blends';
 comment on column ml.settings.weights is
     'learned or fixed: learned weights are what served best on rows that the model has not seen; '
     'setting a weight makes them fixed';
@@ -688,7 +689,8 @@ create table ml.settings_history (
     changed_at  timestamptz not null default clock_timestamp()
 );
 comment on table ml.settings_history is
-    'Every change of a setting: what, who, when, why; source learned: by the system, with its evidence';
+    'Every change of a setting: what, who, when, why; source learned: by the system, with its '
+    'evidence';
 
 -- registry/models
 -- The registry. A model is one row; to ship one is to insert it through ml_internal.register_model.
@@ -722,17 +724,21 @@ create table ml.models (
     retired_by        text,
     retired_reason    text
 );
-comment on table ml.models is 'Model registry: the ONNX file and everything known of it when it was registered';
+comment on table ml.models is
+    'Model registry: the ONNX file and everything known of it when it was registered';
 -- ONNX files are compressed poorly; plain out-of-line storage is faster to read.
 alter table ml.models alter column onnx set storage external;
 comment on column ml.models.score_edges is 'edges of the bins into which confidences are counted';
 comment on column ml.models.calibration_edges is
-    'edges of equal mass over rows the model was not fitted on; every tenth where none came with it';
+    'edges of equal mass over rows the model was not fitted on; every tenth where none came '
+    'with it';
 comment on column ml.models.label_horizon is
     'bars within which target and stop were looked for, as the file states it; null: unknown';
-comment on column ml.models.fitted_from is 'detected_at of the oldest row that the model was fitted on';
+comment on column ml.models.fitted_from is
+    'detected_at of the oldest row that the model was fitted on';
 comment on column ml.models.fitted_until is
-    'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file does not say';
+    'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file '
+    'does not say';
 
 -- registry/aliases
 create table ml.aliases (
@@ -2058,22 +2064,27 @@ comment on function ml_internal.blended(
     '1; ML alone where there is no rule confidence';
 
 -- scoring/decide
--- The one home of the decision: why the effective confidence is what it is. 'scored' means that the blend is served,
--- everything else that the rule confidence is. The threshold is on certainty: a calibrated 0.2 says as much as 0.8.
+-- The one home of the decision: why the effective confidence is what it is. 'scored' means that the
+-- blend is served, everything else that the rule confidence is. The threshold is on certainty: a
+-- calibrated 0.2 says as much as 0.8.
 create function ml_internal.decide(
-    ml double precision, rule double precision, reason text, enabled boolean, threshold double precision)
+    ml double precision, rule double precision, reason text, enabled boolean,
+    threshold double precision)
 returns text
 language sql immutable parallel safe
 return case
     when ml is null then
-        case when reason in ('no_model', 'insufficient_bars', 'low_quality', 'failed') then reason else 'pending' end
+        case when reason in ('no_model', 'insufficient_bars', 'low_quality', 'failed')
+             then reason else 'pending' end
     when reason = 'low_quality' then reason
     when not enabled then 'ml_disabled'
     when greatest(ml, 1 - ml) < threshold and rule is not null then 'below_threshold'
     else 'scored'
 end;
-comment on function ml_internal.decide(double precision, double precision, text, boolean, double precision) is
-    'The recorded reason of a row; the blend is served where it is "scored", the rule confidence elsewhere';
+comment on function ml_internal.decide(
+    double precision, double precision, text, boolean, double precision) is
+    'The recorded reason of a row; the blend is served where it is "scored", the rule confidence '
+    'elsewhere';
 
 -- scoring/blend_pattern
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
@@ -2278,7 +2289,11 @@ begin
                   where (runs[g.run]).role <> 'challenger'
                   for no key update of p) l;
         end if;
-        select count(*) into serving from unnest(scores) g where (runs[g.run]).role <> 'challenger';
+        serving := cardinality(scores);
+        if exists (select from unnest(runs) r where r.role = 'challenger') then
+            select count(*) into serving
+            from unnest(scores) g where (runs[g.run]).role <> 'challenger';
+        end if;
         partial := coalesce(cardinality(takes), 0) < serving;
         if partial then
             takes := coalesce(takes, '{}');
@@ -2891,8 +2906,9 @@ comment on function ml_internal.label_due(integer) is
     'Labels outcomes when label_every has passed since the last time; returns how many';
 
 -- settings/learn_weights
--- Learned weights are those of the champion's own evidence, on rows that it has not seen: metrics -> 'weights', by
--- training.blend, with the model at 1 as the prior. A model without such evidence stands alone.
+-- Learned weights are those of the champion's own evidence, on rows that it has not seen: metrics
+-- -> 'weights', by training.blend, with the model at 1 as the prior. A model without such evidence
+-- stands alone.
 create function ml_internal.learn_weights(reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -2911,25 +2927,32 @@ begin
     learned := case when jsonb_typeof(champion.weights -> 'ml_weight') = 'number' then
         greatest(0, least(1, (champion.weights ->> 'ml_weight')::double precision)) else 1 end;
     evidence := case when champion.weights is null then
-            format('%s brings no evidence of what its rule confidence is worth beside it', champion.version)
-        else format('%s: %s of the weight on %s rows of %s, standard error %s', champion.version, round(learned::numeric, 3),
+            format('%s brings no evidence of what the rule confidence is worth beside it',
+                   champion.version)
+        else format('%s: %s of the weight on %s rows of %s, standard error %s',
+                    champion.version, round(learned::numeric, 3),
                     champion.weights ->> 'rows', champion.weights ->> 'measured_on',
                     round((champion.weights ->> 'standard_error')::numeric, 3)) end;
     if s.ml_weight is distinct from learned then
-        perform ml_internal.change_setting('ml_weight', learned::text, reason || ' (' || evidence || ')', 'learned');
+        perform ml_internal.change_setting('ml_weight', learned::text,
+                                           reason || ' (' || evidence || ')', 'learned');
     end if;
     if s.rule_weight is distinct from 1 - learned then
-        perform ml_internal.change_setting('rule_weight', (1 - learned)::text, reason || ' (' || evidence || ')', 'learned');
+        perform ml_internal.change_setting('rule_weight', (1 - learned)::text,
+                                           reason || ' (' || evidence || ')', 'learned');
     end if;
 end
 $$;
 comment on function ml_internal.learn_weights(text) is
-    'Internal: while weights are learned, takes those of the champion, and keeps the evidence in ml.settings_history';
+    'Internal: while weights are learned, takes those of the champion, and keeps the evidence in '
+    'ml.settings_history';
 
 -- settings/fix_weights
--- A weight that a person or the environment sets is obeyed to the letter. Where weights were learned until then, the
--- other one becomes what is left of 1: a learned weight beside a set one would mean nothing.
-create function ml_internal.fix_weights(setting text, value double precision, reason text, origin text) returns void
+-- A weight that a person or the environment sets is obeyed to the letter. Where weights were
+-- learned until then, the other one becomes what is left of 1: a learned weight beside a set one
+-- would mean nothing.
+create function ml_internal.fix_weights(
+    setting text, value double precision, reason text, origin text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2940,7 +2963,8 @@ begin
     end if;
     -- First, so that the change of the other weight finds them fixed.
     perform ml_internal.change_setting('weights', 'fixed', reason, origin);
-    perform ml_internal.change_setting(other, (1 - value)::text, format('the rest of %s', setting), origin);
+    perform ml_internal.change_setting(other, (1 - value)::text, format('the rest of %s', setting),
+                                       origin);
 end
 $$;
 comment on function ml_internal.fix_weights(text, double precision, text, text) is
@@ -3555,7 +3579,8 @@ begin
     end if;
     select * into strict s from ml.settings;
     select h.model_id as id, h.version, m.algorithm = 'first_passage'
-               or m.metrics #>> '{candidates,kept}' is not distinct from 'first_passage' as arithmetic
+               or m.metrics #>> '{candidates,kept}' is not distinct from 'first_passage'
+               as arithmetic
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
@@ -3569,26 +3594,34 @@ begin
                    case when parity.passed then 'passed' else 'failed' end,
                    parity.max_abs_diff, parity.rows, parity.tolerance);
     end if;
-    -- Of every model, the first champion included: one that is surely worse than arithmetic, or than chance, is worse
-    -- than none.
+    -- Of every model, the first champion included: one that is surely worse than arithmetic, or
+    -- than chance, is worse than none.
     if jsonb_typeof(model.metrics -> 'refused') = 'array' then
-        select string_agg(r, '; ') into refused from jsonb_array_elements_text(model.metrics -> 'refused') r;
+        select string_agg(r, '; ') into refused
+        from jsonb_array_elements_text(model.metrics -> 'refused') r;
     end if;
     return query select 'evidence', refused is null,
-        coalesce('its own evidence speaks against it: ' || refused, 'its own evidence does not speak against it');
-    -- A first champion that passes these is better than none, and there is no other to compare it with.
+        coalesce('its own evidence speaks against it: ' || refused,
+                 'its own evidence does not speak against it');
+    -- A first champion that passes these is better than none, and there is no other to compare it
+    -- with.
     if champion.id is null or champion.id = model.id or s.gate_pairs = 0 then
         return;
     end if;
-    -- Arithmetic has learnt nothing that rows could contradict: what a model's recipe showed on forward folds is enough
-    -- to follow it, and unseen rows can demote it.
-    if champion.arithmetic and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object' then
-        return query select 'forward_folds', coalesce((e.found ->> 'value')::double precision <= s.gate_margin, false),
-            format('on %s rows (%s) its Brier score less that of first passage is %s [%s, %s]; at most %s is allowed',
+    -- Arithmetic has learnt nothing that rows could contradict: what a model's recipe showed on
+    -- forward folds is enough to follow it, and unseen rows can demote it.
+    if champion.arithmetic
+       and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object'
+    then
+        return query select 'forward_folds',
+            coalesce((e.found ->> 'value')::double precision <= s.gate_margin, false),
+            format('on %s rows (%s) its Brier score less that of first passage is %s [%s, %s]; '
+                   'at most %s is allowed',
                    model.metrics #>> '{evidence,rows}', model.metrics #>> '{evidence,measured_on}',
                    coalesce(round((e.found ->> 'value')::numeric, 5)::text, 'unknown'),
                    coalesce(round((e.found ->> 'low')::numeric, 5)::text, 'unknown'),
-                   coalesce(round((e.found ->> 'high')::numeric, 5)::text, 'unknown'), s.gate_margin)
+                   coalesce(round((e.found ->> 'high')::numeric, 5)::text, 'unknown'),
+                   s.gate_margin)
         from (select model.metrics #> '{evidence,brier_minus_first_passage}' as found) e;
         return;
     end if;
@@ -3720,9 +3753,11 @@ comment on function ml_internal.record_parity(text, double precision, double pre
     'Records a replay of golden rows; ml.promote reads the newest';
 
 -- registry/set_champion
--- Internal: the champion changes while no score is being written, so that every score's model is the champion of its
--- moment. Scorers hold the lock in share mode for the length of their write only.
-create or replace function ml_internal.set_champion(model_id integer, cause text, forced boolean, reason text, restores bigint default null)
+-- Internal: the champion changes while no score is being written, so that every score's model is
+-- the champion of its moment. Scorers hold the lock in share mode for the length of their write
+-- only.
+create or replace function ml_internal.set_champion(
+    model_id integer, cause text, forced boolean, reason text, restores bigint default null)
 returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -3732,7 +3767,8 @@ declare
 begin
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
     -- Never before the last change, whatever the clock did meanwhile.
-    select greatest(clock_timestamp(), max(a.valid_from)) into at from ml.aliases a where a.alias = 'champion';
+    select greatest(clock_timestamp(), max(a.valid_from)) into at
+    from ml.aliases a where a.alias = 'champion';
     update ml.aliases a set valid_to = at where a.alias = 'champion' and a.valid_to is null;
     -- It need not challenge itself.
     update ml.aliases a set valid_to = greatest(at, a.valid_from)
@@ -3744,7 +3780,8 @@ begin
     perform pg_notify('ml_model', version);
 end
 $$;
-comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is 'Internal: gives the champion alias to a model';
+comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is
+    'Internal: gives the champion alias to a model';
 
 -- registry/promote
 create or replace function ml.promote(version text, reason text, force boolean default false)
@@ -3790,7 +3827,8 @@ begin
                          'missing; force => true promotes all the same, and is recorded.';
     end if;
     if model.label_horizon <> (select s.label_horizon from ml.settings s) then
-        raise warning 'model % was made for a label_horizon of % bars, the setting says %: its probabilities are of '
+        raise warning 'model % was made for a label_horizon of % bars, the setting says %: its '
+                      'probabilities are of '
                       'another question than the labels answer', version, model.label_horizon,
                       (select s.label_horizon from ml.settings s);
     end if;

@@ -18,7 +18,8 @@ begin
     end if;
     select * into strict s from ml.settings;
     select h.model_id as id, h.version, m.algorithm = 'first_passage'
-               or m.metrics #>> '{candidates,kept}' is not distinct from 'first_passage' as arithmetic
+               or m.metrics #>> '{candidates,kept}' is not distinct from 'first_passage'
+               as arithmetic
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
@@ -32,26 +33,34 @@ begin
                    case when parity.passed then 'passed' else 'failed' end,
                    parity.max_abs_diff, parity.rows, parity.tolerance);
     end if;
-    -- Of every model, the first champion included: one that is surely worse than arithmetic, or than chance, is worse
-    -- than none.
+    -- Of every model, the first champion included: one that is surely worse than arithmetic, or
+    -- than chance, is worse than none.
     if jsonb_typeof(model.metrics -> 'refused') = 'array' then
-        select string_agg(r, '; ') into refused from jsonb_array_elements_text(model.metrics -> 'refused') r;
+        select string_agg(r, '; ') into refused
+        from jsonb_array_elements_text(model.metrics -> 'refused') r;
     end if;
     return query select 'evidence', refused is null,
-        coalesce('its own evidence speaks against it: ' || refused, 'its own evidence does not speak against it');
-    -- A first champion that passes these is better than none, and there is no other to compare it with.
+        coalesce('its own evidence speaks against it: ' || refused,
+                 'its own evidence does not speak against it');
+    -- A first champion that passes these is better than none, and there is no other to compare it
+    -- with.
     if champion.id is null or champion.id = model.id or s.gate_pairs = 0 then
         return;
     end if;
-    -- Arithmetic has learnt nothing that rows could contradict: what a model's recipe showed on forward folds is enough
-    -- to follow it, and unseen rows can demote it.
-    if champion.arithmetic and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object' then
-        return query select 'forward_folds', coalesce((e.found ->> 'value')::double precision <= s.gate_margin, false),
-            format('on %s rows (%s) its Brier score less that of first passage is %s [%s, %s]; at most %s is allowed',
+    -- Arithmetic has learnt nothing that rows could contradict: what a model's recipe showed on
+    -- forward folds is enough to follow it, and unseen rows can demote it.
+    if champion.arithmetic
+       and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object'
+    then
+        return query select 'forward_folds',
+            coalesce((e.found ->> 'value')::double precision <= s.gate_margin, false),
+            format('on %s rows (%s) its Brier score less that of first passage is %s [%s, %s]; '
+                   'at most %s is allowed',
                    model.metrics #>> '{evidence,rows}', model.metrics #>> '{evidence,measured_on}',
                    coalesce(round((e.found ->> 'value')::numeric, 5)::text, 'unknown'),
                    coalesce(round((e.found ->> 'low')::numeric, 5)::text, 'unknown'),
-                   coalesce(round((e.found ->> 'high')::numeric, 5)::text, 'unknown'), s.gate_margin)
+                   coalesce(round((e.found ->> 'high')::numeric, 5)::text, 'unknown'),
+                   s.gate_margin)
         from (select model.metrics #> '{evidence,brier_minus_first_passage}' as found) e;
         return;
     end if;

@@ -29,14 +29,18 @@ create table ml.models (
     retired_by        text,
     retired_reason    text
 );
-comment on table ml.models is 'Model registry: the ONNX file and everything known of it when it was registered';
+comment on table ml.models is
+    'Model registry: the ONNX file and everything known of it when it was registered';
 -- ONNX files are compressed poorly; plain out-of-line storage is faster to read.
 alter table ml.models alter column onnx set storage external;
 comment on column ml.models.score_edges is 'edges of the bins into which confidences are counted';
 comment on column ml.models.calibration_edges is
-    'edges of equal mass over rows the model was not fitted on; every tenth where none came with it';
+    'edges of equal mass over rows the model was not fitted on; every tenth where none came '
+    'with it';
 comment on column ml.models.label_horizon is
     'bars within which target and stop were looked for, as the file states it; null: unknown';
-comment on column ml.models.fitted_from is 'detected_at of the oldest row that the model was fitted on';
+comment on column ml.models.fitted_from is
+    'detected_at of the oldest row that the model was fitted on';
 comment on column ml.models.fitted_until is
-    'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file does not say';
+    'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file '
+    'does not say';

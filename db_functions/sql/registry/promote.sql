@@ -41,7 +41,8 @@ begin
                          'missing; force => true promotes all the same, and is recorded.';
     end if;
     if model.label_horizon <> (select s.label_horizon from ml.settings s) then
-        raise warning 'model % was made for a label_horizon of % bars, the setting says %: its probabilities are of '
+        raise warning 'model % was made for a label_horizon of % bars, the setting says %: its '
+                      'probabilities are of '
                       'another question than the labels answer', version, model.label_horizon,
                       (select s.label_horizon from ml.settings s);
     end if;

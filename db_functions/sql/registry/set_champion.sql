@@ -1,6 +1,8 @@
--- Internal: the champion changes while no score is being written, so that every score's model is the champion of its
--- moment. Scorers hold the lock in share mode for the length of their write only.
-create or replace function ml_internal.set_champion(model_id integer, cause text, forced boolean, reason text, restores bigint default null)
+-- Internal: the champion changes while no score is being written, so that every score's model is
+-- the champion of its moment. Scorers hold the lock in share mode for the length of their write
+-- only.
+create or replace function ml_internal.set_champion(
+    model_id integer, cause text, forced boolean, reason text, restores bigint default null)
 returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -10,7 +12,8 @@ declare
 begin
     perform pg_advisory_xact_lock(hashtext('ml.champion'));
     -- Never before the last change, whatever the clock did meanwhile.
-    select greatest(clock_timestamp(), max(a.valid_from)) into at from ml.aliases a where a.alias = 'champion';
+    select greatest(clock_timestamp(), max(a.valid_from)) into at
+    from ml.aliases a where a.alias = 'champion';
     update ml.aliases a set valid_to = at where a.alias = 'champion' and a.valid_to is null;
     -- It need not challenge itself.
     update ml.aliases a set valid_to = greatest(at, a.valid_from)
@@ -22,4 +25,5 @@ begin
     perform pg_notify('ml_model', version);
 end
 $$;
-comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is 'Internal: gives the champion alias to a model';
+comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is
+    'Internal: gives the champion alias to a model';

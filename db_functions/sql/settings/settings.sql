@@ -100,12 +100,13 @@ create table ml.settings (
     announce              text not null default 'off'
         constraint announce_range check (announce in ('on', 'off'))
 );
-comment on table ml.settings is 'What the system does now, one row; change it with ml.set(name, value, reason)';
+comment on table ml.settings is
+    'What the system does now, one row; change it with ml.set(name, value, reason)';
 comment on column ml.settings.enabled is
     'true or false: whether ML may change the effective confidence';
 comment on column ml.settings.threshold is
-    '0 to 1: the rule confidence stands where the larger of ml_confidence and 1 - ml_confidence is below it; '
-    '0.5 always blends';
+    '0 to 1: the rule confidence stands where the larger of ml_confidence and 1 - ml_confidence '
+    'is below it; 0.5 always blends';
 comment on column ml.settings.weights is
     'learned or fixed: learned weights are what served best on rows that the model has not seen; '
     'setting a weight makes them fixed';

@@ -10,4 +10,5 @@ create table ml.settings_history (
     changed_at  timestamptz not null default clock_timestamp()
 );
 comment on table ml.settings_history is
-    'Every change of a setting: what, who, when, why; source learned: by the system, with its evidence';
+    'Every change of a setting: what, who, when, why; source learned: by the system, with its '
+    'evidence';
