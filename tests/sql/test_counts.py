@@ -55,6 +55,7 @@ def scored(connection: Connection) -> Connection:
     """Rows of every kind, live and backfilled: scored, below the threshold, disabled, without bars, without a model."""
     insert_bars(connection)
     insert_bars(connection, symbol="NEW", days=range(3), bars=np.tile([100.0, 101, 99, 100, 1000], (3, 1)))
+    connection.execute("select ml.set('threshold', 0.6, 'test')")
     engine = Engine(connection)
     insert_pattern(connection)
     engine.score_queue()
