@@ -106,9 +106,10 @@ def test_contributions_are_shown_where_scores_were_explained() -> None:
 
 
 def test_importances_within_the_noise_are_not_drawn() -> None:
-    assert above_noise({"a": 0.03, "b": 0.001, "c": -0.002, "d": 0.01, "e": 0.0}) == [("a", 0.03), ("d", 0.01)]
-    assert above_noise({"a": 0.0, "b": 0.01}) == [("b", 0.01)]
-    assert above_noise({}) == []
+    values = {"d": 0.01, "a": 0.03, "b": 0.001, "c": -0.002, "unknown": 0.5, "alone": 0.5}
+    errors = {"d": 0.004, "a": 0.01, "b": 0.001, "c": 0.0001, "unknown": None}
+    assert above_noise(values, errors) == [("a", 0.03), ("d", 0.01)]
+    assert above_noise({}, {}) == []
 
 
 def test_rows_without_a_rule_confidence_have_a_page_too() -> None:

@@ -10,9 +10,10 @@ from training.scores import METRICS, score_lines, weight_line
 def summarise(artifact: Artifact) -> str:
     """Size and parity of the file; of a model that was fitted, a table of metrics with intervals, and what follows."""
     parity, metrics = artifact.parity, artifact.metrics
+    beside = "scikit-learn" if "measured_on" in metrics else "NumPy"
     first = (
         f"registered {artifact.version}: {len(artifact.onnx) / 2**20:.1f} MB, {len(artifact.feature_names)} features, "
-        f"differs from scikit-learn by at most {parity.max_abs_diff:.1e} over {parity.rows:,} rows"
+        f"differs from {beside} by at most {parity.max_abs_diff:.1e} over {parity.rows:,} rows"
     )
     if "measured_on" not in metrics:
         return first
