@@ -224,14 +224,18 @@ def load(options: argparse.Namespace) -> Dataset:
 def _fit(
     options: argparse.Namespace, dataset: Dataset, *, parameters: Parameters | None = None, tune: int | None = None
 ) -> Artifact:
+    from training.champion import read_champion
     from training.pipeline import train
     from training.tune import Search
 
+    with connect() as connection:
+        champion = read_champion(connection)
     return train(
         dataset,
         options.models,
         candidate=options.candidate,
         refit=options.refit,
+        champion=None if champion is None else champion.answer(dataset),
         parameters=parameters,
         search=Search(tune, options.tune_file) if tune else None,
         seed=options.seed,
