@@ -135,10 +135,14 @@ def unseen_rows(dataset: Dataset, *subjects: Subject) -> Dataset:
 
 
 def render(subject: Subject, dataset: Dataset, other: Subject | None = None, *, seed: int = 0) -> str:
-    """The page for ``subject`` on ``dataset``, beside ``other`` or else beside the rule confidence."""
-    answers = subject.answer(dataset)
+    """The page for ``subject`` on the rows of ``dataset`` that it answers, beside ``other`` (on rows that both answer)
+    or else beside the rule confidence.
+    """
+    answers, beside = subject.answer(dataset), _beside(dataset, other)
+    answered = np.isfinite(answers["ml_confidence"]) & (beside.known if other else True)
+    dataset, beside = dataset.take(answered), replace(beside, p=beside.p[answered])
+    answers = {name: values[answered] for name, values in answers.items()}
     ml = answers["ml_confidence"].astype(np.float64)
-    beside = _beside(dataset, other)
     lines, sentences = _score_lines(subject, dataset, ml, beside, seed)
     sides = [Side("ml", subject.version, ml, MODEL), *([beside] if beside.known.any() else [])]
     hit = dataset.positive.astype(np.float64)
