@@ -92,8 +92,8 @@ def test_a_fresh_score_is_explained_on_demand_and_read_by_pattern(scored: Connec
 
 def test_again_it_gives_the_same_and_no_more(scored: Connection) -> None:
     kept = (
-        "select pattern_id, member, base, contributions, standard_errors "
-        "from ml_internal.attributed_scores order by 1, 2"
+        "select pattern_id, member, base, contributions, standard_errors from "
+        "ml_internal.attributed_scores order by 1, 2"
     )
     explain_patterns(scored, [pattern(1), pattern(2)])
     before = rows(scored, kept)

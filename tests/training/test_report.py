@@ -93,8 +93,8 @@ def test_each_score_stands_once() -> None:
     for title in ("base rate", "rule", "ML confidence - rule"):
         assert [row[0] for row in shown.rows].count(title) == 1
     assert shown.heads("h3") == [
-        "By pattern type", "By timeframe", "By year", "Data", "Split", "Candidates", "Calibration", "Intended use and limits",
-        "Parity", "Toolchain",
+        "By pattern type", "By timeframe", "By year", "Data", "Split", "Candidates", "Calibration",
+        "Intended use and limits", "Parity", "Toolchain",
     ]  # fmt: skip
 
 
