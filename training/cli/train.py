@@ -20,6 +20,9 @@ from training.cli.database import connect
 from training.cli.output import require_writable, write_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from training.dataset import Dataset
     from training.learners import Parameters
     from training.pipeline import Artifact
@@ -221,21 +224,27 @@ def load(options: argparse.Namespace) -> Dataset:
         return load_labelled(connection, since=options.since, until=options.until, progress=progress)
 
 
-def _fit(
-    options: argparse.Namespace, dataset: Dataset, *, parameters: Parameters | None = None, tune: int | None = None
-) -> Artifact:
+def champion_answers(dataset: Dataset) -> NDArray[np.float64] | None:
+    """The champion's P(positive) to the rows that it has not learned from, [N]; None where there is none to ask."""
     from training.champion import read_champion
-    from training.pipeline import train
-    from training.tune import Search
 
     with connect() as connection:
         champion = read_champion(connection)
+    return None if champion is None else champion.answer(dataset)
+
+
+def _fit(
+    options: argparse.Namespace, dataset: Dataset, *, parameters: Parameters | None = None, tune: int | None = None
+) -> Artifact:
+    from training.pipeline import train
+    from training.tune import Search
+
     return train(
         dataset,
         options.models,
         candidate=options.candidate,
         refit=options.refit,
-        champion=None if champion is None else champion.answer(dataset),
+        champion=champion_answers(dataset),
         parameters=parameters,
         search=Search(tune, options.tune_file) if tune else None,
         seed=options.seed,
