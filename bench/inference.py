@@ -14,9 +14,12 @@ from bench import ensemble
 from bench.harness import Bench
 from bench.results import Recorder
 from bench.server import connect
+from training import blocks
 from training import features as feature_code
+from training.correction import TARGET, Rows, fit_ensemble
+from training.export import to_float32
 from training.features.graph import to_model
-from training.learners import FittedEnsemble, fit_ensemble
+from training.learners import FittedEnsemble, Recipe
 from training.pipeline import compute_features
 from training.split import split_by_time
 
@@ -31,9 +34,12 @@ NUMPY: Final = "features by NumPy"
 def measure(bench: Bench, recorder: Recorder) -> None:
     with connect(bench.server.url("training")) as connection:
         dataset = ensemble.kept_dataset(connection)
+    features = to_float32(compute_features(dataset)).astype(np.float64)
+    defined = np.isfinite(features[:, TARGET])
+    dataset, features = dataset.take(defined), features[defined]
     split = split_by_time(dataset)
-    features = compute_features(dataset)
-    fitted = fit_ensemble(features[split.fit], dataset.outcome[split.fit], ensemble.ALGORITHMS, seed=0)
+    known = Rows(features, dataset.outcome, blocks.uniqueness(dataset)).take(split.fit)
+    fitted = fit_ensemble(known, Recipe(ensemble.ALGORITHMS))
     rows = split.test[np.arange(max(BATCHES)) % len(split.test)]
     graph, feature_graph = _session(bench.artifact.onnx), _session(to_model(dataset.horizon).SerializeToString())
     for repeat in range(recorder.repeats):
@@ -42,7 +48,7 @@ def measure(bench: Bench, recorder: Recorder) -> None:
             inputs = {name: values[part] for name, values in dataset.inputs.items()}
             runs: dict[str, Callable[[], Any]] = {
                 GRAPH: _call(graph, inputs),
-                SKLEARN: lambda part=part: fitted.probabilities(features[part]),  # type: ignore[misc]
+                SKLEARN: lambda part=part: fitted.correction(features[part]),  # type: ignore[misc]
                 ALL_CORES: lambda part=part: _on_all_cores(fitted, features[part]),  # type: ignore[misc]
                 FEATURE_GRAPH: _call(feature_graph, inputs),
                 NUMPY: lambda inputs=inputs: feature_code.compute(inputs, np, dataset.horizon),  # type: ignore[misc]
@@ -56,7 +62,7 @@ def _on_all_cores(fitted: FittedEnsemble, features: NDArray[np.float64]) -> None
     forests = [member.estimator for member in fitted.members if hasattr(member.estimator, "n_jobs")]
     for forest in forests:
         forest.n_jobs = -1
-    fitted.probabilities(features)
+    fitted.correction(features)
     for forest in forests:
         forest.n_jobs = 1
 

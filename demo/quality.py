@@ -17,7 +17,7 @@ from rich.table import Table
 
 from demo import blocks
 from demo.blocks import Mean
-from training.evaluate import Verdict, mass_bins, metrics_of, verdict
+from training.evaluate import Verdict, figures, mass_bins, verdict
 
 Floats = NDArray[np.float64]
 
@@ -175,4 +175,5 @@ def _signed(difference: Mean) -> str:
 
 
 def _once(answer: Floats, hit: Floats, metric: str) -> float:
-    return float(metrics_of(answer, hit)[metric](np.ones((1, len(hit))))[0])
+    value = figures(answer, hit)[metric]
+    return np.nan if value is None else value

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from db_functions.contract import DEFAULT_HORIZON
 from training.blocks import uniqueness
 from training.candidates import fit_simple
-from training.correction import Ensemble, Fitted, Rows, fit_ensemble, fit_rest
+from training.correction import Ensemble, Fitted, Rows, fit_ensemble
 from training.dataset import Dataset
 from training.export import Exported, FittedModel, export, to_float32
 from training.features import compute, compute_first_passage
@@ -125,7 +125,7 @@ def fit_small(outcome: NDArray[np.int8] | None = None, models: tuple[str, ...] =
     rows = small_rows() if outcome is None else replace(small_rows(), outcome=outcome)
     early = rows.take(np.arange(800))
     recipe = Recipe(models, seed=3, size=SMALL)
-    fitted = Fitted(Ensemble(fit_ensemble(early, recipe), 0.8), fit_rest(early))
+    fitted = Fitted(Ensemble(fit_ensemble(early, recipe), 0.8))
     return FittedModel(fitted, HORIZON, recipe.algorithm)
 
 

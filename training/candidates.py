@@ -23,12 +23,10 @@ from training.correction import (
     Ensemble,
     FirstPassage,
     Fitted,
-    Line,
     Recalibrated,
     Rows,
     fit_ensemble,
     fit_line,
-    fit_rest,
     fit_ridge,
     fit_slope,
 )
@@ -103,7 +101,7 @@ def forward(
         slope = slope_of(rows, said, fold.fit)
         last = fit_simple(own, names)
         if learners is not None:
-            last["ensemble"] = Fitted(Ensemble(learners, slope), _rest(last, own))
+            last["ensemble"] = Fitted(Ensemble(learners, slope))
             said.append(Said(fold.later, learners.correction(later.features)))
         for name, fitted in last.items():
             answers[name].append(fitted.answer(later.features))
@@ -113,20 +111,14 @@ def forward(
 
 def fit_simple(rows: Rows, names: Sequence[str] = CANDIDATES) -> dict[str, Fitted]:
     """Every candidate named except the ensemble."""
-    rest = fit_rest(rows)
     found: dict[str, Fitted] = {}
     if "first_passage" in names:
-        found["first_passage"] = Fitted(FirstPassage(), None)
+        found["first_passage"] = Fitted(FirstPassage())
     if "recalibrated" in names:
-        found["recalibrated"] = Fitted(Recalibrated(fit_line(rows.offset, rows.hit, rows.weight)), rest)
+        found["recalibrated"] = Fitted(Recalibrated(fit_line(rows.offset, rows.hit, rows.weight)))
     if "ridge" in names:
-        found["ridge"] = Fitted(fit_ridge(rows), rest)
+        found["ridge"] = Fitted(fit_ridge(rows))
     return found
-
-
-def _rest(found: Mapping[str, Fitted], rows: Rows) -> Line:
-    known = next((fitted.rest for fitted in found.values() if fitted.rest is not None), None)
-    return known or fit_rest(rows)
 
 
 def slope_of(rows: Rows, said: Sequence[Said], known: Index) -> float:
@@ -167,7 +159,7 @@ def refit(rows: Rows, known: Index, kept: str, recipe: Recipe, said: Sequence[Sa
     if kept != "ensemble":
         return fit_simple(own, (kept,))[kept]
     learners: FittedEnsemble = fit_ensemble(own, recipe)
-    return Fitted(Ensemble(learners, slope_of(rows, said, known)), fit_rest(own))
+    return Fitted(Ensemble(learners, slope_of(rows, said, known)))
 
 
 def _within(difference: Floats, block: blocks.Block) -> bool:

@@ -13,8 +13,8 @@ from training.evaluate import LOG_CLIP
 from training.export import Exported, FittedModel
 from training.learners import Recipe
 from training.rendering import day, render_markdown
-from training.scores import METRICS, Interval, above_noise, fixed, percent, score_lines
-from training.split import Split
+from training.scores import METRICS, Interval, above_noise, fixed, percent, score_lines, weight_line
+from training.split import FOLDS, HELD_OUT, Split
 from training.verify import ParityReport
 
 _KEPT: Final = {
@@ -24,9 +24,8 @@ _KEPT: Final = {
     "ensemble": "first passage, corrected by",
 }
 _MEASURED: Final = {
-    "forward_folds": "Each row was answered by what was fitted before it. The model itself is fitted on all of them.",
-    "held_out": "Nothing was fitted on these rows.",
-    "every_row": "Nothing was fitted at all.",
+    FOLDS: "Each row was answered by what was fitted before it. The model itself is fitted on all of them.",
+    HELD_OUT: "Nothing was fitted on these rows.",
 }
 IN_REPORT: Final = ("Metrics", "By pattern type", "Reliability", "Feature importances")
 """Headings of the sections that the report shows itself, from its own rows."""
@@ -58,8 +57,8 @@ def render(
         kept=_what(model, recipe),
         horizon=model.horizon,
         measured=_MEASURED[metrics["measured_on"]["kind"]],
-        why=_why(metrics["candidates"]) if "candidates" in metrics else "",
-        compared=_compared(metrics["candidates"]) if "candidates" in metrics else [],
+        why=_why(metrics["candidates"]),
+        compared=_compared(metrics["candidates"]),
         slope=getattr(model.fitted.correction, "slope", None),
         tried=list(_tried(metrics["tuning"])) if "tuning" in metrics else [],
         metrics=metrics,
@@ -68,6 +67,7 @@ def render(
         scores=[[line.title, f"{line.rows:,}", *map(str, line.figures.values())] for line in lines],
         verdicts=[one["sentence"] for one in metrics["verdicts"]],
         refused=metrics["refused"],
+        weight=weight_line(metrics),
         types=list(_types(metrics["by_pattern_type"])),
         bins=_bins(metrics["reliability"]),
         important=[

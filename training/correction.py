@@ -2,9 +2,12 @@
 
     logit P(target) = logit q + d(x),        q = first passage, with its corrections that need no labels
 
-d sees only features without levels, so P stays monotone in the distances of target and stop, as q is, whatever d is.
-The rest is parted between stop and neither by a logit of its own, P(stop | not target), with a line as correction.
-Biases of three classes would be simpler, and break that order on a fifth of pairs.
+The same d moves the log-odds of not being stopped, which first passage has as well: proportional odds (McCullagh,
+*Regression models for ordinal data*, 1980), with stop, neither and target in this order.
+
+d sees only features without levels, and never turns the order of log-odds around. So P(target) and P(stop) stay
+monotone in the distances of target and stop, as in first passage, whatever d is. Biases of three classes would break
+that order on a fifth of pairs, a logit of its own for P(stop | not target) by a hundredth here and there.
 
 Four candidates, from simple to rich, each pulled towards d = 0:
 
@@ -32,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from training.dataset import NEGATIVE, POSITIVE
+from training.dataset import POSITIVE
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, LEVEL_FREE
 from training.learners import FittedEnsemble, Member, Recipe, combined
 
@@ -111,11 +114,6 @@ class Rows:
         """Log-odds of first passage, [N]."""
         return np.asarray(log_odds(self.features[:, TARGET], np), np.float64)
 
-    @property
-    def rest(self) -> Floats:
-        """Log-odds of stop against neither, [N]."""
-        return np.asarray(log_odds(_share_of_stop(self.features), np)[:, 0], np.float64)
-
     def take(self, index: NDArray[Any]) -> Rows:
         return Rows(self.features[index], self.outcome[index], self.weight)
 
@@ -132,7 +130,7 @@ class Correction(Protocol):
     def name(self) -> str: ...
 
     def d(self, features: Any, offset: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:
-        """d of features [N, F] and log-odds [N, 1], as [N, 1], and what each member said of it, by name."""
+        """d of features [N, F] and log-odds [N, 2], as [N, 1] or for each of them, and what each member said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +205,9 @@ class Ensemble:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A correction, and the line that parts the rest between stop and neither; without one, as first passage does."""
+    """First passage and a correction to it."""
 
     correction: Correction
-    rest: Line | None
 
     def probabilities(self, features: Any, xp: Any, ask: Ask) -> tuple[Any, dict[str, Any]]:
         """P(negative, neutral, positive) [N, 3] of float64 features [N, F]; what each member said, log-odds [N, 1].
@@ -220,12 +217,14 @@ class Fitted:
         if isinstance(self.correction, FirstPassage):
             return side_by_side(features, (STOP, NEITHER, TARGET), xp), {}
         offset = log_odds(features[:, TARGET : TARGET + 1], xp)
-        d, said = self.correction.d(features, offset, xp, ask)
-        rest = log_odds(_share_of_stop(features, xp), xp)
-        rest = rest if self.rest is None else rest + self.rest.of(rest)
-        target, stop = probability(offset + d, xp), probability(rest, xp)
-        columns = [(1.0 - target) * stop, (1.0 - target) * (1.0 - stop), target]
-        return xp.concat(columns, axis=1), {"first_passage": offset, **said}
+        both = xp.concat([offset, log_odds(1.0 - features[:, STOP : STOP + 1], xp)], axis=1)
+        d, said = self.correction.d(features, both, xp, ask)
+        p = probability(both + d, xp)
+        target, not_stopped = p[:, :1], p[:, 1:]
+        neither = not_stopped - target
+        # Where nothing is left for it, rounding may leave less.
+        neither = xp.where(neither < 0.0, 0.0 * neither, neither)
+        return xp.concat([1.0 - not_stopped, neither, target], axis=1), {"first_passage": offset, **said}
 
     def answer(self, features: Floats) -> Floats:
         """:meth:`probabilities` by NumPy and the learners' own libraries, [N, 3]."""
@@ -241,13 +240,6 @@ def by_library(member: Member, placed: NDArray[np.float32]) -> Floats:
 def side_by_side(features: Any, columns: Sequence[int], xp: Any) -> Any:
     """Some columns of features [N, F], in the order named."""
     return xp.concat([features[:, column : column + 1] for column in columns], axis=1)
-
-
-def _share_of_stop(features: Any, xp: Any = np) -> Any:
-    """P(stop | not target) of first passage, [N, 1]; one half where the target is certain."""
-    stop, neither = features[:, STOP : STOP + 1], features[:, NEITHER : NEITHER + 1]
-    both = stop + neither
-    return xp.where(both <= 0.0, 0.5 + 0.0 * both, stop / xp.where(both <= 0.0, 1.0, both))
 
 
 _COLUMNS: Final = np.array([FEATURE_NAMES.index(name) for name in DIRECTED])
@@ -302,12 +294,6 @@ def fit_slope(offset: Floats, said: Floats, hit: Floats, weight: float) -> float
         return 0.0
     found = fit_log_odds(offset, said[:, None], hit, np.array([1 / SLOPE_SPREAD**2]), weight).parameters
     return max(0.0, _rounded(found[0]))
-
-
-def fit_rest(rows: Rows) -> Line:
-    """The line of P(stop | not target), from the rows that did not reach their target."""
-    own = rows.take(np.flatnonzero(rows.outcome != POSITIVE))
-    return fit_line(own.rest, np.asarray(own.outcome == NEGATIVE, np.float64), own.weight)
 
 
 def fit_ensemble(rows: Rows, recipe: Recipe) -> FittedEnsemble:

@@ -5,86 +5,40 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import ndonnx as ndx
 import numpy as np
 from numpy.typing import NDArray
 
 from db_functions import shipped
-from db_functions.contract import (
-    CONTRACT_VERSION,
-    DEFAULT_HORIZON,
-    META_LABEL_HORIZON,
-    WINDOW,
-    Arrays,
-)
-from db_functions.database import connect
-from db_functions.errors import ScoringError
+from db_functions.contract import CONTRACT_VERSION, DEFAULT_HORIZON, META_LABEL_HORIZON, WINDOW
 from db_functions.golden import Golden
 from db_functions.shipped import ALGORITHM
 from training.check import require_valid
-from training.export import Exported, finish, to_float32, write
+from training.correction import FirstPassage, Fitted
+from training.export import Exported, FittedModel, export
 from training.features import FIRST_PASSAGE_NAMES, Array, compute_first_passage
 from training.features.first_passage import LEAST_BARS
-from training.features.graph import trace
-from training.load import read_gather_settings
 from training.pipeline import Artifact, toolchain_versions
-from training.registry import promote, register
 from training.verify import check_parity
 
 GOLDEN_ROWS: Final = 32
-_ORDER: Final = tuple(FIRST_PASSAGE_NAMES.index(f"first_passage_{end}") for end in ("stop", "neither", "target"))
-_ORDER_PLAIN: Final = tuple(
-    FIRST_PASSAGE_NAMES.index(f"first_passage_{end}_plain") for end in ("stop", "neither", "target")
-)
+_PLAIN_TARGET: Final = FIRST_PASSAGE_NAMES.index("first_passage_target_plain")
 
 
-def probabilities(inputs: Mapping[str, Array], xp: Any, horizon: int, *, corrected: bool = True) -> Array:
-    """P(stop first), P(neither), P(target first) within ``horizon`` bars: [N, 3], the order of ``contract.CLASSES``.
+def plain_target(inputs: Mapping[str, Array], horizon: int) -> NDArray[np.float64]:
+    """P(target first) within ``horizon`` bars by the formula alone, [N]: the yardstick.
 
-    NaN where a label is undefined or no volatility is known. Without ``corrected``, the plain formula. ``inputs`` needs
-    bars, levels and direction, of the namespace ``xp``.
+    NaN where a label is undefined or no volatility is known. ``inputs`` needs bars, levels and direction.
     """
-    return _in_order(compute_first_passage(inputs, xp, horizon), xp, corrected)
+    return np.asarray(compute_first_passage(inputs, np, horizon)[:, _PLAIN_TARGET])
 
 
-def _in_order(features: Array, xp: Any, corrected: bool = True) -> Array:
-    order = _ORDER if corrected else _ORDER_PLAIN
-    return xp.concat([features[:, i : i + 1] for i in order], axis=1)
-
-
-def answer(inputs: Arrays, horizon: int) -> dict[str, NDArray[np.float32]]:
-    """The contract's outputs by NumPy."""
-    features = np.asarray(compute_first_passage(inputs, np, horizon))
-    served = to_float32(_in_order(features, np))
-    return {"ml_confidence": served[:, 2], "probabilities": served, "features": to_float32(features)}
-
-
-def export(horizon: int = DEFAULT_HORIZON, version: str | None = None) -> Exported:
-    """The model as one ONNX file, the same bytes for the same horizon."""
-    inputs, features = trace(horizon, compute_first_passage)
-    served = ndx.astype(_in_order(features, ndx), ndx.float32)
-    outputs = {
-        "ml_confidence": served[:, 2],
-        "probabilities": served,
-        "features": ndx.astype(features, ndx.float32),
-    }
-
-    def written(version: str | None) -> bytes:
-        return write(
-            inputs,
-            outputs,
-            feature_names=FIRST_PASSAGE_NAMES,
-            min_bars=LEAST_BARS,
-            horizon=horizon,
-            version=version,
-        )
-
-    return finish(written, ALGORITHM, version)
+def fitted(horizon: int = DEFAULT_HORIZON) -> FittedModel:
+    """What the file has to answer like: first passage with its corrections, nothing learned."""
+    return FittedModel(Fitted(FirstPassage()), horizon, ALGORITHM)
 
 
 def make(horizon: int = DEFAULT_HORIZON, version: str | None = None) -> Artifact:
@@ -92,7 +46,7 @@ def make(horizon: int = DEFAULT_HORIZON, version: str | None = None) -> Artifact
 
     Raises InvalidModel, and ParityFailed when the file does not answer as NumPy does.
     """
-    exported = export(horizon, version)
+    exported = export(fitted(horizon), version=version)
     require_valid(exported.onnx)
     golden = golden_rows(horizon)
     return Artifact(
@@ -117,7 +71,7 @@ def make(horizon: int = DEFAULT_HORIZON, version: str | None = None) -> Artifact
 def golden_rows(horizon: int, rows: int = GOLDEN_ROWS) -> Golden:
     """Rows made up from a fixed seed, with NumPy's answers: every kind of row, undefined ones among them."""
     inputs = example_inputs(rows)
-    return Golden(inputs, answer(inputs, horizon))
+    return Golden(inputs, fitted(horizon).answer(inputs))
 
 
 def example_inputs(rows: int) -> dict[str, NDArray[np.float64]]:
@@ -164,29 +118,6 @@ def card(exported: Exported, horizon: int) -> str:
         "- A driftless walk earns nothing: every pair of levels has an expected value of zero before costs. It says "
         "how likely a target is, not that a pattern is worth trading.\n"
     )
-
-
-def run(options: argparse.Namespace) -> int:
-    """``python -m training train --models first_passage``, for the horizon of ``ml.settings``."""
-    useless = [f"--{name}" for name in ("tune", "since", "until") if getattr(options, name, None) is not None]
-    if len(options.models) > 1 or useless:
-        others = [name for name in options.models if name != ALGORITHM]
-        raise ScoringError(f"{ALGORITHM} learns from nothing, so it goes without {', '.join([*others, *useless])}")
-    with connect(application_name="pattern-scoring training") as connection:
-        artifact = make(read_gather_settings(connection).label_horizon, options.version)
-        if options.output is not None:
-            options.output.write_bytes(artifact.onnx)
-        register(connection, artifact)
-        print(
-            f"registered {artifact.version}: {len(artifact.onnx) / 2**10:.0f} KB, no labels needed, differs from NumPy "
-            f"by at most {artifact.parity.max_abs_diff:.1e} over {artifact.parity.rows} made-up rows"
-        )
-        if options.promote:
-            promote(connection, artifact.version, "trained with --promote")
-            print(f"promoted {artifact.version}: it is the champion now")
-        else:
-            print(f"to serve it: python -m training promote {artifact.version} --reason '...'")
-    return 0
 
 
 def ship(folder: Path = shipped.FOLDER) -> None:

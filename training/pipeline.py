@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from db_functions.contract import CONTRACT_VERSION, META_FITTED_FROM, META_FITTED_UNTIL, META_LABEL_HORIZON
 from db_functions.progress import Stages, bar
-from training import blocks, card, learners, tune
+from training import blend, blocks, card, learners, tune
 from training import features as feature_code
 from training.attribution import background
 from training.baseline import drift_baseline
@@ -28,13 +28,11 @@ from training.evaluate import evaluate
 from training.export import Exported, FittedModel, export, to_float32
 from training.features import FIRST_PASSAGE_NAMES
 from training.learners import Recipe
-from training.split import TEST_SHARE, Index, Split, split_by_time, tuning_folds, without_fitting
+from training.split import FOLDS, HELD_OUT, TEST_SHARE, Index, Split, split_by_time, tuning_folds
 from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows, unfaithful
 
 FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "folds": (50, 10), "test": (50, 10)}
 """Rows that each part needs in all, and of positive and of other outcomes."""
-FIRST_PASSAGE: Final = ("first_passage",)
-"""As models to train: the one that needs no labels."""
 IMPORTANCE_ROWS: Final = 1_000
 PLAIN_TARGET: Final = feature_code.FEATURE_NAMES.index(FIRST_PASSAGE_NAMES[3])
 _FEATURE_CHUNK: Final = 2_000
@@ -80,22 +78,19 @@ def train(
 ) -> Artifact:
     """Split, compute features, search for parameters if asked to, choose, fit, evaluate, export, check and verify.
 
-    ``models`` are the learners of the candidate ``ensemble``; ``("first_passage",)`` alone needs no labels, and no
-    rows. The simplest of the candidates that does as well as the best on forward folds is kept (``candidates``), or the
-    one named as ``candidate``. It is fitted on every row at the end, and the metrics are those of the folds; without
-    ``refit`` the last fifth is held out from the beginning, and the metrics are of that. ``champion`` is P(positive)
-    [N] of the model to compare with, NaN for rows that it has learned from.
+    ``models`` are the learners of the candidate ``ensemble``. The simplest of the candidates that does as well as the
+    best on forward folds is kept (``candidates``), or the one named as ``candidate``. It is fitted on every row at the
+    end, and the metrics are those of the folds; without ``refit`` the last fifth is held out from the beginning, and
+    the metrics are of that. ``champion`` is P(positive) [N] of the model to compare with, NaN for rows that it has
+    learned from.
 
     Equal datasets, models and seeds give equal bytes. ``size`` scales the number of trees, for tests. Raises
     TooFewRows, StaleSearch, UnknownLearner, UnknownCandidate, LearnerNotInstalled, InvalidModel, and ParityFailed,
     naming the learner, when the file does not answer as the fitted model does.
     """
     check_candidate(candidate)
-    alone = tuple(models) == FIRST_PASSAGE
-    names = FIRST_PASSAGE if alone else tuple(learners.check_names(models))
-    recipe = Recipe(names, parameters or {}, seed, size)
-    if not alone:
-        recipe.unfitted(len(dataset))  # Fail early when a library is missing.
+    recipe = Recipe(tuple(learners.check_names(models)), parameters or {}, seed, size)
+    recipe.unfitted(len(dataset))  # Fail early when a library is missing.
     with Stages(6 if search else 5, shown=progress) as stage:
         stage("features")
         features = compute_features(dataset, progress=progress)
@@ -105,19 +100,14 @@ def train(
         champion = None if champion is None else champion[defined]
         rows = Rows(to_float32(features).astype(np.float64), dataset.outcome, blocks.uniqueness(dataset))
         found = None
-        if alone:
-            split = without_fitting(dataset)
-        else:
-            split = split_by_time(dataset, test_share=0.0 if refit else TEST_SHARE, embargo_s=embargo_s)
-            require_enough(dataset, split)
-        if search and not alone:
+        split = split_by_time(dataset, test_share=0.0 if refit else TEST_SHARE, embargo_s=embargo_s)
+        require_enough(dataset, split)
+        if search:
             stage("tune")
             found = tune.search(dataset, rows, tuning_folds(dataset, split), recipe, search, progress=progress)
             recipe = replace(recipe, parameters=found.parameters(recipe.parameters))
         stage("fit")
-        model, judged = (
-            _first_passage(dataset, rows) if alone else _fit(dataset, rows, split, recipe, candidate, progress)
-        )
+        model, judged = _fit(dataset, rows, split, recipe, candidate, progress)
         stage("evaluate")
         metrics = _metrics(dataset, rows, judged, champion, seed, progress)
         metrics["trained"] = _trained(dataset, split, undefined)
@@ -127,12 +117,9 @@ def train(
             metrics["tuning"] = found.to_dict()
         stage("export")
         window = _window(dataset, split)
-        metrics[META_LABEL_HORIZON] = dataset.horizon
-        if window is not None:
-            metrics |= {META_FITTED_FROM: window[0], META_FITTED_UNTIL: window[1]}
-        exported = export(
-            model, background=_background(model, features[split.fit], seed), fitted=window, version=version
-        )
+        metrics |= {META_LABEL_HORIZON: dataset.horizon, META_FITTED_FROM: window[0], META_FITTED_UNTIL: window[1]}
+        chosen = background.choose(model.own(features[split.fit]), seed=seed)
+        exported = export(model, background=chosen, fitted=window, version=version)
         require_valid(exported.onnx)
         stage("verify")
         golden = golden_rows(model, dataset)
@@ -161,7 +148,7 @@ def train(
 class Judged:
     """Rows that something answered without having seen them, its answers [M, 3], and a fit that had not seen the last.
 
-    ``importance_rows`` are those that ``unseen`` may be asked about. ``kind`` says how they came about.
+    ``importance_rows`` are those that ``unseen`` may be asked about. ``kind`` is ``FOLDS`` or ``HELD_OUT``.
     """
 
     kind: str
@@ -169,7 +156,7 @@ class Judged:
     answers: NDArray[np.float64]
     unseen: Fitted
     importance_rows: Index
-    choice: Choice | None
+    choice: Choice
 
 
 def _gate(
@@ -194,18 +181,9 @@ def _fit(
     model = FittedModel(fitted, dataset.horizon, algorithm)
     if len(split.test):
         answers = fitted.answer(rows.take(split.test).features)
-        return model, Judged("held_out", split.test, answers, fitted, split.test, choice)
+        return model, Judged(HELD_OUT, split.test, answers, fitted, split.test, choice)
     answers, unseen = evidence.answers[choice.kept], evidence.last[choice.kept]
-    return model, Judged("forward_folds", evidence.judged, answers, unseen, split.folds[-1].later, choice)
-
-
-def _first_passage(dataset: Dataset, rows: Rows) -> tuple[FittedModel, Judged]:
-    """Nothing is fitted, so every row is one that it has not seen."""
-    fitted = Fitted(FirstPassage(), None)
-    every = np.arange(len(dataset))
-    return FittedModel(fitted, dataset.horizon), Judged(
-        "every_row", every, fitted.answer(rows.features), fitted, every, None
-    )
+    return model, Judged(FOLDS, evidence.judged, answers, unseen, split.folds[-1].later, choice)
 
 
 def _blocks(dataset: Dataset, index: Index) -> blocks.Block:
@@ -231,20 +209,30 @@ def _metrics(
     metrics["measured_on"] = {
         "kind": judged.kind,
         "rows": len(own),
-        "from": int(own.detected_at[0]) if len(own) else None,
-        "until": int(own.detected_at[-1]) if len(own) else None,
+        "from": int(own.detected_at[0]),
+        "until": int(own.detected_at[-1]),
     }
-    if judged.choice is not None:
-        metrics["candidates"] = judged.choice.to_dict()
+    metrics["candidates"] = judged.choice.to_dict()
+    metrics["evidence"] = {
+        "measured_on": judged.kind,
+        "rows": len(own),
+        "candidate": judged.choice.kept,
+        "against": "first_passage",
+        # With its corrections, as a champion that learned nothing serves it.
+        "brier_minus_first_passage": metrics["ml_minus_first_passage_served"]["brier"],
+    }
+    weights = blend.learn(answers, own)
+    if weights is not None:
+        metrics["weights"] = weights.to_dict() | {"measured_on": judged.kind}
     importances = permutation_importances(judged.unseen, rows, judged.importance_rows, dataset, seed, progress)
     metrics["importances"] = {name: rise.value for name, rise in importances.items()}
     metrics["importance_errors"] = {name: _finite(rise.error) for name, rise in importances.items()}
     return metrics
 
 
-def _window(dataset: Dataset, split: Split) -> tuple[int, int] | None:
-    """The first and the last ``detected_at``, Unix seconds, of the rows fitted on; None where nothing was fitted."""
-    return (int(dataset.detected_at[split.fit[0]]), int(dataset.detected_at[split.fit[-1]])) if len(split.fit) else None
+def _window(dataset: Dataset, split: Split) -> tuple[int, int]:
+    """The first and the last ``detected_at``, Unix seconds, of the rows fitted on."""
+    return int(dataset.detected_at[split.fit[0]]), int(dataset.detected_at[split.fit[-1]])
 
 
 def _trained(dataset: Dataset, split: Split, undefined: int) -> dict[str, Any]:
@@ -253,14 +241,14 @@ def _trained(dataset: Dataset, split: Split, undefined: int) -> dict[str, Any]:
     Nothing detected from ``test_from`` on has a label window that meets one fitted on.
     """
     fit = dataset.take(split.fit)
-    last = split.boundary + split.embargo_s if len(split.test) else int(fit.horizon_at.max(initial=-1)) + 1
+    last = split.boundary + split.embargo_s if len(split.test) else int(fit.horizon_at.max()) + 1
     return {
         "rows": len(dataset),
-        "from": int(dataset.detected_at[0]) if len(dataset) else None,
-        "until": int(dataset.detected_at[-1]) if len(dataset) else None,
+        "from": int(dataset.detected_at[0]),
+        "until": int(dataset.detected_at[-1]),
         "fitted_rows": len(fit),
         "test_from": last,
-        "positive_rate": float(fit.positive.mean()) if len(fit) else None,
+        "positive_rate": float(fit.positive.mean()),
         "undefined": undefined,
     }
 
@@ -273,17 +261,10 @@ def known_rates(dataset: Dataset) -> NDArray[np.float64]:
     return np.asarray((positives[before] + 1) / (before + 2), np.float64)
 
 
-def _background(model: FittedModel, features: NDArray[np.float64], seed: int) -> NDArray[np.float32] | None:
-    return background.choose(model.own(features), seed=seed) if len(features) else None
-
-
 def _baseline(
     model: FittedModel, dataset: Dataset, features: NDArray[np.float64], split: Split, judged: Judged
 ) -> dict[str, Any]:
-    # What nothing was fitted on is compared with all that there is.
-    rows = split.fit if len(split.fit) else np.arange(len(dataset))
-    if len(rows) == 0:
-        return {}
+    rows = split.fit
     return drift_baseline(
         to_float32(model.own(features[rows])),
         model.feature_names,
@@ -327,7 +308,7 @@ def permutation_importances(
 ) -> dict[str, blocks.Mean]:
     """How much the Brier score rises when a feature's column is shuffled, with its error by calendar blocks.
 
-    Over at most IMPORTANCE_ROWS of the rows at ``index``, which ``fitted`` has not seen; no feature without any.
+    Over at most IMPORTANCE_ROWS of the rows at ``index``, which ``fitted`` has not seen.
     """
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(index)[:IMPORTANCE_ROWS])
@@ -339,7 +320,7 @@ def permutation_importances(
     names = FIRST_PASSAGE_NAMES if isinstance(fitted.correction, FirstPassage) else feature_code.FEATURE_NAMES
     base = loss(own.features)
     rises = {}
-    for name in bar(names if len(chosen) else (), shown=progress, desc="importances", unit="feature"):
+    for name in bar(names, shown=progress, desc="importances", unit="feature"):
         column = feature_code.FEATURE_NAMES.index(name)
         shuffled = own.features.copy()
         shuffled[:, column] = rng.permutation(shuffled[:, column])

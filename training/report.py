@@ -16,6 +16,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from psycopg.rows import class_row
 
+from db_functions.contract import META_LABEL_HORIZON
 from db_functions.database import Connection
 from db_functions.errors import translated
 from db_functions.model import open_session
@@ -28,7 +29,7 @@ from training.curves import GRID, Curve, Floats, band, lift_curve, precision_cur
 from training.dataset import Dataset
 from training.errors import TooFewRows
 from training.evaluate import block_weights, compare, evaluate, reliability
-from training.first_passage import probabilities as first_passage
+from training.first_passage import plain_target
 from training.plots import MODEL, OTHER, QUIET, BarList, Plot, bar_list
 from training.registry import unknown_model
 from training.rendering import markdown_to_html, render_html
@@ -134,10 +135,14 @@ def unseen_rows(dataset: Dataset, *subjects: Subject) -> Dataset:
 
 
 def render(subject: Subject, dataset: Dataset, other: Subject | None = None, *, seed: int = 0) -> str:
-    """The page for ``subject`` on ``dataset``, beside ``other`` or else beside the rule confidence."""
-    answers = subject.answer(dataset)
+    """The page for ``subject`` on the rows of ``dataset`` that it answers, beside ``other`` (on rows that both answer)
+    or else beside the rule confidence.
+    """
+    answers, beside = subject.answer(dataset), _beside(dataset, other)
+    answered = np.isfinite(answers["ml_confidence"]) & (beside.known if other else True)
+    dataset, beside = dataset.take(answered), replace(beside, p=beside.p[answered])
+    answers = {name: values[answered] for name, values in answers.items()}
     ml = answers["ml_confidence"].astype(np.float64)
-    beside = _beside(dataset, other)
     lines, sentences = _score_lines(subject, dataset, ml, beside, seed)
     sides = [Side("ml", subject.version, ml, MODEL), *([beside] if beside.known.any() else [])]
     hit = dataset.positive.astype(np.float64)
@@ -185,8 +190,9 @@ def _score_lines(
 ) -> tuple[list[ScoreLine], list[str]]:
     """The lines of the metrics table, and a sentence for each interval that excludes no difference."""
     known = subject.metrics.get("trained", {}).get("positive_rate", float(dataset.positive.mean()))
-    plain = first_passage(dataset.inputs, np, dataset.horizon, corrected=False)[:, 2]
-    baselines = {"first_passage": plain}
+    # Of the bars that the model was made for; where a file does not say, of those that the rows were labelled by.
+    horizon = int(subject.metrics.get(META_LABEL_HORIZON, dataset.horizon))
+    baselines = {"first_passage": plain_target(dataset.inputs, horizon)}
     metrics = evaluate(ml, dataset, known_rate=known, baselines=baselines, seed=seed, resamples=_RESAMPLES)
     titles = dict(TITLES)
     if beside.name == "other":

@@ -79,6 +79,18 @@ def title_of(name: str, titles: Mapping[str, str] = TITLES) -> str:
     return titles.get(name, name.replace("_", " "))
 
 
+def weight_line(metrics: Mapping[str, Any]) -> str:
+    """What the model weighs beside the rule, in a sentence; empty where no row had a rule confidence."""
+    if "weights" not in metrics:
+        return ""
+    found = metrics["weights"]
+    error = "" if found["standard_error"] is None else f" ± {found['standard_error']:.3f} (standard error)"
+    return (
+        f"Learned weights: {found['ml_weight']:.3f} for the model, {1 - found['ml_weight']:.3f} for the rule{error}, "
+        f"from {found['rows']:,} rows in {found['blocks']:,} calendar blocks."
+    )
+
+
 def above_noise(importances: Mapping[str, float], errors: Mapping[str, float | None]) -> list[tuple[str, float]]:
     """The importances above twice their standard error, largest first."""
     sure = [

@@ -27,6 +27,9 @@ from training.dataset import Dataset
 TEST_SHARE: Final = 0.2
 FOLD_SHARES: Final = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
 """Where each fold begins, as a share of the rows before the test."""
+FOLDS: Final = "forward folds"
+HELD_OUT: Final = "held-out rows"
+"""What the metrics of a model are measured on."""
 EMBARGO_SHARE: Final = 0.01
 """Of the whole time span, dropped after each boundary when no length is given."""
 
@@ -88,12 +91,6 @@ def split_by_time(dataset: Dataset, *, test_share: float = TEST_SHARE, embargo_s
     folds = _folds(dataset, fit, boundary, embargo_s)
     purged = int(before.sum()) - len(fit)
     return Split(folds, fit, test, boundary, embargo_s, purged, len(dataset) - int(before.sum()) - len(test))
-
-
-def without_fitting(dataset: Dataset) -> Split:
-    """Every row is to be judged, none to be fitted on."""
-    nothing, every = np.empty(0, np.intp), np.arange(len(dataset))
-    return Split((Fold(nothing, every, 0),), nothing, nothing, 0, 0, 0, 0)
 
 
 def tuning_folds(dataset: Dataset, split: Split) -> tuple[Fold, ...]:

@@ -101,8 +101,8 @@ def trial_inputs(min_bars: int) -> dict[str, NDArray[Any]]:
         "history": np.array([[0.4, 50.0]] * _ROWS),
     }
     for name in ("levels", "rule_confidence", "duration_s", "context"):
-        inputs[name][2] = np.nan
-    inputs["history"][2] = [np.nan, 0.0]
+        inputs[name][[2, 4]] = np.nan
+    inputs["history"][[2, 4]] = [np.nan, 0.0]
     return {name: values.astype(INPUTS[name].dtype) for name, values in inputs.items()}
 
 
@@ -115,8 +115,9 @@ def _answer_faults(session: Any, inputs: Arrays) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
         return
-    # A row without direction or movement may go unanswered: all NaN, and the worker falls back. The first may not.
-    good[1:] |= unanswered(together)[1:]
+    # A row without direction or movement may go unanswered: all NaN, and the worker falls back. The others may not.
+    may = [2, 3]
+    good[may] |= unanswered(together)[may]
     if not good.all():
         row = int(np.argmin(good))
         yield (

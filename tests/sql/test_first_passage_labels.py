@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from db_functions.contract import WINDOW
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, random_bars, row_of
+from training.features import compute_first_passage
 from training.features.first_passage import _levels, _price
 from training.features.window import Window
-from training.first_passage import probabilities
 
 HORIZON = 8
 PATTERNS = 300
@@ -71,7 +71,7 @@ def test_levels_and_what_is_undefined_are_those_of_the_labels(transaction: Conne
     for pattern, day in zip(ids, days, strict=True):
         row = row_of(transaction, pattern)
         inputs = inputs_of(bars, day, row)
-        answer = probabilities(inputs, np, HORIZON)[0]
+        answer = compute_first_passage(inputs, np, HORIZON)[0]
         labelled = row["outcome_label"] is not None
         assert (not np.isnan(answer).any()) == (labelled and day >= 14), row
         assert np.isnan(answer).all() == np.isnan(answer).any()

@@ -102,10 +102,12 @@ def test_members_are_explained_as_by_shap(shap: Any, name: str) -> None:
 
 def test_first_passage_is_a_member_that_one_feature_makes() -> None:
     found = explainer()
-    parts = found.members["first_passage"].attribute(explained_rows(), found.background)
+    parts = found.members.read["first_passage"].attribute(explained_rows(), found.background)
     assert (np.abs(parts).max(axis=0) > 0).nonzero()[0].tolist() == [TARGET]
     p = small_features()[EXPLAINED, TARGET]
-    np.testing.assert_allclose(found.members["first_passage"].answer(explained_rows()), np.log(p / (1 - p)), atol=1e-5)
+    np.testing.assert_allclose(
+        found.members.read["first_passage"].answer(explained_rows()), np.log(p / (1 - p)), atol=1e-5
+    )
 
 
 def small_ensemble(models: tuple[str, ...] = DEFAULT) -> FittedEnsemble:
@@ -357,7 +359,7 @@ def test_a_member_that_is_not_what_it_seems_is_not_explained() -> None:
 
 def entry_of(model: onnx.ModelProto) -> str:
     """The output that holds the features."""
-    return next(item.name for item in model.graph.output if item.name == "features")
+    return str(next(item.name for item in model.graph.output if item.name == "features"))
 
 
 def test_trees_that_see_the_features_in_another_order_are_not_explained() -> None:

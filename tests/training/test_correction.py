@@ -24,6 +24,7 @@ from training.correction import (
     USED,
     Ensemble,
     Fitted,
+    Line,
     Recalibrated,
     Ridge,
     Rows,
@@ -31,7 +32,6 @@ from training.correction import (
     fit_ensemble,
     fit_line,
     fit_log_odds,
-    fit_rest,
     fit_ridge,
     fit_slope,
     log_odds,
@@ -162,7 +162,7 @@ def test_learners_see_no_feature_with_a_level() -> None:
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
-def test_p_target_falls_with_its_own_distance_and_rises_with_that_of_the_stop(name: str) -> None:
+def test_each_end_is_less_likely_the_farther_it_is_and_likelier_the_farther_the_other_is(name: str) -> None:
     """Whatever was learned."""
     model, data = MODELS[name](), small_dataset().take(slice(0, 40))
     last, side = data.inputs["bars"][:, -1, 3], data.inputs["direction"]
@@ -172,10 +172,11 @@ def test_p_target_falls_with_its_own_distance_and_rises_with_that_of_the_stop(na
             levels = data.inputs["levels"].copy()
             levels[:, [2, 4]] = last[:, None] * (1 + side[:, None] * np.array([0.03, -0.03]))
             levels[:, column] = last * (1 + sign * side * step)
-            answers.append(model.answer({**data.inputs, "levels": levels})["ml_confidence"].astype(np.float64))
-        rises = -sign * np.diff(np.array(answers), axis=0)
-        assert rises.min() >= -1e-6
-        assert rises.max() > 0.01
+            answers.append(model.answer({**data.inputs, "levels": levels})["probabilities"].astype(np.float64))
+        steps = -sign * np.diff(np.array(answers), axis=0)
+        for rises in (steps[:, :, 2], -steps[:, :, 0]):
+            assert rises.min() >= -1e-6
+            assert rises.max() > 0.01
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
@@ -185,16 +186,24 @@ def test_three_probabilities_sum_to_one(name: str) -> None:
     assert answer.min() >= 0
 
 
-def test_the_rest_is_parted_by_its_own_line() -> None:
+def test_what_moves_the_target_moves_the_stop_by_the_same_log_odds() -> None:
     rows = small_rows()
-    never = replace(rows, outcome=np.where(rows.outcome == 1, 0, rows.outcome).astype(np.int8))
-    line = fit_rest(never)
-    assert line.intercept > fit_rest(rows).intercept
-    fitted = Fitted(Recalibrated(fit_line(rows.offset, rows.hit, rows.weight)), line)
-    plain = Fitted(fitted.correction, None)
-    a, b = fitted.answer(rows.features), plain.answer(rows.features)
-    np.testing.assert_array_equal(a[:, 2], b[:, 2])
-    assert a[:, 1].mean() < b[:, 1].mean() - 0.05
+    answer = Fitted(Recalibrated(Line(0.7, 0.2, 0.1))).answer(rows.features)
+    stop, _, target = rows.features[:, [STOP, NEITHER, TARGET]].T
+    for before, after in ((target, answer[:, 2]), (1 - stop, 1 - answer[:, 0])):
+        z = log_odds(before, np)
+        np.testing.assert_allclose(logit(after), z + 0.7 + 0.2 * (z - 0.1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_a_row_without_first_passage_is_not_answered_at_all(name: str) -> None:
+    inputs = small_dataset().take(slice(0, 20)).inputs
+    direction = inputs["direction"].copy()
+    direction[:5] = 0.0
+    answer = MODELS[name]().answer({**inputs, "direction": direction})
+    for output in ("ml_confidence", "probabilities"):
+        assert np.isnan(answer[output][:5]).all()
+        assert np.isfinite(answer[output][5:]).all()
 
 
 def test_types_of_corrections() -> None:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from db_functions import contract, shipped
-from db_functions.contract import CLASSES, PARITY_TOLERANCE, Arrays, check_outputs, quality, read_training
+from db_functions.contract import CLASSES, PARITY_TOLERANCE, Arrays, quality, read_training, unanswered
 from db_functions.database import Connection
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden, largest_difference
@@ -74,19 +74,23 @@ def test_answers_are_the_corrected_three_in_the_order_of_the_contract() -> None:
     assert 50 < known.sum() < 300
     np.testing.assert_allclose(given["probabilities"][known], expected[known], atol=1e-7)
     np.testing.assert_array_equal(given["probabilities"][:, 2], given["ml_confidence"])
-    plain = first_passage.probabilities(rows, np, 20, corrected=False)
-    np.testing.assert_allclose(plain[:, 2], named["first_passage_target_plain"])
-    np.testing.assert_allclose(first_passage.probabilities(rows, np, 20), expected)
+    np.testing.assert_allclose(first_passage.plain_target(rows, 20), named["first_passage_target_plain"])
 
 
-def test_a_row_without_a_label_is_answered_with_no_quality() -> None:
+def test_a_row_without_a_label_is_answered_with_nothing() -> None:
     rows = real_rows(100, seed=3)
+    rows["bars"][::10, :, :4] = 50.0
     given = answers(rows)
-    unknown = rows["direction"] == 0
-    assert check_outputs(given, 100).all()
-    assert (quality(given, rows)[unknown] == 0).all()
-    assert (quality(given, rows)[~unknown & ~np.isnan(given["features"][:, 0])] == 1).all()
-    assert given["probabilities"][unknown] == pytest.approx(1 / 3)
+    unknown = np.isnan(given["features"]).any(axis=1)
+    assert unknown[rows["direction"] == 0].all()
+    assert unknown[::10].all(), "no price has moved"
+    assert 20 < unknown.sum() < 80
+    np.testing.assert_array_equal(unanswered(given), unknown)
+    for values in given.values():
+        assert np.isnan(values[unknown]).all()
+        assert np.isfinite(values[~unknown]).all()
+    assert set(quality(given, rows)[unknown]) == {0.0}
+    assert set(quality(given, rows)[~unknown]) == {1.0}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 64, 255])
@@ -98,9 +102,8 @@ def test_scores_have_the_same_bits_at_every_batch_size(size: int) -> None:
 
 
 def test_another_horizon_is_another_model() -> None:
-    five = first_passage.export(5)
+    five = first_passage.make(5)
     assert five.version != MODEL.version
-    assert first_passage.export(20).onnx == MODEL.onnx
     metadata = open_session(five.onnx).get_modelmeta().custom_metadata_map
     assert read_training(metadata) == {"label_horizon": 5}
 
@@ -145,7 +148,9 @@ def test_first_row_gets_a_probability_without_a_single_label(
         assert (row["ml_metadata"]["reason"], row["confidence"]) == (reason, 0.7)
 
 
-@pytest.mark.parametrize("more", [["logistic"], ["--tune", "3"], ["--since", "2020-01-01"]])
+@pytest.mark.parametrize(
+    "more", [["logistic"], ["--tune", "3"], ["--since", "2020-01-01"], ["--candidate", "ridge"], ["--no-refit"]]
+)
 def test_it_learns_from_nothing_and_so_refuses_what_is_for_learning(
     more: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from db_functions.model import open_session
 from demo.market import CLOSE
 from tests.real_rows import real_rows
 from training.candidates import fit_simple
-from training.correction import CANDIDATES, TARGET, Ensemble, Fitted, Rows, fit_ensemble, fit_rest
+from training.correction import CANDIDATES, TARGET, Ensemble, Fitted, Rows, fit_ensemble
 from training.dataset import Dataset
 from training.export import FittedModel, export, to_float32
 from training.features import INPUT_NAMES
@@ -90,7 +90,7 @@ def test_the_graphs_probabilities_are_the_libraries(
     else:
         ensemble = replace(fitted, members=tuple(member for member in fitted.members if member.name in names))
         # A fitted slope would all but flatten the correction of rows like these, and any difference with it.
-        model = FittedModel(Fitted(Ensemble(ensemble, 3.0), fit_rest(known)), DEFAULT_HORIZON)
+        model = FittedModel(Fitted(Ensemble(ensemble, 3.0)), DEFAULT_HORIZON)
     session = open_session(export(model).onnx)
     outputs = [item.name for item in session.get_outputs()]
     given = session.run(outputs, {item.name: rows.inputs[item.name] for item in session.get_inputs()})

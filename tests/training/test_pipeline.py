@@ -23,7 +23,7 @@ from training.cli import train as train_commands
 from training.cli.summary import summarise
 from training.correction import CANDIDATES
 from training.errors import LearnerNotInstalled, TooFewRows, UnknownCandidate, UnknownLearner
-from training.evaluate import evaluate
+from training.evaluate import Verdict, evaluate
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, MIN_BARS
 from training.pipeline import PLAIN_TARGET, Artifact, known_rates, require_enough, train
 from training.scores import METRICS
@@ -55,7 +55,7 @@ def test_the_metrics_are_those_of_the_forward_folds_and_the_model_has_every_row(
     data, metrics = small_dataset(), small_artifact().metrics
     split = split_by_time(data, test_share=0.0)
     assert metrics["rows"] == metrics["measured_on"]["rows"] == len(split.judged)
-    assert metrics["measured_on"]["kind"] == "forward_folds"
+    assert metrics["measured_on"]["kind"] == "forward folds"
     assert metrics["base_rate"] == pytest.approx(data.positive[split.judged].mean())
     trained = metrics["trained"]
     assert (trained["fitted_rows"], trained["undefined"], metrics["label_horizon"]) == (len(data), 0, HORIZON)
@@ -67,7 +67,7 @@ def test_without_a_refit_the_last_fifth_is_held_out() -> None:
     data = small_dataset()
     split = split_by_time(data)
     metrics = train(data, ["logistic"], refit=False, seed=3, size=SMALL).metrics
-    assert metrics["measured_on"]["kind"] == "held_out"
+    assert metrics["measured_on"]["kind"] == "held-out rows"
     assert metrics["rows"] == len(split.test)
     assert metrics["fitted_until"] == data.detected_at[split.fit[-1]]
     assert data.horizon_at[split.fit].max() < data.detected_at[split.test].min()
@@ -99,29 +99,25 @@ def test_a_candidate_is_kept_by_name_with_the_evidence_beside_it() -> None:
         train(small_dataset(), candidate="oracle")
 
 
-def test_first_passage_needs_no_rows() -> None:
-    data = small_dataset()
-    empty = train(data.take(slice(0, 0)), ["first_passage"])
-    assert empty.algorithm == "first_passage"
-    assert empty.feature_names == list(FIRST_PASSAGE_NAMES)
-    assert (empty.metrics["rows"], empty.metrics["verdicts"], empty.metrics["refused"]) == (0, [], [])
-    assert empty.parity.rows > 0
-    some = train(data, ["first_passage"])
-    assert some.metrics["measured_on"]["kind"] == "every_row"
-    assert some.metrics["rows"] == len(data)
-    assert some.metrics["trained"]["fitted_rows"] == some.metrics["trained"]["test_from"] == 0
-    for artifact in (empty, some):
-        for part in (artifact.metrics, artifact.drift_baseline):
-            json.dumps(part, allow_nan=False)
-
-
 def test_rows_without_a_first_passage_are_left_out() -> None:
     data = small_dataset()
     direction = data.inputs["direction"].copy()
     direction[:100] = 0.0
-    artifact = train(replace(data, inputs={**data.inputs, "direction": direction}), ["first_passage"])
+    artifact = train(
+        replace(data, inputs={**data.inputs, "direction": direction}),
+        ["logistic"],
+        candidate="first_passage",
+        seed=3,
+        size=SMALL,
+    )
     assert artifact.metrics["trained"]["undefined"] == 100
-    assert artifact.metrics["rows"] == len(data) - 100
+    assert artifact.metrics["trained"]["rows"] == len(data) - 100
+    # What was kept learned nothing, so it is the model that needs no labels.
+    assert (artifact.algorithm, artifact.feature_names) == ("first_passage", list(FIRST_PASSAGE_NAMES))
+    difference = artifact.metrics["evidence"].pop("brier_minus_first_passage")
+    assert difference == {"value": 0.0, "low": 0.0, "high": 0.0}
+    for part in (artifact.metrics, artifact.drift_baseline):
+        json.dumps(part, allow_nan=False)
 
 
 def test_a_model_that_is_surely_worse_than_first_passage_is_refused() -> None:
@@ -145,9 +141,14 @@ def test_a_model_that_is_surely_worse_than_first_passage_is_refused() -> None:
 def test_the_champion_is_compared_where_it_has_an_answer() -> None:
     champion = np.full(len(small_dataset()), 0.95)
     champion[:800] = np.nan
-    metrics = train(small_dataset(), ["first_passage"], champion=champion).metrics
-    assert metrics["compared"] == {"base": 1200, "first_passage": 1200, "first_passage_served": 1200, "champion": 400}
-    assert metrics["champion"]["brier"]["value"] == pytest.approx(np.mean((0.95 - small_dataset().positive[800:]) ** 2))
+    metrics = train(small_dataset(), ["logistic"], champion=champion, seed=3, size=SMALL).metrics
+    rows = metrics["rows"]
+    judged = split_by_time(small_dataset(), test_share=0.0).judged
+    compared = judged[judged >= 800]
+    expected = dict.fromkeys(("base", "first_passage", "first_passage_served"), rows) | {"champion": len(compared)}
+    assert metrics["compared"] == expected
+    brier = np.mean((0.95 - small_dataset().positive[compared]) ** 2)
+    assert metrics["champion"]["brier"]["value"] == pytest.approx(brier)
     assert metrics["ml_minus_champion"]["brier"]["high"] < 0
 
 
@@ -230,8 +231,8 @@ def test_importances_find_the_feature_that_matters_and_know_their_noise() -> Non
     # No candidate but the ensemble reads it, so nothing may be said of it.
     assert rises["candle_body"] == errors["candle_body"] == 0
     card = _unpadded(artifact.card)
-    assert f"| `rule_confidence` | {rises['rule_confidence']:+.5f} |" in card
-    assert "| `candle_body` |" not in card
+    assert f"| rule_confidence | {rises['rule_confidence']:+.5f} |" in card
+    assert "| candle_body |" not in card
 
 
 def test_too_few_rows_says_how_many_are_needed() -> None:
@@ -288,8 +289,8 @@ def test_check_says_nothing_of_the_tensors_of_a_file_that_is_not_there(
     [
         (["--version", "spring 1"], "argument --version: 'spring 1'"),
         (["--version", ""], "argument --version: ''"),
-        (["--seed", "-1"], "argument --seed: -1 is below 0"),
-        (["--seed", "4294967296"], "argument --seed: 4294967296 is above 4294967295"),
+        (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0 to 4294967295"),
+        (["--seed", "4294967296"], "argument --seed: '4294967296' is not a whole number"),
     ],
 )
 def test_what_no_training_could_use_is_wrong_usage(
@@ -327,6 +328,7 @@ def test_a_file_of_a_search_that_cannot_be_written_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train_commands, "load", lambda _: small_dataset())
+    monkeypatch.setattr(train_commands, "champion_answers", lambda _: None)
     file = tmp_path / "none" / "tuning.jsonl"
     command = ["train", "--models", "logistic", "--quiet", "--tune", "1", "--tune-file", str(file)]
     assert cli.main(command) == 1

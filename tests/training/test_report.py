@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
-from tests.training_support import SMALL, small_artifact, small_dataset
+from tests.training_support import HORIZON, SMALL, small_dataset
 from training.baseline import histogram, psi
 from training.curves import lift_curve, precision_curve, roc_curve
 from training.errors import TooFewRows
+from training.first_passage import plain_target
 from training.pipeline import Artifact, train
 from training.plots import bar_list
 from training.report import Contribution, Subject, _against_diagonal, render, unseen_rows
@@ -53,6 +54,12 @@ class Page(HTMLParser):
         return next(row for row in self.rows if row[:1] == [title])
 
 
+@cache
+def held_out() -> Artifact:
+    """Fitted without the last fifth, so that there are rows to report on."""
+    return train(small_dataset(), ["logistic"], candidate="ensemble", refit=False, seed=3, size=SMALL)
+
+
 def subject(artifact: Artifact) -> Subject:
     return Subject(
         artifact.version, artifact.onnx, artifact.sha256, artifact.algorithm, artifact.feature_names, artifact.metrics,
@@ -62,20 +69,20 @@ def subject(artifact: Artifact) -> Subject:
 
 @cache
 def page() -> str:
-    small = subject(small_artifact())
+    small = subject(held_out())
     return render(small, unseen_rows(small_dataset(), small))
 
 
 def test_only_rows_that_the_model_was_not_trained_on_are_taken() -> None:
-    rows = unseen_rows(small_dataset(), subject(small_artifact()))
+    rows = unseen_rows(small_dataset(), subject(held_out()))
     assert len(rows) == len(split_by_time(small_dataset()).test)
     assert f"{len(rows):,} labelled patterns" in page()
     with pytest.raises(TooFewRows, match=r"^5 labelled rows .* 100$"):
-        unseen_rows(small_dataset().take(slice(-5, None)), subject(small_artifact()))
+        unseen_rows(small_dataset().take(slice(-5, None)), subject(held_out()))
 
 
 def test_its_metrics_are_those_of_the_training_on_the_same_rows() -> None:
-    brier, auc = (small_artifact().metrics["ml"][metric]["value"] for metric in ("brier", "roc_auc"))
+    brier, auc = (held_out().metrics["ml"][metric]["value"] for metric in ("brier", "roc_auc"))
     row = Page(page()).row("ML confidence")
     assert (row[2].split()[0], row[4].split()[0]) == (f"{brier:.4f}", f"{auc:.4f}")
 
@@ -86,16 +93,16 @@ def test_each_score_stands_once() -> None:
     for title in ("base rate", "rule", "ML confidence - rule"):
         assert [row[0] for row in shown.rows].count(title) == 1
     assert shown.heads("h3") == [
-        "By pattern type", "By timeframe", "By year", "Data", "Split", "Calibration", "Intended use and limits",
-        "Parity", "Toolchain",
+        "By pattern type", "By timeframe", "By year", "Data", "Split", "Candidates", "Calibration",
+        "Intended use and limits", "Parity", "Toolchain",
     ]  # fmt: skip
 
 
 def test_contributions_are_shown_where_scores_were_explained() -> None:
     assert "Contributions" not in Page(page()).heads("h2")
-    parts = [Contribution(name, 0.001, 0.002, 1_234) for name in small_artifact().feature_names[1:]]
+    parts = [Contribution(name, 0.001, 0.002, 1_234) for name in held_out().feature_names[1:]]
     sure = Contribution("rsi_14", 0.0123, 0.002, 1_234)
-    small = replace(subject(small_artifact()), contributions=(sure, *parts))
+    small = replace(subject(held_out()), contributions=(sure, *parts))
     shown = Page(render(small, unseen_rows(small_dataset(), small)))
     start = shown.heads("h2").index("Contributions")
     assert shown.heads("h2")[start + 1] == "Drift since training"
@@ -106,13 +113,14 @@ def test_contributions_are_shown_where_scores_were_explained() -> None:
 
 
 def test_importances_within_the_noise_are_not_drawn() -> None:
-    assert above_noise({"a": 0.03, "b": 0.001, "c": -0.002, "d": 0.01, "e": 0.0}) == [("a", 0.03), ("d", 0.01)]
-    assert above_noise({"a": 0.0, "b": 0.01}) == [("b", 0.01)]
-    assert above_noise({}) == []
+    values = {"d": 0.01, "a": 0.03, "b": 0.001, "c": -0.002, "unknown": 0.5, "alone": 0.5}
+    errors = {"d": 0.004, "a": 0.01, "b": 0.001, "c": 0.0001, "unknown": None}
+    assert above_noise(values, errors) == [("a", 0.03), ("d", 0.01)]
+    assert above_noise({}, {}) == []
 
 
 def test_rows_without_a_rule_confidence_have_a_page_too() -> None:
-    small = subject(small_artifact())
+    small = subject(held_out())
     rows = unseen_rows(small_dataset(), small)
     rows = replace(rows, inputs={**rows.inputs, "rule_confidence": np.full(len(rows), np.nan)})
     shown = Page(render(small, rows))
@@ -167,13 +175,28 @@ def test_the_page_is_whole_and_stands_alone() -> None:
 
 
 def test_against_another_model_the_difference_is_of_the_same_rows() -> None:
-    other = subject(train(small_dataset(), ["logistic"], seed=1, size=SMALL, version="plain"))
-    small = subject(small_artifact())
+    other = subject(train(small_dataset(), ["logistic"], refit=False, seed=1, size=SMALL, version="plain"))
+    small = subject(held_out())
     rows = unseen_rows(small_dataset(), small, other)
     shown = Page(render(small, rows, other))
     a, b = (one.answer(rows)["ml_confidence"].astype(float) for one in (small, other))
     difference = np.mean((a - rows.positive) ** 2 - (b - rows.positive) ** 2)
     assert shown.row("ML confidence - model plain")[2].startswith(f"{difference:.4f} [")
+
+
+def test_first_passage_stands_beside_it_within_the_horizon_of_the_model() -> None:
+    """A file that states another horizon than the labels had, one that states none, and rows that it leaves open."""
+    small = subject(held_out())
+    rows = unseen_rows(small_dataset(), small)
+    rows.inputs["direction"][:7] = 0.0
+    answered = rows.take(slice(7, None))
+    for stated, horizon in (({"label_horizon": 5}, 5), ({}, HORIZON)):
+        metrics = {name: value for name, value in small.metrics.items() if name != "label_horizon"} | stated
+        shown = Page(render(replace(small, metrics=metrics), rows))
+        brier = np.mean((plain_target(answered.inputs, horizon) - answered.positive) ** 2)
+        row = shown.row("first passage")
+        assert (row[1], row[2].split()[0]) == (f"{len(answered):,}", f"{brier:.4f}")
+        assert [one[0] for one in shown.rows].count("ML confidence - first passage") == 1
 
 
 HOSTILE = "<script>alert(1)</script>|*x*[a](http://b)<img src=x onerror=y>"
@@ -182,7 +205,7 @@ HOSTILE = "<script>alert(1)</script>|*x*[a](http://b)<img src=x onerror=y>"
 def test_no_value_from_the_database_becomes_markup() -> None:
     card = f"# <b>x\n\n{HOSTILE}\n\n![p](http://b/c.png) <http://b>\n\n| `<i>` |\n|---|\n| a\\|b |"
     importances = {HOSTILE: 1.0, "b": -0.1}
-    small = subject(small_artifact())
+    small = subject(held_out())
     small = replace(
         small,
         version=HOSTILE,
@@ -190,7 +213,7 @@ def test_no_value_from_the_database_becomes_markup() -> None:
         sha256=HOSTILE,
         model_card=card,
         feature_names=[HOSTILE, *small.feature_names[1:]],
-        metrics={**small.metrics, "importances": importances},
+        metrics={**small.metrics, "importances": importances, "importance_errors": {HOSTILE: 0.1, "b": 0.1}},
         drift_baseline={"features": {HOSTILE: next(iter(small.drift_baseline["features"].values()))}},
         contributions=(Contribution(HOSTILE, 1.0, 0.1, 7),),
     )

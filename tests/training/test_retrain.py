@@ -14,7 +14,7 @@ from training import cli
 from training.cli.train import ALERT_TYPES
 from training.retrain import last_trained
 
-SMALL = ["--models", "logistic", "--quiet"]
+SMALL = ["--models", "logistic", "--candidate", "ridge", "--quiet"]
 
 
 @pytest.fixture
@@ -53,6 +53,13 @@ def test_a_retrained_model_challenges_and_is_not_promoted(
     assert cli.main(["retrain", *SMALL, "--version", "second", "--min-new", "30", "--share", "0.5"]) == 0
     assert "second challenges" in capsys.readouterr().out
     assert standing(labelled) == [("challenger", "second"), ("champion", "first")]
+    # The champion is a baseline on the rows that it has not learned from.
+    compared = labelled.execute(
+        "select (m.metrics #>> '{compared,champion}')::int, (m.metrics #>> '{compared,base}')::int "
+        "from ml.models m where m.version = 'second'"
+    ).fetchone()
+    assert compared is not None
+    assert 0 < compared[0] < compared[1]
     share = labelled.execute("select share, canary, reason from ml.aliases where alias = 'challenger'").fetchone()
     assert share == (0.5, 0.0, "retrained: on schedule")
     # Refused, with what to do about it.

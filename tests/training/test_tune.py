@@ -48,7 +48,7 @@ def _rows(columns: NDArray[np.float64], outcome: NDArray[np.int8]) -> Rows:
     features = np.zeros((len(outcome), len(FEATURE_NAMES)))
     features[:, np.flatnonzero(USED)[: columns.shape[1]]] = columns
     own = [TARGET, STOP, NEITHER]
-    features[:, own] = small_rows().features[:, own]
+    features[:, own] = small_rows().features[: len(features), own]
     return Rows(features, outcome, 1.0)
 
 

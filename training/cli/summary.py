@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from training.cli.output import aligned
 from training.pipeline import Artifact
-from training.scores import METRICS, score_lines
+from training.scores import METRICS, score_lines, weight_line
 
 
 def summarise(artifact: Artifact) -> str:
-    """Size and parity of the file, one table of metrics with intervals, and a verdict against each baseline."""
-    parity, lines = artifact.parity, score_lines(artifact.metrics)
-    table = [["", "rows", *METRICS.values()]]
-    table += [[line.title, f"{line.rows:,}", *map(str, line.figures.values())] for line in lines]
+    """Size and parity of the file; of a model that was fitted, a table of metrics with intervals, and what follows."""
+    parity, metrics = artifact.parity, artifact.metrics
+    beside = "scikit-learn" if "measured_on" in metrics else "NumPy"
     first = (
         f"registered {artifact.version}: {len(artifact.onnx) / 2**20:.1f} MB, {len(artifact.feature_names)} features, "
-        f"differs from scikit-learn by at most {parity.max_abs_diff:.1e} over {parity.rows:,} rows"
+        f"differs from {beside} by at most {parity.max_abs_diff:.1e} over {parity.rows:,} rows"
     )
-    kinds = {"forward_folds": "On rows of forward folds", "held_out": "On the last rows", "every_row": "On every row"}
-    measured = kinds[artifact.metrics["measured_on"]["kind"]]
-    header = f"{measured}, with 95 % intervals (lower is better, except for ROC AUC):"
-    sentences = [one["sentence"] for one in artifact.metrics["verdicts"]]
-    refused = [f"promotion will be refused: {reason}" for reason in artifact.metrics["refused"]]
-    return "\n".join([first, "", header, *aligned(table), *sentences, *refused])
+    if "measured_on" not in metrics:
+        return first
+    lines = score_lines(metrics)
+    table = [["", "rows", *METRICS.values()]]
+    table += [[line.title, f"{line.rows:,}", *map(str, line.figures.values())] for line in lines]
+    kept = f"Kept: {metrics['candidates']['kept']}. Measured on {metrics['measured_on']['kind']}"
+    header = f"{kept}, with 95 % intervals (lower is better, except for ROC AUC):"
+    sentences = [one["sentence"] for one in metrics["verdicts"]]
+    refused = [f"promotion will be refused: {reason}" for reason in metrics["refused"]]
+    weight = [line for line in [weight_line(metrics)] if line]
+    return "\n".join([first, "", header, *aligned(table), *sentences, *weight, *refused])

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from db_functions.errors import ScoringError
 from training.cli.arguments import (
     Commands,
     add_command,
@@ -19,6 +20,9 @@ from training.cli.database import connect
 from training.cli.output import require_writable, write_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from training.dataset import Dataset
     from training.learners import Parameters
     from training.pipeline import Artifact
@@ -70,7 +74,7 @@ def _add_train(commands: Commands) -> None:
         "train on the labelled patterns and register the model",
         interrupted=": nothing was registered; with --tune the same command continues the search",
     )
-    _add_recipe(command)
+    _add_recipe(command, f"; or {FIRST_PASSAGE} alone, which needs no labels", FIRST_PASSAGE)
     command.add_argument(
         "--tune",
         type=whole_number(1),
@@ -114,16 +118,15 @@ def _add_retrain(commands: Commands) -> None:
     command.add_argument("--share", type=share, default=1.0, help="share of the rows that it scores (default: 1)")
 
 
-def _add_recipe(command: argparse.ArgumentParser) -> None:
-    """What is trained, and on which rows."""
+def _add_recipe(command: argparse.ArgumentParser, more: str = "", *others: str) -> None:
+    """What is trained, and on which rows; ``others`` are models beside the learners, ``more`` what to say of them."""
     command.add_argument(
         "--models",
         nargs="+",
-        choices=(*LEARNER_NAMES, FIRST_PASSAGE),
+        choices=(*LEARNER_NAMES, *others),
         default=list(DEFAULT_LEARNERS),
         metavar="NAME",
-        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three); or {FIRST_PASSAGE} alone, which needs "
-        "no labels",
+        help=f"learners: {', '.join(LEARNER_NAMES)} (default: the first three){more}",
     )
     command.add_argument(
         "--candidate",
@@ -145,16 +148,13 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    if FIRST_PASSAGE in options.models:
-        from training.first_passage import run
-
-        return run(options)
     from training.cli.summary import summarise
     from training.registry import promote, register
 
     if options.output is not None:
         require_writable(options.output)
-    artifact = _fit(options, load(options), tune=options.tune)
+    without_labels = FIRST_PASSAGE in options.models
+    artifact = _first_passage(options) if without_labels else _fit(options, load(options), tune=options.tune)
     if options.output is not None:
         write_file(options.output, artifact.onnx)
     with connect() as connection:
@@ -166,6 +166,22 @@ def _train(options: argparse.Namespace) -> int:
         else:
             print(f"to serve it: python -m training promote {artifact.version} --reason '...'")
     return 0
+
+
+def _first_passage(options: argparse.Namespace) -> Artifact:
+    """For the horizon of ``ml.settings``. Raises ScoringError where something is to be learned as well."""
+    from training.first_passage import make
+    from training.load import read_gather_settings
+
+    learning = {"--tune": options.tune, "--since": options.since, "--until": options.until}
+    useless = [name for name in options.models if name != FIRST_PASSAGE]
+    useless += [name for name, value in learning.items() if value is not None]
+    useless += ["--candidate"] * (options.candidate is not None) + ["--no-refit"] * (not options.refit)
+    if useless:
+        raise ScoringError(f"{FIRST_PASSAGE} learns from nothing, so it goes without {', '.join(useless)}")
+    with connect() as connection:
+        horizon = read_gather_settings(connection).label_horizon
+    return make(horizon, options.version)
 
 
 def _retrain(options: argparse.Namespace) -> int:
@@ -208,6 +224,15 @@ def load(options: argparse.Namespace) -> Dataset:
         return load_labelled(connection, since=options.since, until=options.until, progress=progress)
 
 
+def champion_answers(dataset: Dataset) -> NDArray[np.float64] | None:
+    """The champion's P(positive) to the rows that it has not learned from, [N]; None where there is none to ask."""
+    from training.champion import read_champion
+
+    with connect() as connection:
+        champion = read_champion(connection)
+    return None if champion is None else champion.answer(dataset)
+
+
 def _fit(
     options: argparse.Namespace, dataset: Dataset, *, parameters: Parameters | None = None, tune: int | None = None
 ) -> Artifact:
@@ -219,6 +244,7 @@ def _fit(
         options.models,
         candidate=options.candidate,
         refit=options.refit,
+        champion=champion_answers(dataset),
         parameters=parameters,
         search=Search(tune, options.tune_file) if tune else None,
         seed=options.seed,
