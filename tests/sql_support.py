@@ -15,6 +15,9 @@ from db_functions.composites import Failures, Pairs, Runs, ScoreRows, Scores
 from db_functions.database import Connection
 from db_functions.queries import query
 
+IN_SYSTEM = "in ('ml'::regnamespace, 'ml_internal'::regnamespace)"
+"""Of a schema's oid in the catalogue: whether the system made it."""
+
 
 def champion_id(connection: Connection) -> int | None:
     found = connection.execute("select model_id from ml_internal.champion").fetchone()

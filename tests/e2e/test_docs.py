@@ -37,6 +37,7 @@ from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS
 from db_functions.database import Connection
 from tests.conftest import ROOT
 from tests.drift_support import featured_baseline, insert_rows, register_featured
+from tests.sql_support import IN_SYSTEM
 from tests.support import (
     at,
     insert_bars,
@@ -315,7 +316,7 @@ def parse(command: Sequence[str]) -> None:
         case ["alembic", *rest]:
             CommandLine().parser.parse_args(rest)
         case ["make", *targets]:
-            known = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            known = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             unknown = {target for target in targets if "=" not in target} - set(known)
             assert not unknown, f"the Makefile has no {unknown}"
         case _:
@@ -392,17 +393,25 @@ def one_column(connection: Connection, statement: str, *parameters: object) -> l
 
 
 @every_document
-def test_names_in_schema_ml_are_true(document: Path, transaction: Connection) -> None:
-    there = set(
-        one_column(
-            transaction,
-            "select relname from pg_class where relnamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) "
-            "union select proname from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)",
+def test_names_in_our_schemas_are_true(document: Path, transaction: Connection) -> None:
+    for schema in ("ml", "ml_internal"):
+        there = set(
+            one_column(
+                transaction,
+                "select relname from pg_class where relnamespace = %s::regnamespace "
+                "union select proname from pg_proc where pronamespace = %s::regnamespace",
+                schema,
+                schema,
+            )
         )
-    )
-    outside, inside = (set(re.findall(r"\bml\.([a-z_]+)", part)) for part in parted(document.read_text()))
-    assert not outside - there, f"{document.name} names what is not there: {outside - there}"
-    assert not inside & there, f"{document.name} calls absent what is there: {inside & there}"
+        outside, inside = (set(re.findall(rf"\b{schema}\.([a-z_]+)", part)) for part in parted(document.read_text()))
+        assert not outside - there, f"{document.name} names what is not in {schema}: {outside - there}"
+        assert not inside & there, f"{document.name} calls absent what is in {schema}: {inside & there}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/applications.md"])
+def test_applications_are_told_of_public_names_only(name: str) -> None:
+    assert re.findall(r"ml_internal[.\w]*", (ROOT / name).read_text()) == []
 
 
 def test_every_setting_is_documented(transaction: Connection) -> None:
@@ -432,9 +441,9 @@ def test_environment_is_documented() -> None:
 
 def test_every_alert_has_its_entry_in_the_runbook(transaction: Connection) -> None:
     """With a query to run first, which the runbook's own blocks run."""
-    views = [f"ml.alert_{name}" for name in ("states", "rates", "drift", "performance")]
+    views = [f"ml_internal.alert_{name}" for name in ("states", "rates", "drift", "performance")]
     conditions = one_column(transaction, "select pg_get_viewdef('ml_internal.alert_conditions'::regclass)")[0]
-    assert set(re.findall(r"\balert_\w+", conditions)) == {view.removeprefix("ml.") for view in views}
+    assert set(re.findall(r"\balert_\w+", conditions)) == {view.removeprefix("ml_internal.") for view in views}
     types = set[str]()
     for view in views:
         (definition,) = one_column(transaction, "select pg_get_viewdef(%s::regclass)", view)
@@ -451,7 +460,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
     callable_ = one_column(
         transaction,
         "select distinct p.proname from pg_proc p, unnest(%s::text[]) role "
-        "where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and has_function_privilege(role, p.oid, 'execute')",
+        "where p.pronamespace = 'ml'::regnamespace and has_function_privilege(role, p.oid, 'execute')",
         ["ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator"],
     )
     assert len(callable_) > 10
@@ -488,16 +497,16 @@ def table(heading: str, document: str = "applications.md") -> list[list[str]]:
 def test_channels_are_all_there(transaction: Connection) -> None:
     sources = one_column(
         transaction,
-        "select prosrc from pg_proc where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)",
+        f"select prosrc from pg_proc where pronamespace {IN_SYSTEM}",
     )
     sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
     assert {row[0] for row in table("## Channels", "operators.md")} == sent
 
 
 def test_reasons_are_all_there(transaction: Connection) -> None:
-    (source,) = one_column(transaction, "select prosrc from pg_proc where proname = 'blend_pattern'")
-    used = set(re.findall(r"reason := '(\w+)'", source))
-    used |= set(re.findall(r"'(\w+)'", source.split("not in (", 1)[1].split(")", 1)[0]))
+    (source,) = one_column(transaction, "select pg_get_functiondef(oid) from pg_proc where proname = 'decide'")
+    used = set(re.findall(r"'(\w+)'::text", source))
+    assert len(used) > 5
     assert {row[0] for row in table("### Reasons")} == used
 
 
