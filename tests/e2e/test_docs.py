@@ -1,7 +1,7 @@
 """The documents are true: what they show is run, and what they name is there.
 
 In ``docs/*.md`` a fenced block of ``sql`` is run, block by block, in one database per document (at head, with the bars
-and models of :func:`prepare`); a block of ``text`` right after it is the expected result or error, where ``…`` stands
+and models of :func:`prepare`; that of the README has the first-passage model alone, as it says); a block of ``text`` right after it is the expected result or error, where ``…`` stands
 for anything. A block of ``python`` is executed in an empty directory. A block of ``sh`` must parse, and is run when a
 block of ``text`` follows, in bring-your-own.md always. Four comments steer:
 ``<!-- run: as ROLE -->``, ``<!-- run: worker -->``, which scores what waits, ``<!-- run: drift -->``, which lets a
@@ -207,7 +207,10 @@ def play(document: Path, url: str, report: Callable[[Step, str], None]) -> None:
     """Run a document's steps in order; ``report`` is told what each printed."""
     scope: dict[str, Any] = {}
     with psycopg.connect(url, autocommit=True) as connection:
-        prepare(connection)
+        if document.name == "README.md":
+            worker.cli.main(["first-passage", "--promote"])
+        else:
+            prepare(connection)
         if document.name == "analysts.md":
             with_history(connection, url)
         if document.name == "bring-your-own.md":
