@@ -412,11 +412,6 @@ def test_names_in_our_schemas_are_true(document: Path, transaction: Connection) 
         assert not inside & there, f"{document.name} calls absent what is in {schema}: {inside & there}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/applications.md"])
-def test_applications_are_told_of_public_names_only(name: str) -> None:
-    assert re.findall(r"ml_internal[.\w]*", (ROOT / name).read_text()) == []
-
-
 def test_every_setting_is_documented(transaction: Connection) -> None:
     rows = transaction.execute(
         "select column_name, coalesce(column_default, ''), col_description('ml.settings'::regclass, ordinal_position) "
@@ -428,6 +423,11 @@ def test_every_setting_is_documented(transaction: Connection) -> None:
     for name, default, comment in rows:
         plain = re.sub(r"'(.*)'::\w+", r"\1", default) or "none"
         assert f"| `{name}` | {plain} | {comment} |" in text, f"operators.md lacks: | `{name}` | {plain} | {comment} |"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/applications.md"])
+def test_applications_are_told_of_public_names_only(name: str) -> None:
+    assert re.findall(r"ml_internal[.\w]*", (ROOT / name).read_text()) == []
 
 
 def test_contract_is_documented() -> None:
