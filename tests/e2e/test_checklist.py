@@ -31,6 +31,7 @@ OPERATORS = ROOT / "docs" / "operators.md"
 HEADING = "## From nothing to production"
 LOGINS = ("scoring_host", "status_page", "on_call")
 _END = "--done--"
+_FAILED = "--failed--"
 
 
 def section() -> str:
@@ -48,13 +49,17 @@ class Shell:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT,
                 env={**os.environ, **environment}, start_new_session=True,
             )  # fmt: skip
+        self._type(f"trap 'echo {_FAILED}' EXIT")
+
+    def _type(self, text: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{text}\n")
+        self._process.stdin.flush()
 
     def paste(self, text: str) -> str:
         """Run a block; what it printed to stdout. An error anywhere in it ends the shell."""
-        assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(f"{text}\necho {_END}\n")
-        self._process.stdin.flush()
+        self._type(f"{text}\necho {_END}")
         printed: list[str] = []
         for line in self._process.stdout:
             if line.rstrip() == _END:
@@ -63,6 +68,9 @@ class Shell:
             if line.rstrip().endswith(_END):
                 return ("".join(printed) + line.rstrip().removesuffix(_END)).rstrip("\n")
             printed.append(line)
+            # The end of the file does not come: what the shell has started still holds it open.
+            if line.rstrip().endswith(_FAILED):
+                break
         pytest.fail(f"{text}\nfailed: {''.join(printed)}{self.log.read_text()[-3000:]}")
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The documents are true: what they show is run, and what they name is there.
 
 In ``docs/*.md`` a fenced block of ``sql`` is run, block by block, in one database per document (at head, with the bars
-and models of :func:`prepare`); a block of ``text`` right after it is the expected result or error, where ``…`` stands
+and models of :func:`prepare`; that of the README has the first-passage model alone, as it says); a block of ``text`` right after it is the expected result or error, where ``…`` stands
 for anything. A block of ``python`` is executed in an empty directory. A block of ``sh`` must parse, and is run when a
 block of ``text`` follows, in bring-your-own.md always. Four comments steer:
 ``<!-- run: as ROLE -->``, ``<!-- run: worker -->``, which scores what waits, ``<!-- run: drift -->``, which lets a
@@ -207,7 +207,10 @@ def play(document: Path, url: str, report: Callable[[Step, str], None]) -> None:
     """Run a document's steps in order; ``report`` is told what each printed."""
     scope: dict[str, Any] = {}
     with psycopg.connect(url, autocommit=True) as connection:
-        prepare(connection)
+        if document.name == "README.md":
+            worker.cli.main(["first-passage", "--promote"])
+        else:
+            prepare(connection)
         if document.name == "analysts.md":
             with_history(connection, url)
         if document.name == "bring-your-own.md":
@@ -316,7 +319,7 @@ def parse(command: Sequence[str]) -> None:
         case ["alembic", *rest]:
             CommandLine().parser.parse_args(rest)
         case ["make", *targets]:
-            known = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            known = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             unknown = {target for target in targets if "=" not in target} - set(known)
             assert not unknown, f"the Makefile has no {unknown}"
         case _:
@@ -420,6 +423,11 @@ def test_every_setting_is_documented(transaction: Connection) -> None:
     for name, default, comment in rows:
         plain = re.sub(r"'(.*)'::\w+", r"\1", default) or "none"
         assert f"| `{name}` | {plain} | {comment} |" in text, f"operators.md lacks: | `{name}` | {plain} | {comment} |"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/applications.md"])
+def test_applications_are_told_of_public_names_only(name: str) -> None:
+    assert re.findall(r"ml_internal[.\w]*", (ROOT / name).read_text()) == []
 
 
 def test_contract_is_documented() -> None:

@@ -94,6 +94,7 @@ def test_a_share_is_of_the_hash_of_the_pattern(champion: Connection) -> None:
 
 
 def test_a_canary_serves_its_share_and_is_marked(champion: Connection) -> None:
+    champion.execute("select ml.set('ml_weight', 0.6, 'test')")  # and so the rule's 0.4
     challenge(champion, 0.7, 0.4)
     score(champion)
     rows = found(champion, "select p.*, ml_internal.fraction_of(id) as f from pattern_events p")

@@ -119,6 +119,7 @@ def test_a_promotion_wakes_the_worker(connection: Connection, database: str) -> 
 def test_disabling_and_enabling_with_the_worker_running(connection: Connection, database: str) -> None:
     insert_bars(connection)
     make_champion(connection, "sure", small_model("sure", bias=5))
+    connection.execute("select ml.set('ml_weight', 0.6, 'test')")
     with working(database):
         for enabled in (True, False, True, False):
             connection.execute(f"select ml.{'enable' if enabled else 'disable'}('test')")
@@ -170,8 +171,8 @@ def test_all_four_variables_reach_the_settings(
         monkeypatch.setenv(name, value)
     with working(database):
         pass
-    row = connection.execute("select enabled, threshold, ml_weight, rule_weight from ml.settings").fetchone()
-    assert row == (False, 0.4, 0.7, 0.4)
+    row = connection.execute("select enabled, threshold, weights, ml_weight, rule_weight from ml.settings").fetchone()
+    assert row == (False, 0.4, "fixed", 0.7, pytest.approx(0.3)), "a variable that is not set leaves the rest of 1"
 
 
 def test_a_variable_that_cannot_be_is_named(database: str) -> None:

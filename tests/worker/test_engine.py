@@ -60,7 +60,7 @@ def test_a_scored_row_and_its_prediction(connection: Connection) -> None:
     know_outcomes(connection)
     data = small_model("small-1", bias=2.0)
     make_champion(connection, "small-1", data)
-    connection.execute("select ml.set('threshold', 0, 'test')")
+    connection.execute("select ml.set('ml_weight', 0.6, 'test'), ml.set('rule_weight', 0.4, 'test')")
     pattern = insert_pattern(connection)
     engine = Engine(connection, 7)
     before = datetime.now(UTC)
@@ -83,10 +83,11 @@ def test_a_scored_row_and_its_prediction(connection: Connection) -> None:
     assert 0 < row["prediction_latency_ms"] < 20_000
     metadata = row["ml_metadata"]
     assert (metadata["source"], metadata["reason"], metadata["model_version"]) == ("blend", "scored", "small-1")
-    assert (metadata["ml_weight"], metadata["rule_weight"], metadata["threshold"]) == (0.6, 0.4, 0)
+    assert (metadata["ml_weight"], metadata["rule_weight"], metadata["threshold"]) == (0.6, 0.4, 0.5)
     assert (metadata["quality"], metadata["bars"]) == (1.0, 128)
     assert metadata["probabilities"] == pytest.approx(expected["probabilities"][0].tolist(), abs=1e-6)
-    assert metadata["settings_version"] == 2
+    (settings_version,) = connection.execute("select version from ml.settings").fetchone() or (None,)
+    assert metadata["settings_version"] == settings_version
 
     [prediction] = predictions(connection, pattern)
     assert np.float32(prediction["ml_confidence"]) == expected["ml_confidence"][0]
@@ -110,11 +111,11 @@ def test_each_row_of_a_mixed_batch_gets_its_own_fate(connection: Connection) -> 
     make_champion(connection, "poison", poison_model("poison"))
     good = [insert_pattern(connection, detected_at=at(150 + k)) for k in range(5)]
     raising = insert_pattern(
-        connection, confidence=0.111, metadata='{"market": {"vix": 1e400, "options_activity": [1]}}'
+        connection, confidence=0.111, support="NaN", metadata='{"market": {"vix": 1e400, "options_activity": [1]}}'
     )
     young = insert_pattern(connection, symbol="YOUNG")
     unheard = insert_pattern(connection, pattern_type="unheard_of")
-    nan = insert_pattern(connection, confidence=0.222, support="NaN")
+    nan = insert_pattern(connection, confidence=0.222)
     gone = insert_pattern(connection)
     connection.execute("delete from pattern_events where id = %s", [gone])
     last = insert_pattern(connection)
@@ -126,7 +127,7 @@ def test_each_row_of_a_mixed_batch_gets_its_own_fate(connection: Connection) -> 
     for pattern in (*good, last):
         row = row_of(connection, pattern)
         assert row["model_version"] == "poison"
-        assert row["ml_metadata"]["reason"] in ("scored", "below_threshold")
+        assert row["ml_metadata"]["reason"] == "scored"
         assert len(predictions(connection, pattern)) == 1
 
     row = row_of(connection, young)
@@ -143,21 +144,19 @@ def test_each_row_of_a_mixed_batch_gets_its_own_fate(connection: Connection) -> 
     assert row["ml_confidence"] is not None
     assert [prediction["reason"] for prediction in predictions(connection, unheard)] == ["low_quality"]
 
-    for pattern, rule, error in ((raising, 0.111, "Gather"), (nan, 0.222, "answered [nan, nan, nan]")):
+    for pattern, rule, reason in ((raising, 0.111, "failed"), (nan, 0.222, "low_quality")):
         row = row_of(connection, pattern)
         assert (row["ml_confidence"], row["scored_at"], row["confidence"]) == (None, None, rule)
-        assert row["ml_metadata"]["reason"] == "failed"
+        assert row["ml_metadata"]["reason"] == reason
         assert predictions(connection, pattern) == []
-        [(message, attempts, snapshot, model)] = failures(connection, pattern)
-        assert error in message
-        assert (attempts, snapshot["symbol"], snapshot["rule_confidence"], model) == (1, "ACME", rule, 1)
-    assert (
-        failures(connection, raising)[0][2] | {"vix": "inf", "options_activity": "[1.0]"}
-        == failures(connection, raising)[0][2]
-    )
-    assert failures(connection, nan)[0][2]["support"] is None  # NaN is absent to the model
+    assert failures(connection, nan) == []  # the model says that it has no answer
+    [(message, attempts, snapshot, model)] = failures(connection, raising)
+    assert "Gather" in message
+    assert (attempts, snapshot["symbol"], snapshot["rule_confidence"], model) == (1, "ACME", 0.111, 1)
+    assert snapshot | {"vix": "inf", "options_activity": "[1.0]"} == snapshot
+    assert snapshot["support"] is None  # NaN is absent to the model
     counters = engine.counters
-    assert (counters.batches, counters.scored, counters.fallbacks, counters.failed) == (1, 7, 4, 2)
+    assert (counters.batches, counters.scored, counters.fallbacks, counters.failed) == (1, 7, 4, 1)
 
 
 def test_without_a_champion_the_rule_stands(connection: Connection) -> None:

@@ -84,7 +84,7 @@ class _Roles:
     may_work: bool
     user_name: str
     strays: list[str] | None
-    """Objects of schema ml that ml_owner does not own."""
+    """What is in schemas ml and ml_internal and ml_owner does not own."""
 
 
 def _roles(connection: Connection) -> Finding:
@@ -94,7 +94,7 @@ def _roles(connection: Connection) -> Finding:
         return Finding(FAIL, f"missing: {', '.join(roles.missing)}", remedy)
     if roles.strays:
         # Triggers recognise the system's writes by ml_owner: a score that another owner's function writes is discarded.
-        text = f"ml_owner does not own {len(roles.strays)} objects of schema ml, such as {roles.strays[0]}"
+        text = f"ml_owner does not own {len(roles.strays)} objects of the system, such as {roles.strays[0]}"
         return Finding(FAIL, text, "restore the dump with its owners, or alter each to owner ml_owner")
     lacking = fetch_values(connection, "doctor_grants", {"functions": schema.functions()})
     if lacking:
@@ -140,7 +140,7 @@ def _settings(connection: Connection) -> Finding:
             FAIL, "ML is disabled: every row keeps its rule confidence", "python -m worker enable --reason TEXT"
         )
     if not settings.any_weight:
-        return Finding(FAIL, "both weights are 0, so every blend is 0", "select ml.set('ml_weight', 0.6, 'reason')")
+        return Finding(FAIL, "both weights are 0, so every blend is 0", "select ml.set('ml_weight', 1, 'reason')")
     if not settings.benchmark_has_bars:
         text = f"the benchmark {settings.benchmark_symbol} has no bars"
         return Finding(FAIL, text, "load them, or ml.set('benchmark_symbol', '', 'reason')")
