@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.evidence import prior_free
-from db_functions.progress import bar
 from training import blocks
 from training.candidates import choose, forward, refit
 from training.correction import TARGET, Rows
@@ -62,8 +61,8 @@ class Judged:
     years: tuple[Year, ...]
 
 
-def judge(dataset: Dataset, size: float, *, seed: int = 0, progress: bool = False) -> Judged:
-    """Every year that has enough rows before it to train on; ``size`` scales the numbers of trees and rounds.
+def judge(dataset: Dataset, size: float, *, since: int, seed: int = 0) -> Judged:
+    """Every year from ``since`` on with enough rows before it to train; ``size`` scales the numbers of trees and rounds.
 
     Rows without a first passage are left out, as training leaves them out.
     """
@@ -71,7 +70,7 @@ def judge(dataset: Dataset, size: float, *, seed: int = 0, progress: bool = Fals
     defined = np.isfinite(features[:, TARGET])
     dataset, features = dataset.take(defined), to_float32(features[defined]).astype(np.float64)
     years = []
-    for year, known, asked in bar(list(_origins(dataset)), shown=progress, desc="years", unit="year"):
+    for year, known, asked in _origins(dataset, since):
         with suppress(TooFewRows):
             years.append(_judge_year(year, dataset.take(known), features[known], asked, features[asked], size, seed))
     index = np.concatenate([one.asked for one in years])
@@ -87,10 +86,10 @@ def judge(dataset: Dataset, size: float, *, seed: int = 0, progress: bool = Fals
     return Judged(own, answers, np.repeat([one.year for one in years], [len(one.asked) for one in years]), tuple(years))
 
 
-def _origins(dataset: Dataset) -> Iterator[tuple[int, Index, Index]]:
-    """Each year with the rows whose horizon ended before it, and its own."""
+def _origins(dataset: Dataset, since: int) -> Iterator[tuple[int, Index, Index]]:
+    """Each year from ``since`` on with the rows whose horizon ended before it, and its own."""
     of = dataset.detected_at.astype("datetime64[s]").astype("datetime64[Y]").astype(np.int64) + 1970
-    for year in np.unique(of).tolist():
+    for year in np.unique(of[of >= since]).tolist():
         begins = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
         yield year, np.flatnonzero(dataset.horizon_at < begins), np.flatnonzero(of == year)
 

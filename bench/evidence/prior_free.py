@@ -65,7 +65,7 @@ def _fitted(features: Floats, hit: NDArray[np.bool_], size: float, seed: int) ->
 
 
 def _clipped(values: Floats) -> Floats:
-    return np.clip(values, -_CLIP, _CLIP)
+    return np.asarray(np.clip(values, -_CLIP, _CLIP), np.float64)
 
 
 def _vote(members: Sequence[Any], features: Floats) -> Floats:

@@ -116,7 +116,11 @@ class _Bars(BarStore):
     def refresh(self, connection: Connection) -> None:
         """Nothing changes."""
 
-    def get(self, connection: Connection, spans: Mapping[Key, tuple[int, int]]) -> dict[Key, StoredSeries]:
+    def get(
+        self,
+        connection: Connection,  # noqa: ARG002
+        spans: Mapping[Key, tuple[int, int]],
+    ) -> dict[Key, StoredSeries]:
         return {key: self._whole[key] for key in spans}
 
 
