@@ -69,7 +69,8 @@ def _register(connection: Connection) -> None:
     metrics = {"importances": dict(zip(names, rng.random(_FEATURES).tolist(), strict=True))}
     for version in _MODELS:
         connection.execute(
-            "select ml_internal.register_model(%s, 'bench', %s, 1, '{bars}', '{ml_confidence,probabilities,features}', %s, 1, "
+            "select ml_internal.register_model(%s, 'bench', %s, 1, '{bars}', "
+            "'{ml_confidence,probabilities,features}', %s, 1, "
             "%s, '', '{}', %s, null)",
             [version, version.encode(), names, Jsonb(metrics), Jsonb(baseline)],
         )
@@ -199,14 +200,16 @@ cross join lateral (select array_agg(floor(x) order by i) as counts, array_agg(f
                     cross join lateral (select q.n * exp(-((i - 80) ^ 2) / 500.0) / 40 as x) y) h
 """
 _FILL_TAIL = """
-insert into ml_internal.batches (at, source, role, model_id, inference_ms, sla_ms, cache_hits, reasons, latency_ms, classes,
+insert into ml_internal.batches (at, source, role, model_id, inference_ms, sla_ms, cache_hits, reasons, latency_ms,
+                        classes,
                         confidences, rules, blends, thresholds, pattern_types, timeframes)
 select now(), 'live', 'champion', m.id, 2.5, 75, 2, '{scored}', '{5.5}', '{positive}', '{0.6}', '{0.5}', '{0.56}',
        '{0.55}', '{type_01}', '{1d}'
 from ml.models m, generate_series(1, 250) where m.version = 'newer';
 insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
 select now(), 'live', 'champion', m.id, 1, array(select first_cell from ml_internal.bins b where b.model_id = m.id),
-       array(select 1 from ml_internal.bins b where b.model_id = m.id), array(select 0.0 from ml_internal.bins b where b.model_id = m.id),
+       array(select 1 from ml_internal.bins b where b.model_id = m.id),
+       array(select 0.0 from ml_internal.bins b where b.model_id = m.id),
        array(select 0.0 from ml_internal.bins b where b.model_id = m.id)
 from ml.models m, generate_series(1, 250) where m.version = 'newer';
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from demo.patterns import breakouts, candlesticks, doubles, triangles
-from demo.patterns.chart import Chart, Setup
+from demo.patterns.chart import WARM_UP, Chart, Setup
 from demo.patterns.swings import Swings
 
 __all__ = ["CANDLESTICKS", "PATTERN_TYPES", "Chart", "Setup", "Swings", "find_setups"]
@@ -20,6 +20,6 @@ PATTERN_TYPES = CANDLESTICKS | breakouts.PATTERN_TYPES | doubles.PATTERN_TYPES |
 
 
 def find_setups(chart: Chart) -> Iterator[Setup]:
-    """Everything that every detector finds, one detector after the other."""
+    """Everything that every detector finds from the warm-up on, one detector after the other."""
     for detector in (candlesticks, breakouts, doubles, triangles):
-        yield from detector.find(chart)
+        yield from (one for one in detector.find(chart) if one.at >= WARM_UP)

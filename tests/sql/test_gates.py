@@ -321,7 +321,7 @@ def test_on_real_rows_a_better_model_passes_and_a_worse_one_is_refused(registry:
 
 def test_a_model_whose_own_evidence_speaks_against_it_is_refused_even_as_the_first(transaction: Connection) -> None:
     register(transaction, "bad", metrics={"refused": ["surely worse than first passage"]})
-    found = dict(transaction.execute("select gate, passed from ml.gates('bad')").fetchall())
+    found: dict[str, bool] = dict(transaction.execute("select gate, passed from ml.gates('bad')").fetchall())
     assert found == {"parity": True, "evidence": False}
     refused_with(transaction, "ML002", "select ml.promote('bad', 'test')")
     transaction.execute("select ml.promote('bad', 'as a demonstration', true)")
@@ -339,7 +339,7 @@ def test_forward_folds_are_enough_to_follow_arithmetic(
     interval = {"value": difference, "low": -0.01, "high": 0.01}
     evidence = {"rows": 900, "measured_on": "forward folds", "brier_minus_first_passage": interval}
     register(transaction, "learnt", metrics={"evidence": evidence})
-    found = dict(transaction.execute("select gate, passed from ml.gates('learnt')").fetchall())
+    found: dict[str, bool] = dict(transaction.execute("select gate, passed from ml.gates('learnt')").fetchall())
     assert found == {"parity": True, "evidence": True, "forward_folds": passes}
     transaction.execute("select ml.promote('learnt', 'test', true)")
     register(transaction, "next", metrics={"evidence": evidence})
