@@ -2,11 +2,11 @@
 
 In ``docs/*.md`` a fenced block of ``sql`` is run, block by block, in one database per document (at head, with the bars
 and models of :func:`prepare`; that of the README has the first-passage model alone, as it says); a block of ``text``
-right after it is the expected result or error, where ``…`` stands for anything. A block of ``python`` is executed in an empty directory. A block of ``sh`` must parse, and is run when a
-block of ``text`` follows, in bring-your-own.md always. Four comments steer:
-``<!-- run: as ROLE -->``, ``<!-- run: worker -->``, which scores what waits, ``<!-- run: drift -->``, which lets a
-model score rows unlike those it was trained on, and ``<!-- run: needs PACKAGE -->``, which ends the run where that is
-not installed.
+right after it is the expected result or error, where ``…`` stands for anything. A block of ``python`` is executed in an
+empty directory. A block of ``sh`` must parse, and is run when a block of ``text`` follows, in bring-your-own.md always.
+Four comments steer: ``<!-- run: as ROLE -->``, ``<!-- run: worker -->``, which scores what waits, ``<!-- run: drift
+-->``, which lets a model score rows unlike those it was trained on, and ``<!-- run: needs PACKAGE -->``, which ends the
+run where that is not installed.
 """
 
 from __future__ import annotations
