@@ -89,7 +89,7 @@ def test_it_writes_nothing(healthy: Connection) -> None:
         ("select ml.disable('test')", "settings", "ML is disabled", "python -m worker enable"),
         ("select ml.set('ml_weight', 0, 'x'), ml.set('rule_weight', 0, 'x')", "settings", "weights are 0", "ml.set"),
         ("select ml.set('benchmark_symbol', 'NONE', 'x')", "settings", "NONE has no bars", "load them"),
-        ("update ml.aliases set valid_to = now()", "champion", "there is none", "python -m worker promote"),
+        ("update ml.aliases set valid_to = now()", "champion", "there is none", "first-passage --promote"),
         (
             "update ml.models set onnx = 'x', sha256 = encode(sha256('x'), 'hex')",
             "model", "failed its trial run|does not load", "python -m worker rollback",
