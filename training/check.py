@@ -51,13 +51,11 @@ REFUSED: Final = {
 """Operators of the allowed domains that a model may not use, and why. ``If`` is allowed; its branches are checked."""
 
 
-def check_file(path: Path, *, max_bytes: int = MODEL_BYTES) -> list[str]:
-    """:func:`check_model` for a file, whose size is looked at before it is read."""
-    return read_checked(path, max_bytes=max_bytes)[1]
-
-
 def read_checked(path: Path, *, max_bytes: int = MODEL_BYTES) -> tuple[bytes, list[str]]:
-    """A file's bytes and their faults. Read once: a file may change between two readings."""
+    """A file's bytes and their faults (:func:`check_model`). Its size is looked at before it is read.
+
+    Read once: a file may change between two readings.
+    """
     try:
         size = path.stat().st_size
         if size > max_bytes:

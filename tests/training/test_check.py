@@ -16,7 +16,7 @@ from db_functions.errors import InvalidModel
 from db_functions.golden import Golden
 from tests.training_support import small_export
 from training import cli
-from training.check import check_file, check_model, require_valid
+from training.check import check_model, read_checked, require_valid
 from training.describe import describe
 from training.errors import ParityFailed
 from training.registry import read_golden
@@ -321,7 +321,8 @@ def test_an_endless_model_is_stopped() -> None:
 def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.onnx"
     path.write_bytes(bytes(3_000_000))
-    (fault,) = check_file(path, max_bytes=2_000_000)
+    data, (fault,) = read_checked(path, max_bytes=2_000_000)
+    assert data == b""
     assert fault.startswith("the model has 2.9 MB; at most 1.9")
     assert check_model(bytes(3_000_000), max_bytes=2_000_000) == [fault]
 
@@ -333,7 +334,7 @@ def test_what_is_no_model_is_refused(data: bytes) -> None:
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
-    (fault,) = check_file(tmp_path / "nothing.onnx")
+    _, (fault,) = read_checked(tmp_path / "nothing.onnx")
     assert "cannot be read: No such file" in fault
 
 
