@@ -153,5 +153,7 @@ def _left_as_said(connection: Connection) -> None:
     assert count(connection, "pattern_events where scored_at is null") == 0
     rows = connection.execute("select version, cause from ml.model_timeline order by valid_from").fetchall()
     assert rows == [("first-1", "promote"), ("second-1", "promote"), ("first-1", "rollback")]
-    rows = connection.execute("select name from ml.settings_history order by id").fetchall()
-    assert [name for (name,) in rows] == ["benchmark_symbol", "label_horizon", "enabled", "enabled"]
+    changes = connection.execute("select name, source from ml.settings_history order by id").fetchall()
+    given = [name for name, source in changes if source != "learned"]
+    assert given == ["benchmark_symbol", "label_horizon", "enabled", "enabled"]
+    assert {name for name, source in changes if source == "learned"} <= {"ml_weight", "rule_weight"}
