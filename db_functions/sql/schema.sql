@@ -2937,8 +2937,8 @@ begin
         perform ml_internal.change_setting('ml_weight', learned::text,
                                            reason || ' (' || evidence || ')', 'learned');
     end if;
-    if s.rule_weight is distinct from 1 - learned then
-        perform ml_internal.change_setting('rule_weight', (1 - learned)::text,
+    if s.rule_weight is distinct from (1 - learned::numeric)::double precision then
+        perform ml_internal.change_setting('rule_weight', (1 - learned::numeric)::text,
                                            reason || ' (' || evidence || ')', 'learned');
     end if;
 end
@@ -2963,7 +2963,7 @@ begin
     end if;
     -- First, so that the change of the other weight finds them fixed.
     perform ml_internal.change_setting('weights', 'fixed', reason, origin);
-    perform ml_internal.change_setting(other, (1 - value)::text, format('the rest of %s', setting),
+    perform ml_internal.change_setting(other, (1 - value::numeric)::text, format('the rest of %s', setting),
                                        origin);
 end
 $$;

@@ -215,10 +215,10 @@ def test_one_variable_does_not_count_for_another(transaction: Connection) -> Non
 def test_setting_a_weight_fixes_both(transaction: Connection) -> None:
     """The first one takes the rest of 1 from the other; from then on each is obeyed to the letter."""
     assert setting(transaction, "weights") == "learned"
-    transaction.execute("select ml.set('ml_weight', 0.6, 'as before')")
-    assert [setting(transaction, name) for name in ("weights", "ml_weight", "rule_weight")] == ["fixed", 0.6, 0.4]
+    transaction.execute("select ml.set('ml_weight', 0.7, 'as before')")
+    assert [setting(transaction, name) for name in ("weights", "ml_weight", "rule_weight")] == ["fixed", 0.7, 0.3]
     transaction.execute("select ml.set('rule_weight', 0.1, 'less')")
-    assert [setting(transaction, name) for name in ("weights", "ml_weight", "rule_weight")] == ["fixed", 0.6, 0.1]
+    assert [setting(transaction, name) for name in ("weights", "ml_weight", "rule_weight")] == ["fixed", 0.7, 0.1]
 
 
 def test_the_variables_of_the_earlier_system_fix_what_they_name(transaction: Connection) -> None:

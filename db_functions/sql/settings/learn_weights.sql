@@ -29,8 +29,8 @@ begin
         perform ml_internal.change_setting('ml_weight', learned::text,
                                            reason || ' (' || evidence || ')', 'learned');
     end if;
-    if s.rule_weight is distinct from 1 - learned then
-        perform ml_internal.change_setting('rule_weight', (1 - learned)::text,
+    if s.rule_weight is distinct from (1 - learned::numeric)::double precision then
+        perform ml_internal.change_setting('rule_weight', (1 - learned::numeric)::text,
                                            reason || ' (' || evidence || ')', 'learned');
     end if;
 end
