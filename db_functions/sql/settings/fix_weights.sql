@@ -13,8 +13,8 @@ begin
     end if;
     -- First, so that the change of the other weight finds them fixed.
     perform ml_internal.change_setting('weights', 'fixed', reason, origin);
-    perform ml_internal.change_setting(other, (1 - value::numeric)::text, format('the rest of %s', setting),
-                                       origin);
+    perform ml_internal.change_setting(other, (1 - value::numeric)::text,
+                                       format('the rest of %s', setting), origin);
 end
 $$;
 comment on function ml_internal.fix_weights(text, double precision, text, text) is
