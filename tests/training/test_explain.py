@@ -29,6 +29,8 @@ from worker.serving.engine import Engine
 
 ROWS = 24
 """Where the server's version cannot matter."""
+PARTS = 5
+"""Of an explanation: the whole, first passage and three learners."""
 NOBODY = UUID(int=1)
 
 
@@ -73,9 +75,10 @@ def test_a_fresh_score_is_explained_on_demand_and_read_by_pattern(scored: Connec
     )
     assert [(r["member"], r["scale"], r["errors"]) for r in sums] == [
         (None, "probability", len(FEATURE_NAMES)),
+        ("first_passage", "log_odds", 0),
         ("gradient_boosting", "log_odds", 0),
         ("logistic", "log_odds", 0),
-        ("random_forest", "probability", 0),
+        ("random_forest", "log_odds", 0),
     ]
     assert all(r["features"] == len(FEATURE_NAMES) and not r["sampled"] for r in sums)
     assert sums[0]["answer"] == sums[0]["ml_confidence"]
@@ -99,7 +102,7 @@ def test_again_it_gives_the_same_and_no_more(scored: Connection) -> None:
     before = rows(scored, kept)
     explain_patterns(scored, [pattern(2)])
     assert rows(scored, kept) == before
-    assert len(before) == 8
+    assert len(before) == 2 * PARTS
 
 
 def test_a_share_goes_on_where_it_ended(scored: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +133,7 @@ def test_a_share_goes_on_where_it_ended(scored: Connection, monkeypatch: pytest.
         )
         == expected["n"]
     )
-    assert count(scored, "ml_internal.attributed_scores") == 4 * expected["n"]
+    assert count(scored, "ml_internal.attributed_scores") == PARTS * expected["n"]
 
 
 def test_averages_are_over_what_was_sampled(scored: Connection) -> None:
@@ -145,7 +148,7 @@ def test_averages_are_over_what_was_sampled(scored: Connection) -> None:
         "and a.member is not distinct from i.member) as mean "
         "from ml.attribution_importance i order by member nulls first, rank",
     )
-    assert len(found) == 4 * len(FEATURE_NAMES)
+    assert len(found) == PARTS * len(FEATURE_NAMES)
     assert {row["scores"] for row in found} == {sampled}
     for row in found:
         assert row["mean_size"] == pytest.approx(row["mean"])
@@ -164,7 +167,7 @@ def test_asked_for_and_sampled_it_stays_sampled(scored: Connection) -> None:
     explain_patterns(scored, asked[:1])
     explain_share(scored, 1.0, START, at(10_000))
     explain_patterns(scored, asked[:1])
-    assert count(scored, "ml_internal.attributed_scores where sampled") == 4 * ROWS
+    assert count(scored, "ml_internal.attributed_scores where sampled") == PARTS * ROWS
 
 
 def test_another_models_scores_are_asked_for_by_its_name(scored: Connection) -> None:
@@ -187,7 +190,8 @@ def test_another_models_scores_are_asked_for_by_its_name(scored: Connection) -> 
 
 def test_features_that_do_not_give_the_score_are_not_taken(scored: Connection) -> None:
     scored.execute(
-        "update ml.predictions set features[3] = features[3] + 5, features[1] = 9 where pattern_id = %s", [pattern(3)]
+        "update ml.predictions set features[%s] = 0.99 where pattern_id = %s",
+        [FEATURE_NAMES.index("first_passage_target") + 1, pattern(3)],
     )
     with pytest.raises(NotExplainable, match=f"^pattern {pattern(3)}: model .*another answer"):
         explain_patterns(scored, [pattern(3)])
@@ -201,7 +205,7 @@ def test_the_command_says_what_mattered(
     assert cli.main(["explain", str(pattern(5))]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith(f"pattern {pattern(5)}: 0.")
-    assert "random_forest, probability" in printed[1]
+    assert "random_forest, log-odds" in printed[1]
     assert "logistic, log-odds" in printed[1]
     assert len(printed) == 2 + 10 + 1 + 2
     assert printed[12].startswith("108 others")
@@ -240,7 +244,7 @@ def test_a_member_that_is_left_out_is_named(
     assert "member logistic is left out: " in capsys.readouterr().out
     assert cli.main(["explain", "--share", "1", "--since", "2024-01-01", "--quiet"]) == 0
     assert f"member logistic of {small_artifact().version} is left out: " in capsys.readouterr().out
-    assert count(connection, "ml_internal.attributed_scores") == 3
+    assert count(connection, "ml_internal.attributed_scores") == PARTS - 1
 
 
 def test_the_publisher_writes_and_analysts_read(scored: Connection) -> None:
@@ -278,4 +282,4 @@ def test_they_go_with_the_predictions_that_they_explain(scored: Connection) -> N
         [pattern(1)],
     )
     assert scored.execute("select ml_internal.prune() >= 4").fetchone() == (True,)
-    assert count(scored, "ml_internal.attributed_scores") == 4
+    assert count(scored, "ml_internal.attributed_scores") == PARTS

@@ -36,9 +36,12 @@ class Member(Protocol):
 def find(graph: FeatureGraph, tensor: str, background: Rows) -> Member:
     """The member whose log-odds [N, 1] are ``tensor``.
 
-    Raises NotExplainable when it is neither trees nor a sum of terms of one feature each, or when it does not answer
-    like the graph.
+    Raises NotExplainable when it is of another shape, neither trees nor a sum of terms of one feature each, or when it
+    does not answer like the graph.
     """
+    (answer,) = graph.function(tensor)(background[:1])
+    if np.shape(answer) != (1, 1):
+        raise NotExplainable("it is not one number of log-odds for each row")
     nodes = graph.behind(tensor)
     ensembles = [node for node in nodes if node.op_type == "TreeEnsembleRegressor"]
     if len(ensembles) == 1:
@@ -91,7 +94,8 @@ class _Sum:
         terms = np.array([self._terms(row, middle) for row in (*rows, *background)])
         found: Floats = terms[: len(rows)] - terms[len(rows) :].mean(axis=0)
         missing = np.abs(found.sum(axis=1) - (self.answer(rows) - self.answer(background).mean()))
-        if missing.max(initial=0) > _ADDITIVE:
+        # Written this way round, NaN counts as missing too.
+        if not (missing <= _ADDITIVE).all():
             raise NotExplainable("it is no sum of terms of one feature each")
         return found
 
