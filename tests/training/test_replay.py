@@ -123,7 +123,7 @@ def test_a_score_is_explained_whole(scored: Connection) -> None:
     model = scored.execute("select sha256 from ml.models where version = 'old'").fetchone()
     assert (champion["sha256"],) == model
     # As they were, not as they are.
-    assert champion["settings"]["threshold"] == "0.55"
+    assert champion["settings"]["threshold"] == "0.5"
     assert champion["settings"]["benchmark_symbol"] is None
     assert champion["features"].keys() == {"history_positive_rate", "history_count"}
     assert champion["features"]["history_count"] == champion["history"]["count"]

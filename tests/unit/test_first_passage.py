@@ -369,7 +369,8 @@ def bad_rows(draw: st.DrawFn) -> Rows:
     if draw(st.booleans()):
         bars[0, :, :4] = draw(st.sampled_from([0.0, 1e-300, 1.0, 10.1, 1e99, 1e308]))
     if draw(st.booleans()):
-        bars[0, :, :4] *= draw(st.sampled_from([1e-290, 1e-8, 1e8, 1e96]))
+        with np.errstate(over="ignore"):
+            bars[0, :, :4] *= draw(st.sampled_from([1e-290, 1e-8, 1e8, 1e96]))
     levels = rows["levels"].copy()
     for i in range(5):
         if draw(st.booleans()):
