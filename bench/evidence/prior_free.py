@@ -70,4 +70,4 @@ def _clipped(values: Floats) -> Floats:
 
 def _vote(members: Sequence[Any], features: Floats) -> Floats:
     mean = np.mean([one.predict_proba(features[:, USED])[:, 1] for one in members], axis=0)
-    return np.clip(mean, 1e-3, 1 - 1e-3)
+    return np.asarray(np.clip(mean, 1e-3, 1 - 1e-3), np.float64)
