@@ -26,7 +26,7 @@ RULE: Final = "rule confidence"
 FIRST_PASSAGE: Final = "first passage, plain"
 ML: Final = "ML confidence"
 READ: Final = "confidence as read"
-EARLIER: Final = "as the earlier system"
+EARLIER: Final = "the earlier system's blend"
 ANSWERS: Final = (BASE, RULE, FIRST_PASSAGE, ML, READ, EARLIER)
 CLAIMS: Final = (
     (FIRST_PASSAGE, BASE),

@@ -135,10 +135,10 @@ def _print_quality(console: Console, rows: Sequence[Row], base_rate: float | Non
     print_quality(console, judged)
     console.print(
         "First passage is arithmetic: the chance that a walk without drift, as volatile as the stock was of late, "
-        "reaches the target before the stop. The plain one is the textbook's; a model starts from one with three "
-        "corrections. Knowing it is no edge: under such a walk every pair of levels earns nothing before costs. A model "
-        "is worth its training where it is better than that line. The earlier system blended 0.6 ML and 0.4 rule where "
-        "ML said 0.55 or more, and left the rule alone elsewhere."
+        "reaches the target before the stop. The plain one is the textbook's; models start from one with three "
+        "corrections. Knowing it is no edge: under such a walk every pair of levels earns nothing before costs. A "
+        "model is worth its training where it is better than that line. The earlier system blended 0.6 ML and 0.4 "
+        "rule where ML said 0.55 or more, and left the rule alone elsewhere."
     )
     console.print(f"The same as a picture: {write_picture(judged)}")
 

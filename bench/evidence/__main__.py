@@ -17,7 +17,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
-from bench.evidence.results import Run, save
+from bench.evidence.results import Run, keep
 
 SIZE: Final = 0.3
 SINCE: Final = 2000
@@ -40,16 +40,9 @@ def run(size: float, since: int) -> None:
     from bench.evidence.measure import DATA, measure
 
     began, load = time.monotonic(), os.getloadavg()[0]
-    scores, kept, bins = [], [], []
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for data, found in zip(DATA, pool.map(partial(measure, size=size, since=since), DATA), strict=True):
-            print(f"{data} ({time.monotonic() - began:.0f} s)", flush=True)
-            for every, own in zip((scores, kept, bins), found, strict=True):
-                every.extend(own)
-    save(scores)
-    save(kept)
-    save(bins)
-    save([_run(size, since, round(time.monotonic() - began), load)])
+        found = list(pool.map(partial(measure, size=size, since=since), DATA))
+    keep(found, _run(size, since, round(time.monotonic() - began), load))
 
 
 def _run(size: float, since: int, took_s: int, load: float) -> Run:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.evidence.forward import ANSWERS, BASE, CHAMPION, PLAIN, WITHOUT, Judged, judge
-from bench.evidence.results import EVERY, Bin, Kept, Score
+from bench.evidence.results import EVERY, Bin, Found, Kept, Score, Side
 from bench.evidence.rows import labelled_rows
 from bench.markets import MARKETS, load_market, patterns_with_levels, patterns_without_levels
 from training import blocks
@@ -27,13 +27,13 @@ _SEED: Final = 0
 _NAN: Final = float("nan")
 
 
-def measure(data: str, size: float, since: int) -> tuple[list[Score], list[Kept], list[Bin]]:
+def measure(data: str, size: float, since: int) -> Found:
     """Judge a data set of ``DATA`` year by year."""
     name, kind = data.split(", ")
     market = load_market(name)
     judged = judge(labelled_rows(market, _KINDS[kind](market)), size, since=since, seed=_SEED)
     kept = [Kept(data, str(one.year), one.known, one.kept) for one in judged.years]
-    return list(_scores(data, judged)), kept, list(_bins(data, judged))
+    return Found(list(_scores(data, judged)), kept, list(_bins(data, judged)), _sides(data, judged))
 
 
 def _scores(data: str, judged: Judged) -> Iterator[Score]:
@@ -73,6 +73,14 @@ def _bins(data: str, judged: Judged) -> Iterator[Bin]:
             rows = number == one
             mean = blocks.mean(hit[rows], block[rows])
             yield Bin(data, answer, int(rows.sum()), float(p[rows].mean()), mean.value, *mean.interval())
+
+
+def _sides(data: str, judged: Judged) -> list[Side]:
+    p, hit, direction = judged.answers[CHAMPION], judged.dataset.positive, judged.dataset.inputs["direction"]
+    found = []
+    for name, rows in (("up", direction > 0), ("down", direction < 0)):
+        found.append(Side(data, name, int(rows.sum()), float(p[rows].mean()), float(hit[rows].mean())))
+    return found
 
 
 def _number(value: float | None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from bench.evidence.forward import ANSWERS, CHAMPION, PLAIN, WITHOUT
 from bench.evidence.measure import DATA, PLOTTED
-from bench.evidence.results import EVERY, KEPT, Bin, Difference, Kept, Run, Score, read
+from bench.evidence.results import EVERY, KEPT, Bin, Difference, Kept, Run, Score, Side, read
 from training.correction import CANDIDATES
 
 DOCUMENT: Final = Path("docs/model.md")
@@ -34,11 +34,12 @@ class Evidence:
     scores: dict[tuple[str, str, str], Score]
     kept: Sequence[Kept]
     bins: Sequence[Bin]
+    sides: Sequence[Side]
 
     @classmethod
     def read(cls, folder: Path) -> Evidence:
         scores = {(one.data, one.year, one.answer): one for one in read(Score, folder)}
-        return cls(scores, read(Kept, folder), read(Bin, folder))
+        return cls(scores, read(Kept, folder), read(Bin, folder), read(Side, folder))
 
     def pooled(self, data: str, answer: str) -> Score:
         return self.scores[data, EVERY, answer]
@@ -46,17 +47,21 @@ class Evidence:
     def years(self, data: str) -> list[Kept]:
         return [one for one in self.kept if one.data == data]
 
+    def side(self, data: str, name: str) -> Side:
+        """The patterns of direction ``up`` or ``down``."""
+        return next(one for one in self.sides if (one.data, one.side) == (data, name))
+
     def shares(self, data: str) -> dict[str, float]:
         """Of the years, the share in which each candidate was kept."""
         counts = Counter(one.kept for one in self.years(data))
         return {name: counts[name] / counts.total() for name in CANDIDATES}
 
-    def verdicts(self, data: str) -> dict[str, bool]:
-        """What was wanted of the champion, and whether it holds."""
+    def verdicts(self, data: str) -> dict[str, bool | None]:
+        """What was wanted of the champion, and whether it holds; None where it was not asked for."""
         own, plain = self.pooled(data, CHAMPION), self.pooled(data, PLAIN)
         return {
             "not_worse": not own.to_passage.low > 0 and own.to_passage.value <= MOST_LOST,
-            "better_than_base": own.to_base.high < 0 or not plain.to_base.high < 0,
+            "better_than_base": own.to_base.high < 0 if plain.to_base.high < 0 else None,
             "calibrated": own.ece <= own.ece_null,
         }
 
@@ -79,7 +84,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, autoescape=False,
     )  # fmt: skip
-    environment.filters |= {"difference": _difference, "met": lambda good: "met" if good else "**missed**"}
+    environment.filters |= {"difference": _difference, "met": {True: "met", False: "**missed**", None: "not asked"}.get}
     return environment
 
 
@@ -112,7 +117,8 @@ def _panels(evidence: Evidence, panel: Callable[[Any, Evidence, str], None], hei
 
 def _reliability(axes: Any, evidence: Evidence, data: str) -> None:
     """Ten bins of equal mass: predicted across, observed upwards with its interval."""
-    axes.plot([0, 1], [0, 1], color="#8a8f98", linewidth=1, linestyle="--")
+    low, high = _limits([one for one in evidence.bins if one.data == data])
+    axes.plot([low, high], [low, high], color="#8a8f98", linewidth=1, linestyle="--")
     for answer in PLOTTED:
         own = [one for one in evidence.bins if (one.data, one.answer) == (data, answer)]
         errors = [[one.observed - one.low for one in own], [one.high - one.observed for one in own]]
@@ -120,7 +126,13 @@ def _reliability(axes: Any, evidence: Evidence, data: str) -> None:
             [one.predicted for one in own], [one.observed for one in own], yerr=errors, color=_COLOURS[answer],
             marker="o", markersize=3, linewidth=1, elinewidth=0.8, label=answer,
         )  # fmt: skip
-    axes.set(xlim=(0, 0.9), ylim=(0, 0.9), xlabel="predicted", ylabel="observed")
+    axes.set(xlim=(low, high), ylim=(low, high), xlabel="predicted", ylabel="observed")
+
+
+def _limits(bins: Sequence[Bin]) -> tuple[float, float]:
+    """Whole tenths around every bin and its interval."""
+    ends = [end for one in bins for end in (one.predicted, one.low, one.high)]
+    return max(0.0, floor(10 * min(ends)) / 10), min(1.0, ceil(10 * max(ends)) / 10)
 
 
 def _years(axes: Any, evidence: Evidence, data: str) -> None:

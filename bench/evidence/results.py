@@ -75,6 +75,17 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """What the champion predicted on average for the patterns of one direction, and how often they came true."""
+
+    data: str
+    side: str
+    rows: int
+    predicted: float
+    observed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """When and how the numbers came about; ``size`` scales the numbers of trees and rounds."""
 
@@ -87,7 +98,25 @@ class Run:
     versions: str
 
 
-Kind = TypeVar("Kind", Score, Kept, Bin, Run)
+class Found(NamedTuple):
+    """All that was measured on one data set."""
+
+    scores: list[Score]
+    kept: list[Kept]
+    bins: list[Bin]
+    sides: list[Side]
+
+
+Kind = TypeVar("Kind", Score, Kept, Bin, Side, Run)
+
+
+def keep(found: Sequence[Found], run: Run, folder: Path = KEPT) -> None:
+    """Write what was measured on every data set."""
+    save([score for one in found for score in one.scores], folder)
+    save([kept for one in found for kept in one.kept], folder)
+    save([bin_ for one in found for bin_ in one.bins], folder)
+    save([side for one in found for side in one.sides], folder)
+    save([run], folder)
 
 
 def save(rows: Sequence[Kind], folder: Path = KEPT) -> None:
