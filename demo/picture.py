@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from demo.quality import BASE, BINS, FIRST_PASSAGE, ML, READ, RULE, Judged
+from demo.quality import BASE, BINS, EARLIER, FIRST_PASSAGE, ML, READ, RULE, Judged
 from training.plots import Plot
 
 PAGE: Final = Path(".cache/demo.html")
-_COLOURS: Final = {RULE: "#c2611f", FIRST_PASSAGE: "#3a8f5c", ML: "#1f5fa8", READ: "#7a4fa3"}
+_COLOURS: Final = {RULE: "#c2611f", FIRST_PASSAGE: "#3a8f5c", ML: "#1f5fa8", READ: "#7a4fa3", EARLIER: "#8a6d1f"}
 _STYLE: Final = """
 :root { --ink: #22252a; --line: #e4e6ea; --muted: #8a8f98; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }

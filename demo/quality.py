@@ -1,7 +1,7 @@
 """How good each answer is on rows with an outcome, and what may be said of it.
 
 The event is a positive outcome: the target touched before the stop within the label horizon. Every interval is from
-sums over calendar blocks (:mod:`demo.blocks`), and every comparison is of the same rows.
+sums over calendar blocks (:mod:`training.blocks`), and every comparison is of the same rows.
 """
 
 from __future__ import annotations
@@ -15,19 +15,28 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from demo import blocks
-from demo.blocks import Mean
-from training.evaluate import Verdict, figures, mass_bins, verdict
+from training import blocks
+from training.blocks import Mean
+from training.evaluate import Verdict, expected_calibration_error, figures, mass_bins, verdict
 
 Floats = NDArray[np.float64]
 
 BASE: Final = "base rate of the history"
 RULE: Final = "rule confidence"
-FIRST_PASSAGE: Final = "first passage"
+FIRST_PASSAGE: Final = "first passage, plain"
 ML: Final = "ML confidence"
 READ: Final = "confidence as read"
-ANSWERS: Final = (BASE, RULE, FIRST_PASSAGE, ML, READ)
-CLAIMS: Final = ((FIRST_PASSAGE, BASE), (ML, BASE), (ML, FIRST_PASSAGE), (ML, RULE), (READ, RULE), (READ, ML))
+EARLIER: Final = "the earlier system's blend"
+ANSWERS: Final = (BASE, RULE, FIRST_PASSAGE, ML, READ, EARLIER)
+CLAIMS: Final = (
+    (FIRST_PASSAGE, BASE),
+    (ML, BASE),
+    (ML, FIRST_PASSAGE),
+    (ML, RULE),
+    (READ, RULE),
+    (READ, ML),
+    (READ, EARLIER),
+)
 """Who is compared with whom, by Brier score."""
 BLOCK_S: Final = 35 * 86_400
 """Longer than 20 daily bars, the label horizon, take in calendar time."""
@@ -91,20 +100,17 @@ class Judged:
         return len(self.hit)
 
 
-def auc(answer: Floats, hit: Floats) -> float:
-    """Area under the ROC curve; NaN where every outcome is the same."""
-    return _once(answer, hit, "roc_auc")
-
-
-def ece(answer: Floats, hit: Floats) -> float:
-    """The calibration error: how far bins of equal mass are from what came true, on average."""
-    return _once(answer, hit, "ece")
+def earlier_system(ml: Floats, rule: Floats) -> Floats:
+    """What the four variables of the earlier system would have served: 0.6 ML + 0.4 rule from an ML confidence of
+    0.55 on, the rule below.
+    """
+    return np.where(ml >= 0.55, 0.6 * ml + 0.4 * rule, rule)
 
 
 def chance_ece(answer: Floats) -> float:
     """The calibration error that a perfectly calibrated answer [N] would show, by chance alone, on so few rows."""
     rng = np.random.default_rng(7)
-    return float(np.mean([ece(answer, (rng.random(len(answer)) < answer).astype(np.float64)) for _ in range(_DRAWS)]))
+    return float(np.mean([expected_calibration_error(answer, rng.random(len(answer)) < answer) for _ in range(_DRAWS)]))
 
 
 def print_quality(console: Console, judged: Judged) -> None:
@@ -134,14 +140,14 @@ def _table(judged: Judged) -> Table:
     for title in ("", "Brier", "less the base rate", "less the rule", "AUC", "calibration", "by chance"):
         table.add_column(title, justify="right" if title in {"AUC", "calibration", "by chance"} else "left")
     for name, answer in judged.answers.items():
-        score = judged.brier(name)
+        score, figure = judged.brier(name), figures(answer, judged.hit)
         table.add_row(
             name,
             f"[bold]{score.value:.4f}[/] [dim]± {half_width(score):.4f}[/]",
             "" if name == BASE else _signed(judged.brier(name, minus=BASE)),
             "" if name == RULE else _signed(judged.brier(name, minus=RULE)),
-            f"{auc(answer, judged.hit):.3f}",
-            f"{ece(answer, judged.hit):.3f}",
+            _short(figure["roc_auc"]),
+            _short(figure["ece"]),
             f"{chance_ece(answer):.3f}",
         )
     return table
@@ -174,6 +180,5 @@ def _signed(difference: Mean) -> str:
     return f"{difference.value:+.4f} [dim]± {half_width(difference):.4f}[/]"
 
 
-def _once(answer: Floats, hit: Floats, metric: str) -> float:
-    value = figures(answer, hit)[metric]
-    return np.nan if value is None else value
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -16,12 +16,26 @@ from rich.table import Table
 from db_functions.database import Connection
 from demo.live import rows_table
 from demo.picture import write_picture
-from demo.quality import ANSWERS, BASE, FIRST_PASSAGE, ML, READ, RULE, Floats, Judged, half_width, print_quality
+from demo.quality import (
+    ANSWERS,
+    BASE,
+    EARLIER,
+    FIRST_PASSAGE,
+    ML,
+    READ,
+    RULE,
+    Floats,
+    Judged,
+    earlier_system,
+    half_width,
+    print_quality,
+)
 
 _ROWS = """
     SELECT p.detected_at, p.symbol, p.pattern_type, p.direction, p.rule_confidence, p.ml_confidence, p.confidence,
            p.ml_metadata ->> 'source' AS source, p.ml_metadata ->> 'reason' AS reason, p.prediction_latency_ms,
-           p.outcome_label, s.features[array_position(m.feature_names, 'first_passage_target')] AS first_passage
+           p.outcome_label, p.model_version,
+           s.features[array_position(m.feature_names, 'first_passage_target_plain')] AS first_passage
     FROM public.pattern_events p
     LEFT JOIN ml.predictions s ON s.pattern_id = p.id AND s.scored_at = p.scored_at
     LEFT JOIN ml.models m ON m.id = s.model_id AND m.version = p.model_version
@@ -43,7 +57,7 @@ _DISAGREEMENTS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A live row, as an analyst would read it; ``first_passage`` is a feature that its score was made from."""
+    """A live row, as an analyst would read it; ``first_passage`` is the plain one, recorded with its score."""
 
     detected_at: datetime
     symbol: str
@@ -57,6 +71,7 @@ class Row:
     prediction_latency_ms: float | None
     outcome_label: str | None
     first_passage: float | None
+    model_version: str | None
 
 
 def report(console: Console, conn: Connection, cutoff: datetime) -> None:
@@ -120,19 +135,23 @@ def _print_quality(console: Console, rows: Sequence[Row], base_rate: float | Non
     print_quality(console, judged)
     console.print(
         "First passage is arithmetic: the chance that a walk without drift, as volatile as the stock was of late, "
-        "reaches the target before the stop. Knowing it is no edge: under such a walk every pair of levels earns "
-        "nothing before costs. A model is worth its training where it is better than that line."
+        "reaches the target before the stop. The plain one is the textbook's; models start from one with three "
+        "corrections. Knowing it is no edge: under such a walk every pair of levels earns nothing before costs. A "
+        "model is worth its training where it is better than that line. The earlier system blended 0.6 ML and 0.4 "
+        "rule where ML said 0.55 or more, and left the rule alone elsewhere."
     )
     console.print(f"The same as a picture: {write_picture(judged)}")
 
 
 def judge(rows: Sequence[Row], base_rate: float) -> Judged:
     """Every answer to ``rows``; first passage is left out where no score recorded it."""
+    ml, rule = (_column(rows, value) for value in (lambda row: row.ml_confidence, lambda row: row.rule_confidence))
     answers = {
         BASE: np.full(len(rows), base_rate),
-        RULE: _column(rows, lambda row: row.rule_confidence),
+        RULE: rule,
         FIRST_PASSAGE: _column(rows, lambda row: row.first_passage),
-        ML: _column(rows, lambda row: row.ml_confidence),
+        ML: ml,
+        EARLIER: earlier_system(ml, rule),
         READ: _column(rows, lambda row: row.confidence),
     }
     shown = {name: answers[name] for name in ANSWERS if np.isfinite(answers[name]).any()}
@@ -166,6 +185,8 @@ def _print_blending(console: Console, conn: Connection, rows: Sequence[Row]) -> 
         f"\n[bold]Blended[/]: [bold]{blended / max(1, len(rows)):.1%}[/] of the live rows, {ml_weight:g} ML + "
         f"{rule_weight:g} rule at a threshold of {threshold:g}. The rows say why: "
         + ", ".join(f"{count:,} {source} ({reason})" for (source, reason), count in reasons)
+        + ". Scored by "
+        + ", ".join(sorted({row.model_version for row in rows if row.model_version}))
         + "."
     )
 
@@ -211,7 +232,7 @@ _NEXT: Final = (
     ("public.pattern_events", r"select * from pattern_events order by detected_at desc limit 1 \gx"),
     ("ml.models", r"select version, algorithm, created_at, metrics from ml.models \gx"),
     ("ml.model_timeline", "select * from ml.model_timeline;"),
-    ("ml.settings", "select ml.set('threshold', 0, 'blend whatever is scored');   -- from the next row on"),
+    ("ml.settings", "select ml.set('ml_weight', 0.6, 'as the earlier system');   -- fixed from then on"),
     ("ml.settings_history", "select * from ml.settings_history;"),
     ("ml.predictions", r"select * from ml.predictions order by scored_at desc limit 1 \gx"),
     ("ml.workers", "select * from ml.workers;"),

@@ -26,6 +26,7 @@ _numbers = itertools.count()
 _NEEDS = {
     "e2e/test_bench_queue.py": ("pgqueuer", "procrastinate"),
     "unit/test_bench_report.py": ("matplotlib",),
+    "unit/test_evidence.py": ("matplotlib",),
     "worker/test_http_page.py": ("axe_core_python", "selenium"),
 }
 """Files of slow tests, by what they import of requirements-slow.lock."""

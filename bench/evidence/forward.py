@@ -62,9 +62,9 @@ class Judged:
 
 
 def judge(dataset: Dataset, size: float, *, since: int, seed: int = 0) -> Judged:
-    """Every year from ``since`` on with enough rows before it to train; ``size`` scales trees and rounds.
+    """Every year from ``since`` on with enough rows before it to train.
 
-    Rows without a first passage are left out, as training leaves them out.
+    ``size`` scales the numbers of trees and rounds. Rows without a first passage are left out, as by training.
     """
     features = compute_features(dataset)
     defined = np.isfinite(features[:, TARGET])

@@ -184,13 +184,13 @@ def _everything_answers(reading: Connection) -> None:
     for (name,) in relations:
         reading.execute(f"select count(*) from {name}".encode())
     for call in (
-        "health_json()",
-        "metrics_json('hour')",
-        "alerts_json()",
-        "page_json()",
-        "model_at('champion', now())",
+        "ml.health_json()",
+        "ml.metrics_json('hour')",
+        "ml.alerts_json()",
+        "ml_internal.page_json()",
+        "ml.model_at('champion', now())",
     ):
-        reading.execute(f"select ml.{call}".encode())
+        reading.execute(f"select {call}".encode())
     unlogged = "pg_class where relpersistence = 'u' and relnamespace in ('ml'::regnamespace, 'public'::regnamespace)"
     assert count(reading, unlogged) == 0, "such a table is empty on a standby that takes over"
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):

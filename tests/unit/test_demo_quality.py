@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -13,9 +12,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from demo import blocks
 from demo.picture import write_picture
-from demo.quality import BASE, BLOCK_S, CLAIMS, FIRST_PASSAGE, ML, READ, RULE, Judged, auc, chance_ece, ece, sentences
+from demo.quality import (
+    BASE,
+    BLOCK_S,
+    CLAIMS,
+    EARLIER,
+    FIRST_PASSAGE,
+    ML,
+    READ,
+    RULE,
+    Judged,
+    chance_ece,
+    earlier_system,
+    sentences,
+)
 from demo.report import Row, judge
 from training.evaluate import Verdict
 
@@ -26,39 +37,6 @@ def judged(ml: Floats, hit: Floats, days: Floats) -> Judged:
     """An ML confidence beside a constant rule of 0.6 and a base rate of 0.5."""
     answers = {BASE: np.full(len(hit), 0.5), RULE: np.full(len(hit), 0.6), ML: ml}
     return Judged.of(answers, hit, days * 86_400)
-
-
-# Blocks
-
-
-def test_the_error_of_a_mean_is_that_of_the_formula() -> None:
-    values, block = np.array([1.0, 3, 2, 8, 5]), np.array([7, 7, 9, 9, 12])
-    mean = blocks.mean(values, block)
-    # m = 3.8; block sums 4, 10, 5 less m times 2, 2, 1 rows.
-    squares = (4 - 7.6) ** 2 + (10 - 7.6) ** 2 + (5 - 3.8) ** 2
-    assert mean.value == pytest.approx(3.8)
-    assert mean.error == pytest.approx(math.sqrt(3 / 2 * squares) / 5)
-    low, high = mean.interval()
-    assert (low + high) / 2 == pytest.approx(3.8)
-    assert high - mean.value == pytest.approx(4.302653 * mean.error)  # t with two degrees of freedom
-    assert (mean.rows, mean.blocks) == (5, 3)
-
-
-def test_intervals_cover_what_they_claim() -> None:
-    """Forty blocks with a shock each and ten rows: rows alone would cover far less."""
-    rng = np.random.default_rng(3)
-    block = np.repeat(np.arange(40), 10)
-    covered = [
-        low < 0 < high
-        for _ in range(400)
-        for low, high in [blocks.mean(rng.normal(size=40)[block] + rng.normal(size=400), block).interval()]
-    ]
-    assert 0.92 < np.mean(covered) < 0.98
-
-
-@pytest.mark.parametrize("rows", [0, 1, 3])
-def test_one_block_has_no_error(rows: int) -> None:
-    assert all(math.isnan(end) for end in blocks.mean(np.ones(rows), np.zeros(rows, dtype=np.int64)).interval())
 
 
 # Claims
@@ -114,11 +92,9 @@ def test_chance_calibration_error_shrinks_with_rows() -> None:
     assert many < few / 3
 
 
-def test_order_and_calibration_are_two_things() -> None:
-    hit = np.array([0.0, 1.0] * 50)
-    squeezed = np.where(hit > 0, 0.52, 0.51)
-    assert auc(squeezed, hit) == 1.0
-    assert ece(squeezed, hit) == pytest.approx(0.495)
+def test_the_earlier_system_blends_high_scores_alone() -> None:
+    found = earlier_system(np.array([0.2, 0.54, 0.55, 0.9]), np.array([0.7, 0.7, 0.7, 0.5]))
+    np.testing.assert_allclose(found, [0.7, 0.7, 0.61, 0.74])
 
 
 # Rows and picture
@@ -137,6 +113,7 @@ ROW = Row(
     prediction_latency_ms=4.0,
     outcome_label="positive",
     first_passage=0.35,
+    model_version="first",
 )
 
 
@@ -155,13 +132,14 @@ def some_rows(count: int = 200) -> list[Row]:
 def test_a_row_is_a_hit_when_it_is_positive() -> None:
     found = judge(some_rows(9), 0.4)
     assert found.hit.tolist() == [1, 0, 0] * 3
-    assert list(found.answers) == [BASE, RULE, FIRST_PASSAGE, ML, READ]
+    assert list(found.answers) == [BASE, RULE, FIRST_PASSAGE, ML, READ, EARLIER]
     assert {name: answer[0] for name, answer in found.answers.items()} == {
         BASE: 0.4,
         RULE: 0.7,
         FIRST_PASSAGE: 0.35,
         ML: 0.0,
         READ: 0.52,
+        EARLIER: 0.7,
     }
 
 
@@ -188,9 +166,9 @@ def test_the_picture_has_a_plot_for_every_answer(tmp_path: Path) -> None:
     page = write_picture(judge(some_rows(), 0.4), tmp_path / "folder" / "demo.html")
     points = Points()
     points.feed(page.read_text(encoding="utf-8"))
-    assert points.figures == 4
+    assert points.figures == 5
     # A fifth each of the ML confidence; the others give all rows the same.
-    assert len(points.at) == 5 + 3
+    assert len(points.at) == 5 + 3 + 3
     ml = points.at[2:7]
     assert all(left < right for (left, _), (right, _) in itertools.pairwise(ml))
     assert all(0 < x < 440 and 0 < y < 300 for x, y in points.at)
