@@ -454,7 +454,7 @@ def test_what_a_caller_puts_in_the_way_is_not_called(furnished: Connection) -> N
     row = row_of(furnished, pattern)
     assert row["confidence"] == 0.75
     assert row["ml_metadata"]["settings_version"] == 1
-    assert row["ml_metadata"]["threshold"] == 0.55
+    assert row["ml_metadata"]["threshold"] == 0.5
     queued = furnished.execute("select count(*) from ml.queue").fetchone()
     assert queued == (2,)
     changed = furnished.execute("select count(*) from ml_internal.bar_changes where symbol = 'X'").fetchone()
