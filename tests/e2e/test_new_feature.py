@@ -35,7 +35,18 @@ def test_a_new_feature_needs_no_worker_release(
     worker_folder = tmp_path / "worker"
     worker_folder.mkdir()
     with previous_worker(release, database, worker_folder):
-        command = ["training", "train", "--models", "logistic", "--version", "noon-1", "--promote", "--quiet"]
+        command = [
+            "training",
+            "train",
+            "--models",
+            "logistic",
+            "--candidate",
+            "ensemble",
+            "--version",
+            "noon-1",
+            "--promote",
+            "--quiet",
+        ]
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=tmp_path,
