@@ -202,7 +202,7 @@ function calibration(all, found) {
   svg.append(draw("line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
   for (const bin of bins) {
     const dot = draw("circle", { class: "dot", cx: x(bin.predicted), cy: y(bin.realised), r: 3 + 7 * Math.sqrt(bin.n / rows) });
-    dot.append(draw("title", {}, `predicted ${bin.predicted.toFixed(3)}, realised ${bin.realised.toFixed(3)}, ${whole(bin.n)} rows`));
+    dot.append(draw("title", {}, `predicted ${bin.predicted.toFixed(3)}, observed ${bin.realised.toFixed(3)}, ${whole(bin.n)} rows`));
     svg.append(dot);
   }
   unitAxis(svg, width);
@@ -230,7 +230,7 @@ function groups(found) {
       node("td", { class: `number ${off ? "off" : ""}` }, percent(group.predicted), off ? node("span", { class: "hidden" }, " (outside)") : ""),
       node("td", { class: "number" }, percent(group.realised)), node("td", { class: "number" }, `${percent(group.low)} to ${percent(group.high)}`));
   };
-  const head = [["Group", ""], ["Kind", ""], ["Rows", "number"], ["Said", "number"], ["Came", "number"], ["Interval", "number"]];
+  const head = [["Group", ""], ["Kind", ""], ["Rows", "number"], ["Predicted", "number"], ["Observed", "number"], ["Interval", "number"]];
   $("groups").replaceChildren(node("table", {},
     node("thead", {}, node("tr", {}, ...head.map(([text, kind]) => node("th", { scope: "col", class: kind }, text)))),
     node("tbody", {}, ...found.map(row))));
