@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import onnxruntime as ort
-
 from db_functions.contract import (
     CONTRACT_VERSION,
     META_FEATURE_NAMES,
@@ -19,6 +17,7 @@ from db_functions.contract import (
     META_MODEL_VERSION,
     read_training,
 )
+from db_functions.model import open_session
 
 FOLDER: Final = Path(__file__).parent / "models"
 ONNX: Final = "first_passage.onnx"
@@ -48,7 +47,7 @@ class Shipped:
 def first_passage() -> Shipped:
     """The label-free model: the file, its golden rows and what it states of itself."""
     data = (FOLDER / ONNX).read_bytes()
-    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = open_session(data)
     metadata = session.get_modelmeta().custom_metadata_map
     return Shipped(
         version=metadata[META_MODEL_VERSION],

@@ -1,4 +1,4 @@
--- Roles of ours that do not exist, whether this session may do what a worker does, and what
+-- System roles that do not exist, whether this session may do what a worker does, and what
 -- ml_owner does not own.
 select (select array_agg(r)
         from unnest(array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst', 'ml_publisher',

@@ -85,13 +85,13 @@ comment on table ml_internal.adoption is
     'triggers and checks replaced, storage options found';
 
 -- adoption/adopted_values
--- Adoption adds a column, of the type found, for each column of ours that was there already.
+-- Adoption adds a column, of the type found, for each of our columns that was there already.
 create table ml_internal.adopted_values (
     pattern_id  uuid primary key,
     confidence  double precision
 );
 comment on table ml_internal.adopted_values is
-    'Values found in columns of ours that an earlier script had already made';
+    'Values found in our columns where an earlier script had already made them';
 
 reset role;
 
@@ -323,8 +323,8 @@ end
 $$;
 
 -- adoption/add_columns
--- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting
--- type is kept.
+-- The columns that we add to pattern_events. What an earlier script left under the same name and a
+-- fitting type is kept.
 do $$
 declare
     wanted   record;
@@ -1210,8 +1210,8 @@ comment on function ml_internal.sum_by_bin(integer[], double precision[]) is
     'A histogram: the sum of amounts (1 each when null) that fall in bin 0, 1, 2 ...';
 
 -- counts/ordered_pairs
--- Area under the ROC curve, but for the division: over all pairs of a positive and another, in the
--- manner of Mann and Whitney, with ties within a bin.
+-- Area under the ROC curve, except for the division: over all pairs of a positive and another, in
+-- the manner of Mann and Whitney, with ties within a bin.
 create or replace function ml_internal.ordered_pairs(
     positives double precision[], totals double precision[]) returns double precision
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp
@@ -1862,7 +1862,7 @@ end
 $$;
 comment on function ml_internal.lock_patterns(uuid[]) is
     'Internal: locks the patterns that nobody else has locked, without '
-    'waiting; returns the others, but for those that are gone';
+    'waiting; returns the others, except those that are gone';
 
 -- queue/mute_doorbell
 create or replace function ml_internal.mute_doorbell(milliseconds integer) returns void
@@ -1893,7 +1893,8 @@ language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     delete from ml_internal.suspects s where s.queue_id = clear_suspect.queue_id
 $$;
-comment on function ml_internal.clear_suspect(bigint) is 'Whoever scored the row alone lives';
+comment on function ml_internal.clear_suspect(bigint) is
+    'The process that scored the row alone is alive';
 
 -- queue/review_suspects
 create or replace function ml_internal.review_suspects() returns bigint[]
@@ -2697,7 +2698,7 @@ comment on function ml_internal.write_labels(uuid[], text[], timestamptz[], doub
                                              double precision[], double precision[],
                                              integer[], text) is
     'Internal: writes outcomes and keeps the daily counts and the cohorts of '
-    'predictions in step; the machine passes over rows that somebody else has locked';
+    'predictions in step; the machine passes over rows that another session has locked';
 
 -- labels/label
 create or replace function ml.label(id uuid, outcome text, reason text) returns void
@@ -2895,7 +2896,7 @@ begin
     end if;
     labelled := ml.label_outcomes(max_rows);
     if labelled > max_rows / 2 then
-        -- There may be more (a batch is full but for rows that somebody else has locked): go on at
+        -- There may be more (a batch lacks only rows that another session has locked): go on at
         -- the next question.
         update ml_internal.schedule set ran_at = '-infinity' where task = 'label_outcomes';
     end if;
@@ -3817,7 +3818,7 @@ begin
                          'under a new version to use it again.';
     end if;
     if champion is distinct from (select c.model_id from ml_internal.champion c) then
-        -- Somebody was faster, and the comparison was with another.
+        -- Another promotion came first, and the comparison was with another champion.
         faults := ml_internal.failed_gates(version);
     end if;
     if cardinality(faults) > 0 and force is not true then
@@ -4507,7 +4508,7 @@ begin
     update ml_internal.batches set xid = own;
     update ml_internal.tallies set xid = own;
     update ml_internal.outcome_changes set xid = own;
-    -- Everything below this transaction has been seen, but for what is still running.
+    -- Everything below this transaction has been seen, except what is still running.
     update ml_internal.folds set snapshot = (
         select format('%s:%s:%s',
                       least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
@@ -5900,7 +5901,7 @@ select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold,
        l.acknowledged_at, l.acknowledged_by, l.acknowledged_because
 from live v
 left join ml.alert_log l on l.cleared_at is null and (l.type, l.subject) = (v.type, v.subject);
-comment on view ml.alerts is 'What needs somebody: alerts that stand now';
+comment on view ml.alerts is 'What needs attention: alerts that stand now';
 comment on column ml.alerts.id is 'of ml.alert_log; null until a worker has recorded the alert';
 comment on column ml.alerts.level is 'warning or critical';
 comment on column ml.alerts.type is 'what is wrong; docs/runbook.md has an entry for each type';
@@ -5953,7 +5954,7 @@ cross join alert a
 cross join ml.queue_status q
 left join champion c on true
 left join metric m on true;
-comment on view ml.health is 'One row: whether scoring works, how well, and what needs somebody';
+comment on view ml.health is 'One row: whether scoring works, how well, and what needs attention';
 comment on column ml.health.status is
     'unavailable (no worker has a model to serve), degraded (an alert stands) or healthy';
 comment on column ml.health.ml_enabled is
@@ -6084,7 +6085,7 @@ begin
 end
 $$;
 comment on function ml.acknowledge(text, text, text) is
-    'Notes that somebody has seen an alert, and why it may stand; '
+    'Notes that a person has seen an alert, and why it may stand; '
     'ends when it clears or becomes critical; returns how many';
 
 -- scoring/explain_score
@@ -6747,7 +6748,7 @@ begin
         begin
             lock table public.pattern_events in share row exclusive mode;
         exception when lock_not_available then
-            -- Somebody writes for longer than lock_timeout. Let the writers queued behind us pass,
+            -- A session writes for longer than lock_timeout. Let the writers queued behind us pass,
             -- then try again.
             refusals := refusals + 1;
             if refusals > 5 then

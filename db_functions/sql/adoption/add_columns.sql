@@ -1,5 +1,5 @@
--- Columns of ours on pattern_events. What an earlier script left under the same name and a fitting
--- type is kept.
+-- The columns that we add to pattern_events. What an earlier script left under the same name and a
+-- fitting type is kept.
 do $$
 declare
     wanted   record;

@@ -36,7 +36,7 @@ begin
         begin
             lock table public.pattern_events in share row exclusive mode;
         exception when lock_not_available then
-            -- Somebody writes for longer than lock_timeout. Let the writers queued behind us pass,
+            -- A session writes for longer than lock_timeout. Let the writers queued behind us pass,
             -- then try again.
             refusals := refusals + 1;
             if refusals > 5 then

@@ -1,7 +1,7 @@
--- Adoption adds a column, of the type found, for each column of ours that was there already.
+-- Adoption adds a column, of the type found, for each of our columns that was there already.
 create table ml_internal.adopted_values (
     pattern_id  uuid primary key,
     confidence  double precision
 );
 comment on table ml_internal.adopted_values is
-    'Values found in columns of ours that an earlier script had already made';
+    'Values found in our columns where an earlier script had already made them';

@@ -56,7 +56,7 @@ begin
     drop policy ml_system on public.pattern_events;
     drop policy ml_system on public.price_bars;
 
-    -- Whoever was scored since the batched restore, and values that stood in columns of ours before
+    -- Rows scored since the batched restore, and values that stood in our columns before
     -- the upgrade. The foreign keys' own triggers are not touched.
     call ml_internal.set_triggers(false);
     update public.pattern_events set confidence = rule_confidence
@@ -97,7 +97,7 @@ begin
         from jsonb_to_recordset(events.constraints) c (name text, definition text, condition text,
                                                        "column" text)
     loop
-        -- Labels of ours on rows that came after the upgrade.
+        -- Our labels on rows that came after the upgrade.
         execute format('alter table public.pattern_events drop constraint %I', old.name);
         execute format('update public.pattern_events set %I = null where not (%s)', old.column,
                        old.condition);

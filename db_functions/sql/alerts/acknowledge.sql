@@ -26,5 +26,5 @@ begin
 end
 $$;
 comment on function ml.acknowledge(text, text, text) is
-    'Notes that somebody has seen an alert, and why it may stand; '
+    'Notes that a person has seen an alert, and why it may stand; '
     'ends when it clears or becomes critical; returns how many';

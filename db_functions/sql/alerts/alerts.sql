@@ -14,7 +14,7 @@ select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold,
        l.acknowledged_at, l.acknowledged_by, l.acknowledged_because
 from live v
 left join ml.alert_log l on l.cleared_at is null and (l.type, l.subject) = (v.type, v.subject);
-comment on view ml.alerts is 'What needs somebody: alerts that stand now';
+comment on view ml.alerts is 'What needs attention: alerts that stand now';
 comment on column ml.alerts.id is 'of ml.alert_log; null until a worker has recorded the alert';
 comment on column ml.alerts.level is 'warning or critical';
 comment on column ml.alerts.type is 'what is wrong; docs/runbook.md has an entry for each type';

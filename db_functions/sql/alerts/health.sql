@@ -34,7 +34,7 @@ cross join alert a
 cross join ml.queue_status q
 left join champion c on true
 left join metric m on true;
-comment on view ml.health is 'One row: whether scoring works, how well, and what needs somebody';
+comment on view ml.health is 'One row: whether scoring works, how well, and what needs attention';
 comment on column ml.health.status is
     'unavailable (no worker has a model to serve), degraded (an alert stands) or healthy';
 comment on column ml.health.ml_enabled is

@@ -1,5 +1,5 @@
--- Area under the ROC curve, but for the division: over all pairs of a positive and another, in the
--- manner of Mann and Whitney, with ties within a bin.
+-- Area under the ROC curve, except for the division: over all pairs of a positive and another, in
+-- the manner of Mann and Whitney, with ties within a bin.
 create or replace function ml_internal.ordered_pairs(
     positives double precision[], totals double precision[]) returns double precision
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp

@@ -26,7 +26,7 @@ begin
     update ml_internal.batches set xid = own;
     update ml_internal.tallies set xid = own;
     update ml_internal.outcome_changes set xid = own;
-    -- Everything below this transaction has been seen, but for what is still running.
+    -- Everything below this transaction has been seen, except what is still running.
     update ml_internal.folds set snapshot = (
         select format('%s:%s:%s',
                       least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,

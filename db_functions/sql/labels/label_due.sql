@@ -16,7 +16,7 @@ begin
     end if;
     labelled := ml.label_outcomes(max_rows);
     if labelled > max_rows / 2 then
-        -- There may be more (a batch is full but for rows that somebody else has locked): go on at
+        -- There may be more (a batch lacks only rows that another session has locked): go on at
         -- the next question.
         update ml_internal.schedule set ran_at = '-infinity' where task = 'label_outcomes';
     end if;

@@ -81,4 +81,4 @@ comment on function ml_internal.write_labels(uuid[], text[], timestamptz[], doub
                                              double precision[], double precision[],
                                              integer[], text) is
     'Internal: writes outcomes and keeps the daily counts and the cohorts of '
-    'predictions in step; the machine passes over rows that somebody else has locked';
+    'predictions in step; the machine passes over rows that another session has locked';

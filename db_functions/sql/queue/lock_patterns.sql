@@ -19,4 +19,4 @@ end
 $$;
 comment on function ml_internal.lock_patterns(uuid[]) is
     'Internal: locks the patterns that nobody else has locked, without '
-    'waiting; returns the others, but for those that are gone';
+    'waiting; returns the others, except those that are gone';

@@ -31,7 +31,7 @@ begin
                          'under a new version to use it again.';
     end if;
     if champion is distinct from (select c.model_id from ml_internal.champion c) then
-        -- Somebody was faster, and the comparison was with another.
+        -- Another promotion came first, and the comparison was with another champion.
         faults := ml_internal.failed_gates(version);
     end if;
     if cardinality(faults) > 0 and force is not true then
