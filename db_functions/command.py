@@ -7,7 +7,6 @@ folder may have the same name.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
@@ -17,6 +16,7 @@ from db_functions.errors import ScoringError
 from db_functions.extras import not_installed
 
 GROUP = "pattern_scoring.commands"
+_CLONE = Path(__file__).parents[1]
 _ABOUT = {
     "migrate": "make or upgrade the schema: `upgrade head`, unless told otherwise",
     "worker": "score patterns; backfill, doctor, status, http and more",
@@ -54,16 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _commands() -> dict[str, Callable[[], Main]]:
     """How to load each sub-command, by name."""
     found: dict[str, Callable[[], Main]] = {entry.name: entry.load for entry in entry_points(group=GROUP)}
-    if _in_clone("demo"):
-        found["demo"] = EntryPoint("demo", "demo.__main__:main", GROUP).load
+    if (_CLONE / "alembic.ini").exists() and (_CLONE / "demo").is_dir():
+        found["demo"] = _demo
     return {name: found[name] for name in sorted(found, key=[*_ABOUT, *found].index)}
 
 
-def _in_clone(package: str) -> bool:
-    """Whether a package that is not installed lies beside this one, as it does in a clone."""
-    spec = importlib.util.find_spec(package)
-    beside = Path(__file__).parents[1] / package
-    return spec is not None and spec.origin is not None and Path(spec.origin).parent == beside
+def _demo() -> Main:
+    """That of the clone in which this package lies; it is not packaged."""
+    sys.path.append(str(_CLONE))
+    return EntryPoint("demo", "demo.__main__:main", GROUP).load()  # type: ignore[no-any-return]
 
 
 def _help(found: Sequence[str] | dict[str, Callable[[], Main]]) -> str:
