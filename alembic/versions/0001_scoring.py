@@ -162,6 +162,7 @@ STEPS = (
             "alerts/check_alerts",
             "alerts/acknowledge",
             "scoring/explain_score",
+            "scoring/wait_for_score",
             "scoring/replay_differences",
             "scoring/attributions",
             "scoring/attribution_importance",

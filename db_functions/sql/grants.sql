@@ -1,6 +1,6 @@
 -- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
--- schema ml at all. ml_owner, which cannot log in, owns every object: what the functions may do is
--- what ml_owner may do.
+-- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns every
+-- object: what the functions may do is what ml_owner may do.
 do $$
 declare
     granted  record;
@@ -95,6 +95,7 @@ begin
             ('ml.rollback',                        ''  , ''  , ''  , 'x'),
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
+            ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.apply_environment',      'x' , ''  , ''  , ''),
             ('ml_internal.blended',                ''  , 'x' , 'x' , 'x' ),
@@ -160,3 +161,6 @@ grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, o
               retired_reason)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;
+-- What is made for applications; they need none of it.
+grant usage on schema ml to ml_app;
+grant execute on function ml.wait_for_score(uuid, interval) to ml_app;

@@ -232,7 +232,7 @@ def play(document: Path, url: str, report: Callable[[Step, str], None]) -> None:
                     # PyTorch says that another exporter is newer; that one needs a package more.
                     warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
                     warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
-                    exec(compile(step.text, f"line {step.line}", "exec"), scope)
+                    exec(compile(step.text, f"line {step.line}", "exec", dont_inherit=True), scope)
             elif step.kind == "sh" and (step.shown is not None or document.name == "bring-your-own.md"):
                 report(step, run_shell(step.text))
 

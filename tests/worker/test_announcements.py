@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from db_functions.database import Connection
-from tests.conftest import ROOT
 from tests.support import insert_bars, insert_pattern, make_champion, row_of
-from tests.worker_support import FAST, count, patterns, poison_model, working
+from tests.worker_support import count, patterns, poison_model
 from worker.serving.engine import Engine
 
 pytestmark = pytest.mark.compat
@@ -93,24 +90,3 @@ def test_a_large_batch_is_told_in_parts_that_fit(connection: Connection, listeni
     parts = heard(listening, connection)
     assert [len(part.split(",")) for part in parts] == [200, 200, 50]
     assert len({pattern for part in parts for pattern in part.split(",")}) == 450
-
-
-@pytest.fixture
-def wait_for_score() -> Callable[..., Any]:
-    """As docs/applications.md defines it."""
-    block = re.search(r"```python\n(import psycopg.*?)```", (ROOT / "docs/applications.md").read_text(), re.DOTALL)
-    assert block is not None
-    scope: dict[str, Any] = {}
-    exec(block[1], scope)
-    found: Callable[..., Any] = scope["wait_for_score"]
-    return found
-
-
-def test_an_application_waits_as_the_document_says(
-    connection: Connection, listening: Connection, database: str, wait_for_score: Callable[..., Any]
-) -> None:
-    announce(connection)
-    assert wait_for_score(listening, insert_pattern(connection), 0.05) is None, "no worker yet"
-    with working(database, FAST):
-        for _ in range(20):
-            assert wait_for_score(listening, insert_pattern(connection), 20) == (0.7, "no_model")
