@@ -11,12 +11,13 @@ import psycopg
 
 from tests.conftest import upgrade
 from tests.faults.harness import SCENARIOS, Plan, Report, run
+from tests.faults.storm import Storm
 from tests.servers import available, running
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--scenario", choices=[*SCENARIOS, "all"], default="all")
+    parser.add_argument("--scenario", choices=[*SCENARIOS, "storm", "all"], default="all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=20_000, help="rows to insert (default 20000)")
     parser.add_argument(
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", action="store_true", help="print what the workers wrote")
     options = parser.parse_args(arguments)
     plan = Plan("", options.seed, options.rows, options.seconds, options.workers, options.writers)
-    scenarios = SCENARIOS if options.scenario == "all" else (options.scenario,)
+    scenarios = (*SCENARIOS, "storm") if options.scenario == "all" else (options.scenario,)
     red = 0
     with running(options.server) as server:
         for scenario in scenarios:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
                 connection.execute(f"create database {name}")
             upgrade(server.url(name))
-            report = run(replace(plan, scenario=scenario), server, name)
+            report = run(replace(plan, scenario=scenario), server, name, Storm() if scenario == "storm" else None)
             show(report, options.server)
             red += bool(report.wrong)
             if options.log or report.wrong:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from collections.abc import Mapping
 
 from db_functions.database import Connection
-from tests.faults.writers import Promises
+from tests.faults.writers import Promises, Rows
 
-_CHECKS = {
+_CHECKS: Mapping[str, str] = {
     "committed rows that are gone": "expected e where not exists (select from pattern_events p where p.id = e.id)",
     "rows that nobody committed": "pattern_events p where not exists (select from expected e where e.id = p.id)",
     "rows still pending": "pattern_events where coalesce(ml_metadata ->> 'reason', 'pending') = 'pending'",
@@ -61,7 +61,26 @@ _CHECKS = {
 
 
 def balance(connection: Connection, promises: Promises) -> tuple[dict[str, int], list[str]]:
-    """Counts by name, and what is off. Commits in doubt are settled first: all rows of each are there, or none."""
+    """Counts by name, and what is off."""
+    expected, wrong, taken = settle(connection, promises)
+    load(connection, expected)
+    counts = {
+        "rows committed": len(expected),
+        "rows rolled back": len(promises.rolled_back),
+        "commits in doubt": len(promises.doubtful),
+        "of these done": taken,
+        "predictions": count(connection, "ml.predictions"),
+        "fallbacks": count(connection, "pattern_events where scored_at is null"),
+        "dead letters": count(connection, "ml.failures"),
+    }
+    wrong += off(connection, _CHECKS)
+    if counts["predictions"] + counts["fallbacks"] != counts["rows committed"]:
+        wrong.append("predictions and fallbacks do not add up to the rows committed")
+    return counts, wrong
+
+
+def settle(connection: Connection, promises: Promises) -> tuple[Rows, list[str], int]:
+    """What must be there, what is off about commits in doubt (all rows of each, or none), and how many were done."""
     wrong = []
     there = {row[0] for row in connection.execute("select id from pattern_events").fetchall()}
     expected = dict(promises.committed)
@@ -73,22 +92,13 @@ def balance(connection: Connection, promises: Promises) -> tuple[dict[str, int],
         if found:
             taken += 1
             expected |= transaction
-    _load(connection, expected)
-    counts = {
-        "rows committed": len(expected),
-        "rows rolled back": len(promises.rolled_back),
-        "commits in doubt": len(promises.doubtful),
-        "of these done": taken,
-        "predictions": _count(connection, "ml.predictions"),
-        "fallbacks": _count(connection, "pattern_events where scored_at is null"),
-        "dead letters": _count(connection, "ml.failures"),
-    }
-    for name, what in _CHECKS.items():
-        if (number := _count(connection, what)) != 0:
-            wrong.append(f"{number} {name}")
-    if counts["predictions"] + counts["fallbacks"] != counts["rows committed"]:
-        wrong.append("predictions and fallbacks do not add up to the rows committed")
-    return counts, wrong
+    return expected, wrong, taken
+
+
+def off(connection: Connection, checks: Mapping[str, str]) -> list[str]:
+    """The checks whose count is not 0."""
+    found = {name: count(connection, what) for name, what in checks.items()}
+    return [f"{number} {name}" for name, number in found.items() if number]
 
 
 def latencies_ms(connection: Connection) -> dict[str, float]:
@@ -101,15 +111,19 @@ def latencies_ms(connection: Connection) -> dict[str, float]:
     return dict(zip(("p50", "p95", "p99", "max"), row[0], strict=True))
 
 
-def _load(connection: Connection, expected: dict[UUID, str]) -> None:
-    connection.execute("create temporary table expected (id uuid primary key, fate text not null)")
+def load(connection: Connection, expected: Rows) -> None:
+    """The promises as a temporary table ``expected``."""
+    connection.execute(
+        "create temporary table expected (id uuid primary key, fate text not null, confidence float8 not null)"
+    )
     with connection.cursor().copy("copy expected from stdin") as copy:
-        for key, fate in expected.items():
-            copy.write_row((key, fate))
+        for key, promised in expected.items():
+            copy.write_row((key, promised.fate, promised.confidence))
     connection.execute("analyze expected")
 
 
-def _count(connection: Connection, what: str) -> int:
+def count(connection: Connection, what: str) -> int:
+    """``select count(*) from WHAT``."""
     row = connection.execute(f"select count(*) from {what}").fetchone()
     assert row is not None
     return int(row[0])

@@ -67,6 +67,31 @@ class Report:
     log: str = ""
 
 
+@dataclass
+class Scenario:
+    """What is done to a run, beside its load; ``act`` is one step."""
+
+    act: Callable[[Run], None] | None = None
+
+    def prepare(self, this: Run) -> None:
+        """Before the load."""
+
+    def step(self, this: Run) -> None:
+        """Again and again, while the load lasts."""
+        assert self.act is not None
+        self.act(this)
+
+    def finish(self, this: Run) -> None:
+        """After the load, before the queue is waited for."""
+
+    def balance(self, connection: Connection, promises: Promises) -> tuple[dict[str, int], list[str]]:
+        """Counts by name, and what is off."""
+        return books.balance(connection, promises)
+
+    def clear(self, this: Run) -> None:
+        """At the end, whatever came of it."""
+
+
 class Run:
     """What a scenario has at hand: the server, the workers, chance, and a connection that survives."""
 
@@ -108,14 +133,16 @@ class Run:
         return f"postgresql://{login(place)}@127.0.0.1:{self.proxy.port}/{self.database}"
 
 
-def run(plan: Plan, server: Server, database: str, step: Callable[[Run], None] | None = None) -> Report:
-    """Do what ``plan`` says to this database, which is at head and empty; ``step`` instead of a scenario's own."""
+def run(plan: Plan, server: Server, database: str, scenario: Scenario | None = None) -> Report:
+    """Do what ``plan`` says to this database, which is at head and empty; ``scenario`` instead of one by its name."""
     this = Run(plan, server, database)
-    step = step or _SCENARIOS[plan.scenario]
+    scenario = scenario or Scenario(_SCENARIOS[plan.scenario])
     with ExitStack() as stack:
         stack.callback(this.close)
         this.ask(lambda connection: _prepare(connection, database, plan.workers))
         stack.callback(lambda: this.ask(lambda connection: _drop_logins(connection, plan.workers)))
+        scenario.prepare(this)
+        stack.callback(scenario.clear, this)
         if plan.scenario in ("network", "lost_listen"):
             this.proxy = Proxy(Path(server.host) / f".s.PGSQL.{server.port}", deaf=plan.scenario == "lost_listen")
             stack.callback(this.proxy.close)
@@ -127,15 +154,15 @@ def run(plan: Plan, server: Server, database: str, step: Callable[[Run], None] |
         )
         stack.callback(this.fleet.forget)
         try:
-            _serve(this, step)
+            _serve(this, scenario)
         finally:
             codes = this.fleet.stop()
             this.report.log = this.fleet.log()
-        _close_books(this, codes)
+        _close_books(this, scenario, codes)
     return this.report
 
 
-def _serve(this: Run, step: Callable[[Run], None]) -> None:
+def _serve(this: Run, scenario: Scenario) -> None:
     _wait(lambda: this.number("select count(*) from ml.workers where model_version is not null") > 0, 60)
     plan, report = this.plan, this.report
     url = this.server.url(this.database)
@@ -144,7 +171,7 @@ def _serve(this: Run, step: Callable[[Run], None]) -> None:
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        step(this)
+        scenario.step(this)
         this.fleet.tend()
     for writer in writers:
         writer.join()
@@ -152,6 +179,7 @@ def _serve(this: Run, step: Callable[[Run], None]) -> None:
             raise writer.error
         this.promises.join(writer.promises)
     report.loaded_s = time.monotonic() - began
+    scenario.finish(this)
 
     def empty() -> bool:
         this.fleet.tend()
@@ -162,9 +190,9 @@ def _serve(this: Run, step: Callable[[Run], None]) -> None:
     report.drained_s = time.monotonic() - began - report.loaded_s
 
 
-def _close_books(this: Run, codes: Sequence[int]) -> None:
+def _close_books(this: Run, scenario: Scenario, codes: Sequence[int]) -> None:
     report = this.report
-    report.counts, wrong = this.ask(lambda connection: books.balance(connection, this.promises))
+    report.counts, wrong = this.ask(lambda connection: scenario.balance(connection, this.promises))
     report.latency_ms = this.ask(books.latencies_ms)
     report.wrong += wrong
     report.counts["connections lost by writers"] = this.promises.lost_connections

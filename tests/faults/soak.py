@@ -20,7 +20,7 @@ from tests.conftest import upgrade
 from tests.faults import harness
 from tests.faults.__main__ import show
 from tests.faults.fleet import proven
-from tests.faults.harness import Plan, Run
+from tests.faults.harness import Plan, Run, Scenario
 from tests.servers import available, running
 
 _PAGES_TO_MB = 4096 / 2**20
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute("create database soak")
         upgrade(server.url("soak"))
-        report = harness.run(plan, server, "soak", step)
+        report = harness.run(plan, server, "soak", Scenario(step))
     print(f"\n{'median of':<14}{'first third':>14}{'last third':>14}")
     for name, first, last in step.thirds():
         print(f"{name:<14}{first:>14.1f}{last:>14.1f}")

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from db_functions.database import Connection, connect
-from tests.faults.harness import SCENARIOS, Plan, Report, run
+from tests.faults.harness import SCENARIOS, Plan, Report, Scenario, run
 from tests.faults.soak import Soak
 from tests.servers import Server
 from worker.serving.listener import Listener, Signals
@@ -112,7 +112,7 @@ def test_soak_for_a_moment(server: Server, make_database: Callable[[str | None],
     """The long one is ``python -m tests.faults.soak``; this shows that it measures and that its books balance."""
     step = Soak(look_s=2.0, kill_s=3.0)
     plan = Plan("soak", seed=5, rows=400, seconds=8.0, workers=2, writers=2)
-    report = run(plan, server, urlsplit(make_database(template)).path.lstrip("/"), step)
+    report = run(plan, server, urlsplit(make_database(template)).path.lstrip("/"), Scenario(step))
     assert report.wrong == []
     assert report.faults["workers killed"] >= 1
     assert len(step.samples) >= 3

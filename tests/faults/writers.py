@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -26,13 +27,23 @@ from unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::float8[]) as g (i, s,
 """
 
 
+class Promised(NamedTuple):
+    """What must become of a row, and the confidence that its application gave last."""
+
+    fate: str
+    confidence: float
+
+
+Rows = dict[UUID, Promised]
+
+
 @dataclass
 class Promises:
-    """What writers know, by row id; the value is what must become of the row."""
+    """What writers know, by row id."""
 
-    committed: dict[UUID, str] = field(default_factory=dict)
+    committed: Rows = field(default_factory=dict)
     rolled_back: set[UUID] = field(default_factory=set)
-    doubtful: list[dict[UUID, str]] = field(default_factory=list)
+    doubtful: list[Rows] = field(default_factory=list)
     """Transactions whose commit was not acknowledged: all of each or nothing."""
     lost_connections: int = 0
 
@@ -52,7 +63,7 @@ class Writer(threading.Thread):
         self.error: BaseException | None = None
         self._url, self._rows, self._seconds, self._poison = url, rows, seconds, poison
         self._random = random.Random(seed)
-        self._inserted: dict[UUID, str] = {}
+        self._inserted: Rows = {}
         """Of the transaction at hand."""
 
     def run(self) -> None:
@@ -102,7 +113,7 @@ class Writer(threading.Thread):
 
     def _insert(self, connection: Connection, count: int, most: int) -> None:
         rows = [self._row() for _ in range(min(count, max(1, most - len(self._inserted))))]
-        self._inserted |= {row[0]: row[4] for row in rows}
+        self._inserted |= {row[0]: Promised(row[4], row[3]) for row in rows}
         connection.execute(_INSERT, [list(column) for column in zip(*(row[:4] for row in rows), strict=True)])
 
     def _savepoint(self, connection: Connection, most: int) -> None:
