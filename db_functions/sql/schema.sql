@@ -978,20 +978,97 @@ comment on table ml.label_history is 'Labels set by people: who, when, why';
 
 -- intake/bar_changes
 -- An insert-only log of changed bars, for caches: rows of a series at or after since_ts may differ
--- from what was read. Ids become visible out of order, transaction ids tell how far: a reader that
--- saw a snapshot with a given xmin has everything below it, and asks next time for what is at or
--- above.
+-- from what was read. Ids and moments become visible out of order, so a reader keeps its last
+-- snapshot and asks for what that did not show.
 create table ml_internal.bar_changes (
     id          bigint generated always as identity (cache 1) primary key,
-    symbol      text,
-    timeframe   text,
-    since_ts    timestamptz,
-    xid         xid8 not null default pg_current_xact_id(),
-    changed_at  timestamptz not null default clock_timestamp()
+    symbol      text not null,
+    timeframe   text not null,
+    since_ts    timestamptz not null,
+    xid         xid8 not null default pg_current_xact_id()
 );
 comment on table ml_internal.bar_changes is
-    'Which series changed, from which bar on; all null means any may have';
+    'Which series of price_bars changed, and from which bar on';
 create index bar_changes_by_xid on ml_internal.bar_changes (xid);
+
+-- intake/bar_horizon
+-- How far ml_internal.bar_changes has been pruned. Pruning turn n removes what the snapshot of turn
+-- n - 1 showed, so a reader that has looked since then has heard of it; one that finds the turn
+-- more than one further than at its last look forgets what it keeps. No clock decides.
+create table ml_internal.bar_horizon (
+    turn      bigint not null default 0,
+    snapshot  pg_snapshot not null default pg_current_snapshot(),
+    taken_at  timestamptz not null default clock_timestamp()
+);
+comment on table ml_internal.bar_horizon is
+    'How often the log of bar changes was pruned, and what the next pruning may remove';
+insert into ml_internal.bar_horizon default values;
+
+-- intake/bar_tables
+-- Where bars lie: price_bars, its partitions, and whatever else inherits from it. `mark` differs
+-- when one was attached, detached, truncated or rewritten, or when its triggers or policies were
+-- changed, even if they are again what they were: what was read before may be wrong by now.
+create view ml_internal.bar_tables with (security_invoker = true) as
+with recursive member as (
+    select to_regclass('public.price_bars')::oid as oid, null::text as attached
+    union all
+    select i.inhrelid, concat(i.xmin, i.inhdetachpending)
+    from member m join pg_catalog.pg_inherits i on i.inhparent = m.oid
+)
+select m.oid, m.attached is not null as below,
+       concat_ws(':', m.oid, c.relfilenode, m.attached, c.relrowsecurity, (
+           select string_agg(concat_ws('.', t.oid, t.xmin, t.tgenabled), ',')
+           from pg_catalog.pg_trigger t where t.tgrelid = m.oid), (
+           select string_agg(concat_ws('.', p.oid, p.xmin), ',')
+           from pg_catalog.pg_policy p where p.polrelid = m.oid)) as mark
+from member m join pg_catalog.pg_class c on c.oid = m.oid;
+comment on view ml_internal.bar_tables is
+    'Internal: where bars lie, and a mark of what their triggers do not tell';
+
+-- intake/bar_doubts
+-- Why changes of bars may go unheard. While there is a doubt, bars are read anew for each batch.
+create view ml_internal.bar_doubts with (security_invoker = true) as
+with root as (
+    select c.oid, c.relkind = 'p' as parted from pg_catalog.pg_class c
+    where c.oid = to_regclass('public.price_bars')
+), watched as (
+    select b.oid::regclass::text as relation, r.parted, b.below, c.relkind,
+           case when r.parted then array['ml_log_row']
+                else array['ml_log_delete', 'ml_log_insert', 'ml_log_row', 'ml_log_update']
+                end as wanted,
+           c.relrowsecurity and exists (
+               select from pg_catalog.pg_policy p
+               where p.polrelid = b.oid and not p.polpermissive) as restricted,
+           array(select t.tgname::text from pg_catalog.pg_trigger t
+                 where t.tgrelid = b.oid and t.tgname like 'ml\_log\_%'
+                   and (t.tgenabled = 'A'
+                        or (not r.parted
+                            and t.tgenabled = case t.tgname when 'ml_log_row' then 'R' else 'O' end)
+                       )) as firing
+    from ml_internal.bar_tables b join pg_catalog.pg_class c on c.oid = b.oid cross join root r
+)
+select 'price_bars' as relation, 'is not there' as doubt, 'alembic upgrade head' as remedy
+where not exists (select from root)
+union all
+select w.relation, 'inherits from price_bars and is no partition of it',
+       format('alter table %s no inherit price_bars', w.relation)
+from watched w where w.below and not w.parted
+union all
+select w.relation, 'holds rows that change elsewhere',
+       format('alter table price_bars detach partition %s', w.relation)
+from watched w where w.relkind not in ('r', 'p')
+union all
+select w.relation, format('trigger %s is missing or off', n.name),
+       format('alter table %s enable %strigger %s', w.relation,
+              case when w.parted then 'always ' when n.name = 'ml_log_row' then 'replica '
+                   else '' end, n.name)
+from watched w cross join unnest(w.wanted) n (name)
+where w.relkind = 'r' and not (w.below and not w.parted) and n.name <> all (w.firing)
+union all
+select w.relation, 'a restrictive policy decides what is read', 'drop that policy'
+from watched w where w.restricted;
+comment on view ml_internal.bar_doubts is
+    'Internal: why changes of bars may go unheard, and what to do about it';
 
 -- drift/bins
 -- Bins are frozen with the model: what it saw in training and what it sees live are counted into
@@ -1801,9 +1878,7 @@ create or replace function ml_internal.log_bar_changes() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if tg_op = 'TRUNCATE' then
-        insert into ml_internal.bar_changes default values;
-    elsif tg_op = 'UPDATE' then
+    if tg_op = 'UPDATE' then
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
         select symbol, timeframe, min(ts)
         from (select symbol, timeframe, ts from changed
@@ -1818,6 +1893,40 @@ end
 $$;
 comment on function ml_internal.log_bar_changes() is
     'Notes per statement which series changed and from which bar on';
+
+-- intake/log_bar_row
+-- As ml_internal.log_bar_changes, row by row: for logical replication, which fires no statement
+-- trigger, and for partitions, which are written without their parent's statement triggers.
+create or replace function ml_internal.log_bar_row() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    noted  text[] := string_to_array(current_setting('ml.noted_bar', true), chr(31));
+    bar    record;
+    since  numeric;
+begin
+    for bar in
+        select b.symbol, b.timeframe, b.ts
+        from (select old.symbol, old.timeframe, old.ts where tg_op <> 'INSERT'
+              union all select new.symbol, new.timeframe, new.ts where tg_op <> 'DELETE') b
+    loop
+        since := extract(epoch from bar.ts);
+        -- The last note of this transaction often says it already: a load goes series by series.
+        -- The setting ends, as the note does, with the transaction or savepoint that made it.
+        if noted is null or noted[1] is distinct from bar.symbol
+           or noted[2] is distinct from bar.timeframe or noted[3]::numeric > since
+        then
+            insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
+            values (bar.symbol, bar.timeframe, bar.ts);
+            noted := array[bar.symbol, bar.timeframe, since::text];
+            perform set_config('ml.noted_bar', array_to_string(noted, chr(31)), true);
+        end if;
+    end loop;
+    return null;
+end
+$$;
+comment on function ml_internal.log_bar_row() is
+    'Notes per row which series changed and from which bar on';
 
 -- queue/enqueue_patterns
 create or replace function ml_internal.enqueue_patterns() returns trigger
@@ -6633,9 +6742,22 @@ comment on function ml_internal.drop_partitions() is
 create or replace function ml_internal.prune() returns integer
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    -- Readers of the log forget what they keep when they have not looked for a day.
-    with changes as (
-        delete from ml_internal.bar_changes where changed_at < now() - interval '7 days' returning 1
+    -- Of bar changes those that every reader has heard of: see ml_internal.bar_horizon. A transaction
+    -- number that is still to come is one from another cluster, out of a dump.
+    with horizon as materialized (
+        select h.snapshot from ml_internal.bar_horizon h
+        where h.taken_at not between now() - interval '1 hour' and now()
+        for update skip locked
+    ), turned as (
+        update ml_internal.bar_horizon
+        set turn = turn + 1, snapshot = pg_current_snapshot(), taken_at = now()
+        where exists (select from horizon)
+    ), changes as (
+        delete from ml_internal.bar_changes b using horizon h
+        where (b.xid < pg_snapshot_xmax(h.snapshot) and pg_visible_in_snapshot(b.xid, h.snapshot)
+               and pg_snapshot_xmax(h.snapshot) <= pg_snapshot_xmax(pg_current_snapshot()))
+           or b.xid > pg_snapshot_xmax(pg_current_snapshot())
+        returning 1
     ), batches as (
         -- What two folds have counted: metrics and cohorts, each up to a snapshot of its own.
         delete from ml_internal.batches b
@@ -6949,19 +7071,34 @@ create trigger ml_enqueue after insert on public.pattern_events
     for each statement execute function ml_internal.enqueue_patterns();
 
 -- intake/price_bars_triggers
+-- TRUNCATE needs no trigger: it gives the table another file, which ml_internal.bar_tables shows.
 create trigger ml_1_check before insert or update on public.price_bars
     for each row execute function ml_internal.check_bar();
-create trigger ml_log_insert after insert on public.price_bars
-    referencing new table as changed for each statement
-        execute function ml_internal.log_bar_changes();
-create trigger ml_log_update after update on public.price_bars
-    referencing new table as changed old table as replaced for each statement
-        execute function ml_internal.log_bar_changes();
-create trigger ml_log_delete after delete on public.price_bars
-    referencing old table as changed for each statement
-        execute function ml_internal.log_bar_changes();
-create trigger ml_log_truncate after truncate on public.price_bars
-    for each statement execute function ml_internal.log_bar_changes();
+create trigger ml_log_row after insert or update or delete on public.price_bars
+    for each row execute function ml_internal.log_bar_row();
+do $$
+begin
+    if (select relkind = 'p' from pg_catalog.pg_class where oid = 'public.price_bars'::regclass)
+    then
+        -- Partitions, also those to come, get a copy of a row trigger; a statement trigger fires
+        -- only for the table that a statement names.
+        alter table public.price_bars enable always trigger ml_log_row;
+        return;
+    end if;
+    -- Statement triggers cost a third of what a row trigger costs. That one is for sessions that
+    -- replicate, in which they do not fire.
+    alter table public.price_bars enable replica trigger ml_log_row;
+    create trigger ml_log_insert after insert on public.price_bars
+        referencing new table as changed for each statement
+            execute function ml_internal.log_bar_changes();
+    create trigger ml_log_update after update on public.price_bars
+        referencing new table as changed old table as replaced for each statement
+            execute function ml_internal.log_bar_changes();
+    create trigger ml_log_delete after delete on public.price_bars
+        referencing old table as changed for each statement
+            execute function ml_internal.log_bar_changes();
+end
+$$;
 
 -- adoption/policies
 -- Row-level security is the application's to switch on; the system has to see every row all the
@@ -7043,6 +7180,9 @@ begin
             ('ml_internal.alert_transitions',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.attributed_scores',      ''  , 'r' , 'r' , 'r'),
             ('ml_internal.bar_changes',            'r' , ''  , 'r' , ''),
+            ('ml_internal.bar_doubts',             'r' , ''  , 'r' , 'r'),
+            ('ml_internal.bar_horizon',            'r' , ''  , 'r' , ''),
+            ('ml_internal.bar_tables',             'r' , ''  , 'r' , 'r'),
             ('ml_internal.baselines',              'r' , 'r' , 'r' , 'r'),
             ('ml_internal.batches',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.bins',                   'r' , 'r' , 'r' , 'r'),
