@@ -114,8 +114,8 @@ class BarStore:
         self._max_bars = max_bars
         self._series: OrderedDict[Key, Series] = OrderedDict()
         """The one used longest ago first."""
-        self._weight = 0
-        """Of all series together."""
+        self.weight = 0
+        """Of all series together: their bars, and a little for each."""
         self._last: _Look | None = None
         self._hears_all = False
 
@@ -124,7 +124,13 @@ class BarStore:
         last = self._last
         look = fetch_row(connection, "bar_changes", _Look, {"seen": last.snapshot if last else None})
         if last is None or look.mark != last.mark:
-            self._hears_all = not _doubts(connection)
+            found = doubts(connection)
+            self._hears_all = not found
+            if found:
+                logger.warning(
+                    "bars are read anew for each batch: %(relation)s: %(doubt)s",
+                    {"event": "bars_not_kept", "relation": found[0].relation, "doubt": found[0].doubt},
+                )
         if last is None or not look.follows(last) or not self._hears_all:
             self.forget()
         self._last = replace(look, changes=[])
@@ -139,7 +145,7 @@ class BarStore:
     def forget(self) -> None:
         """Drop everything: after a lost connection it is unknown what has changed meanwhile."""
         self._series.clear()
-        self._weight = 0
+        self.weight = 0
         self._last = None
 
     def get(self, connection: Connection, wanted: Mapping[Key, tuple[int, int]]) -> dict[Key, Series]:
@@ -201,19 +207,19 @@ class BarStore:
 
     def _keep(self, key: Key, series: Series) -> None:
         self._series[key] = series
-        self._weight += _weight(series)
+        self.weight += _weight(series)
 
     def _drop(self, key: Key) -> Series | None:
         series = self._series.pop(key, None)
         if series is not None:
-            self._weight -= _weight(series)
+            self.weight -= _weight(series)
         return series
 
     def _evict(self, in_use: int) -> None:
         """Let go of those used longest ago; the newest ``in_use`` stay."""
-        while self._weight > self._max_bars and len(self._series) > in_use:
+        while self.weight > self._max_bars and len(self._series) > in_use:
             _, series = self._series.popitem(last=False)
-            self._weight -= _weight(series)
+            self.weight -= _weight(series)
 
 
 def _copy_rows(connection: Connection, keys: list[Key], starts: list[int], befores: list[int]) -> NDArray[np.void]:
@@ -230,14 +236,9 @@ def _copy_rows(connection: Connection, keys: list[Key], starts: list[int], befor
     return np.frombuffer(body, dtype=_COPY_ROW)
 
 
-def _doubts(connection: Connection) -> list[BarDoubt]:
-    doubts = fetch_all(connection, "bar_doubts", class_row(BarDoubt))
-    if doubts:
-        logger.warning(
-            "bars are read anew for each batch: %(relation)s: %(doubt)s",
-            {"event": "bars_not_kept", "relation": doubts[0].relation, "doubt": doubts[0].doubt},
-        )
-    return doubts
+def doubts(connection: Connection) -> list[BarDoubt]:
+    """Why changes of bars may go unheard; empty when none does."""
+    return fetch_all(connection, "bar_doubts", class_row(BarDoubt))
 
 
 def _weight(series: Series) -> int:
