@@ -110,6 +110,8 @@ def _backfill(options: argparse.Namespace) -> int:
         with signals.installed():
             done = backfill(connection, selection, signals)
     print(f"{done.rows:,} rows done" + (f", and {done.live:,} that waited in the queue" if done.live else ""))
+    if done.left:
+        print(f"{done.left:,} of them keep the score they had: they would only fall back now")
     if signals.stopping:
         print(f"stopped; go on with --after {done.after}")
     return 0

@@ -97,6 +97,7 @@ STEPS = (
             "scoring/write_replay",
             "scoring/write_attributions",
             "labels/recount_pattern",
+            "labels/forget_patterns",
             "labels/write_labels",
             "labels/label",
             "labels/label_outcomes",

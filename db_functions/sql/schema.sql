@@ -2312,6 +2312,8 @@ begin
             ml_metadata = jsonb_build_object('reason', 'failed', 'error', left(f.error, 200))
         from unnest(failures) f
         where p.id = f.pattern_id and f.pattern_id <> all (kept)
+          -- A rescore that fails leaves the score that is there.
+          and (source = 'live' or p.scored_at is null)
         returning p.pattern_type, p.timeframe, p.ml_metadata ->> 'reason' as decision
     )
     insert into ml_internal.batches (
@@ -2350,7 +2352,7 @@ create function ml_internal.write_scores(
     queue_ids       bigint[],                 -- leave the queue, unless their pattern stays
     cache_hits      integer,
     cache_misses    integer,
-    rescore         boolean,                  -- also rows that have a score already
+    rescore         boolean,                  -- a score, not a fallback, also where there is one
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],                -- places, from 1, of scores that were written
@@ -2382,7 +2384,8 @@ begin
         if live then
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
             from (select g.place,
-                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                         (rescore and g.ml_confidence is not null) or p.scored_at is null
+                             or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
                           quality, bars, history, input_hash, features, place)
@@ -2392,7 +2395,8 @@ begin
         else
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
             from (select g.place,
-                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                         (rescore and g.ml_confidence is not null) or p.scored_at is null
+                             or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
                           quality, bars, history, input_hash, features, place)
@@ -2723,6 +2727,31 @@ end
 $$;
 comment on function ml_internal.recount_pattern() is
     'Moves a known outcome to the daily counts of the type that its pattern is given';
+
+-- labels/forget_patterns
+create or replace function ml_internal.forget_patterns() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        delete from ml_internal.outcome_days;
+        return null;
+    end if;
+    update ml_internal.outcome_days d
+    set positives = d.positives - g.positives, total = d.total - g.total
+    from (select o.pattern_type, (o.outcome_at at time zone 'UTC')::date as day,
+                 count(*) filter (where o.outcome_label = 'positive') as positives,
+                 count(*) as total
+          from gone o
+          -- A label without a method came with an adopted table, and was never counted.
+          where o.outcome_label is not null and o.labeling_method is not null
+          group by 1, 2) g
+    where d.pattern_type = g.pattern_type and d.day = g.day;
+    return null;
+end
+$$;
+comment on function ml_internal.forget_patterns() is
+    'Takes the outcomes of deleted patterns out of the daily counts';
 
 -- labels/write_labels
 -- Internal: the one place where outcomes are written, so that the daily counts and the cohorts
@@ -7070,6 +7099,11 @@ create trigger ml_recount after update of pattern_type on public.pattern_events
 create trigger ml_enqueue after insert on public.pattern_events
     referencing new table as inserted
     for each statement execute function ml_internal.enqueue_patterns();
+create trigger ml_forget after delete on public.pattern_events
+    referencing old table as gone
+    for each statement execute function ml_internal.forget_patterns();
+create trigger ml_forget_all after truncate on public.pattern_events
+    for each statement execute function ml_internal.forget_patterns();
 
 -- intake/price_bars_triggers
 -- TRUNCATE needs no trigger: it gives the table another file, which ml_internal.bar_tables shows.
