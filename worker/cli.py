@@ -20,6 +20,7 @@ from db_functions.sandbox import limit_memory
 from worker.log import configure, event
 from worker.operating import doctor, first_passage, operate
 from worker.operating.backfill import START, Selection, backfill, preview
+from worker.operating.finding import Finding
 from worker.operating.status import print_status, read_status
 from worker.serving.listener import Signals
 from worker.serving.loop import Options, run
@@ -73,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    def say(name: str, finding: doctor.Finding) -> None:
+    def say(name: str, finding: Finding) -> None:
         print(
             f"{finding.outcome:<5} {name:<10} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""),
             flush=True,

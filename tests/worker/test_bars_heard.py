@@ -23,12 +23,12 @@ from worker.serving.engine import prepare
 
 pytestmark = pytest.mark.compat
 
-_COLUMNS = (
+COLUMNS = (
     "symbol text not null, timeframe text not null, ts timestamptz not null, "
     "open float8 not null, high float8 not null, low float8 not null, close float8 not null, volume float8"
 )
-_PARTED = (
-    f"create table price_bars ({_COLUMNS}, primary key (symbol, timeframe, ts)) partition by list (symbol); "
+PARTED = (
+    f"create table price_bars ({COLUMNS}, primary key (symbol, timeframe, ts)) partition by list (symbol); "
     "create table bars_acme partition of price_bars for values in ('ACME'); "
     "create table bars_rest partition of price_bars default partition by hash (symbol); "
     "create table bars_rest_0 partition of bars_rest for values with (modulus 1, remainder 0)"
@@ -83,7 +83,7 @@ def parted_template(server: Server) -> Iterator[str]:
     name = f"parted_{server.name}"
     with DatabaseJanitor(user=server.user, host=server.host, port=server.port, dbname=name):
         with psycopg.connect(server.url(name), autocommit=True) as connected:
-            connected.execute(_PARTED)
+            connected.execute(PARTED)
             upgrade(server.url(name))
             fill(connected)
         yield name
@@ -127,7 +127,7 @@ def changes_are_noticed(connection: Connection, statements: Sequence[str]) -> No
         ["alter table price_bars alter volume type float8 using volume + 1"],
         ["create table another (like price_bars including all)",
          "begin; alter table price_bars rename to older; alter table another rename to price_bars; commit"],
-        [f"create table more ({_COLUMNS})", "alter table more inherit price_bars",
+        [f"create table more ({COLUMNS})", "alter table more inherit price_bars",
          "insert into more values ('ACME', '1d', '2024-07-01', 1, 1, 1, 1, 1)"],
     ],
     ids=["replica-update", "replica-delete", "triggers-off", "off-and-on", "replica-trigger-off", "trigger-dropped",
@@ -153,7 +153,7 @@ def test_a_plain_table(writer: Connection, statements: list[str]) -> None:
         ["begin; alter table price_bars detach partition bars_acme; " + _CHANGE.format("bars_acme")
          + "; alter table price_bars attach partition bars_acme for values in ('ACME'); commit"],
         ["alter table bars_acme disable trigger ml_log_row", _CHANGE.format("bars_acme")],
-        ["alter table price_bars detach partition bars_acme", f"create table next_acme ({_COLUMNS})",
+        ["alter table price_bars detach partition bars_acme", f"create table next_acme ({COLUMNS})",
          "insert into next_acme values ('ACME', '1d', '2024-07-01', 1, 1, 1, 1, 1)",
          "alter table price_bars attach partition next_acme for values in ('ACME')",
          _CHANGE.format("next_acme")],
