@@ -132,6 +132,7 @@ STEPS = (
             "registry/model_timeline",
             "challengers/challenge",
             "challengers/shadow_comparison",
+            "counts/unseen",
             "counts/fresh_metrics",
             "counts/fresh_features",
             "counts/fresh_cohorts",

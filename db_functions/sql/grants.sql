@@ -132,6 +132,7 @@ begin
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.t_quantile',             ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),

@@ -4237,6 +4237,21 @@ comment on column ml.shadow_comparison.calibration_error is
     'of the challenger: root of the mean squared calibration error '
     'over ten bins of equal mass, less chance';
 
+-- counts/unseen
+-- Which transactions a snapshot did not show: those that ran when it was taken, and all that began
+-- later. A log is looked up by these, so that a transaction that stays open, anywhere in the
+-- cluster, does not make its readers go back to where it began.
+create function ml_internal.unseen(snapshot pg_snapshot)
+    returns table (low xid8, high xid8)
+language sql stable
+as $$
+    select pg_snapshot_xmax(snapshot), '18446744073709551615'::xid8
+    union all
+    select x, x from pg_snapshot_xip(snapshot) x
+$$;
+comment on function ml_internal.unseen(pg_snapshot) is
+    'Ranges of the transaction numbers that a snapshot did not show';
+
 -- counts/fresh_metrics
 -- What ml_internal.batches holds beyond the last fold, in the columns of
 -- ml_internal.metric_rollups: the fold adds it there, and views add it to what they read from
@@ -4244,8 +4259,9 @@ comment on column ml.shadow_comparison.calibration_error is
 create view ml_internal.fresh_metrics with (security_invoker = true) as
 with fresh as materialized (
     select b.* from ml_internal.folds f
-    join ml_internal.batches b on b.xid >= pg_snapshot_xmin(f.snapshot)
-    where f.log = 'batches' and not pg_visible_in_snapshot(b.xid, f.snapshot)
+    cross join ml_internal.unseen(f.snapshot) u
+    join ml_internal.batches b on b.xid between u.low and u.high
+    where f.log = 'batches'
 ), model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges from ml.models m
@@ -4314,8 +4330,10 @@ comment on view ml_internal.fresh_metrics is
 create view ml_internal.fresh_features with (security_invoker = true) as
 with fresh as materialized (
     select date_trunc('hour', t.at, 'UTC') as hour, t.*
-    from ml_internal.folds f join ml_internal.tallies t on t.xid >= pg_snapshot_xmin(f.snapshot)
-    where f.log = 'tallies' and not pg_visible_in_snapshot(t.xid, f.snapshot)
+    from ml_internal.folds f
+    cross join ml_internal.unseen(f.snapshot) u
+    join ml_internal.tallies t on t.xid between u.low and u.high
+    where f.log = 'tallies'
 ), total as (
     select hour, model_id, role, source, sum(rows) as rows, ml_internal.sum_arrays(sums) as sums,
            ml_internal.sum_arrays(squares) as squares
@@ -4341,8 +4359,9 @@ comment on view ml_internal.fresh_features is
 -- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
 -- columns of ml_internal.cohorts.
 create view ml_internal.fresh_cohorts with (security_invoker = true) as
-with mark as (
-    select f.snapshot from ml_internal.folds f where f.log = 'cohorts'
+with span as (
+    select u.low, u.high
+    from ml_internal.folds f cross join ml_internal.unseen(f.snapshot) u where f.log = 'cohorts'
 ), model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges,
@@ -4351,17 +4370,16 @@ with mark as (
 ), event as (
     select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
            0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
-    from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
+    from span join ml_internal.batches b on b.xid between span.low and span.high
     cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
                       b.blends, b.thresholds)
         e (pattern_type, timeframe, ml, rule, blend, threshold)
-    where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
+    where e.ml is not null
     union all
     select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
            (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
            c.blended_confidence, c.threshold
-    from mark join ml_internal.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
-    where not pg_visible_in_snapshot(c.xid, mark.snapshot)
+    from span join ml_internal.outcome_changes c on c.xid between span.low and span.high
 ), bounded as (
     -- Postgres raises where a product is too small for a double.
     select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
@@ -6775,8 +6793,8 @@ comment on function ml_internal.drop_partitions() is
 create or replace function ml_internal.prune() returns integer
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    -- Of bar changes those that every reader has heard of: see ml_internal.bar_horizon. A transaction
-    -- number that is still to come is one from another cluster, out of a dump.
+    -- Of bar changes those that every reader has heard of: see ml_internal.bar_horizon. A
+    -- transaction number that is still to come is one from another cluster, out of a dump.
     with horizon as materialized (
         select h.snapshot from ml_internal.bar_horizon h
         where h.taken_at not between now() - interval '1 hour' and now()
@@ -6794,20 +6812,21 @@ as $$
     ), batches as (
         -- What two folds have counted: metrics and cohorts, each up to a snapshot of its own.
         delete from ml_internal.batches b
-        where b.xid < all (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                           where f.log in ('batches', 'cohorts'))
+        where not exists (select from ml_internal.folds f
+                          where f.log in ('batches', 'cohorts')
+                            and not pg_visible_in_snapshot(b.xid, f.snapshot))
           and b.at < now() - interval '10 minutes'
         returning 1
     ), tallies as (
         delete from ml_internal.tallies t
-        where t.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                       where f.log = 'tallies')
+        where pg_visible_in_snapshot(t.xid, (select f.snapshot from ml_internal.folds f
+                                             where f.log = 'tallies'))
           and t.at < now() - interval '10 minutes'
         returning 1
     ), outcomes as (
         delete from ml_internal.outcome_changes c
-        where c.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                       where f.log = 'cohorts')
+        where pg_visible_in_snapshot(c.xid, (select f.snapshot from ml_internal.folds f
+                                             where f.log = 'cohorts'))
         returning 1
     ), minutes as (
         delete from ml_internal.metric_rollups r using ml.settings s
@@ -7298,6 +7317,7 @@ begin
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.t_quantile',             ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),
