@@ -5,16 +5,21 @@ Times here are int64 microseconds since 1970-01-01 UTC.
 
 from __future__ import annotations
 
-import time
+import logging
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.rows import class_row
 
 from db_functions.contract import WINDOW
 from db_functions.database import Connection
-from db_functions.queries import fetch_row, query
+from db_functions.queries import fetch_all, fetch_row, query
+
+logger = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 """A series: (symbol, timeframe)."""
@@ -27,8 +32,6 @@ _BEFORE = WINDOW + 1
 """A window, and the one bar before it that alignment with the benchmark needs."""
 _AHEAD = 4096
 """Bars fetched beyond the first moment asked for, at most, in one go."""
-_LOG_KEPT_S = 86_400.0
-"""The log keeps its entries longer than this; a store that has not looked for so long may have missed some."""
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 
 _COPY_HEADER = 19
@@ -66,25 +69,41 @@ class Series:
     def cut(self, since: int) -> None:
         """Forget bars at or after ``since``."""
         end = int(np.searchsorted(self.ts, since, side="left"))
-        self.ts, self.bars = self.ts[:end], self.bars[:end]
+        # Copied, for a slice would hold on to the memory of the whole.
+        self.ts, self.bars = self.ts[:end].copy(), self.bars[:end].copy()
         self.until = min(self.until, since - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Changes:
+class _Look:
     """The row of ``bar_changes``."""
 
-    xmin: str
-    known: list[int]
-    """Ids of the changes that this snapshot sees, and the next one will see again."""
-    changes: list[tuple[str | None, str, int]]
-    """(symbol, timeframe, since, in microseconds) of those that are new; a symbol of None means every series."""
+    snapshot: str
+    turn: int
+    """How often the log has been pruned."""
+    mark: str
+    """Differs when tables or triggers were changed, which the log does not tell."""
+    changes: list[tuple[str, str, int]]
+    """(symbol, timeframe, since, in microseconds) of what the snapshot of the last look did not show."""
+
+    def follows(self, last: _Look) -> bool:
+        """Whether the log tells all that has happened since ``last``."""
+        return self.mark == last.mark and self.turn <= last.turn + 1
+
+
+class BarDoubt(NamedTuple):
+    """A row of ``bar_doubts``: why changes of a table may go unheard."""
+
+    relation: str
+    doubt: str
+    remedy: str
 
 
 class BarStore:
     """Series by key, read from the database and kept while the log of bar changes says they are still right.
 
-    Keeping is safe whatever the order of commits: see ``queries/bar_changes.sql``.
+    Keeping is safe whatever the order of commits: see ``queries/bar_changes.sql``. Where changes may go unheard, every
+    batch reads its bars itself. No transaction that has written bars itself may look.
     """
 
     def __init__(self, max_bars: int = 2_000_000) -> None:
@@ -93,37 +112,41 @@ class BarStore:
         self.misses = 0
         """Series that had to be read from the beginning of the window."""
         self._max_bars = max_bars
-        self._series: dict[Key, Series] = {}
-        self._seen_xmin: str | None = None
-        self._looked_at = -float("inf")
-        self._known_changes: list[int] = []
+        self._series: OrderedDict[Key, Series] = OrderedDict()
+        """The one used longest ago first."""
+        self.weight = 0
+        """Of all series together: their bars, and a little for each."""
+        self._last: _Look | None = None
+        self._hears_all = False
 
     def refresh(self, connection: Connection) -> None:
         """Drop what has changed since the last call. Call it once before each batch, in its transaction."""
-        now = time.monotonic()
-        if now - self._looked_at > _LOG_KEPT_S:
+        last = self._last
+        look = fetch_row(connection, "bar_changes", _Look, {"seen": last.snapshot if last else None})
+        if last is None or look.mark != last.mark:
+            found = doubts(connection)
+            self._hears_all = not found
+            if found:
+                logger.warning(
+                    "bars are read anew for each batch: %(relation)s: %(doubt)s",
+                    {"event": "bars_not_kept", "relation": found[0].relation, "doubt": found[0].doubt},
+                )
+        if last is None or not look.follows(last) or not self._hears_all:
             self.forget()
-        self._looked_at = now
-        seen = self._seen_xmin
-        if seen is None:
-            self._series.clear()
-            seen = "18446744073709551615"  # nothing is kept yet, so no change matters
-        found = fetch_row(connection, "bar_changes", _Changes, {"seen": seen, "known": self._known_changes})
-        self._seen_xmin, self._known_changes = found.xmin, found.known
-        for symbol, timeframe, since in found.changes:
-            if symbol is None:
-                self._series.clear()
-                continue
+        self._last = replace(look, changes=[])
+        for symbol, timeframe, since in look.changes:
             series = self._series.get((symbol, timeframe))
             if series is not None and since <= series.until:
+                self._drop((symbol, timeframe))
                 series.cut(since)
-                if series.until < series.first:
-                    del self._series[symbol, timeframe]
+                if series.until >= series.first:
+                    self._keep((symbol, timeframe), series)
 
     def forget(self) -> None:
         """Drop everything: after a lost connection it is unknown what has changed meanwhile."""
         self._series.clear()
-        self._seen_xmin, self._known_changes = None, []
+        self.weight = 0
+        self._last = None
 
     def get(self, connection: Connection, wanted: Mapping[Key, tuple[int, int]]) -> dict[Key, Series]:
         """The series that serve the moments from ``first`` to ``last`` of each key."""
@@ -136,8 +159,8 @@ class BarStore:
             missing = {key: span for key, span in missing.items() if not self._serves(key, *span)}
         for key in wanted:
             found[key] = self._series[key]
-            self._series[key] = self._series.pop(key)  # newest use last
-        self._evict(set(wanted))
+            self._series.move_to_end(key)
+        self._evict(len(wanted))
         return found
 
     def _serves(self, key: Key, first: int, last: int) -> bool:
@@ -159,7 +182,7 @@ class BarStore:
                 starts.append(kept.until)  # only what is missing at the new end
                 befores.append(0)
             else:
-                self._series.pop(key, None)
+                self._drop(key)
                 starts.append(first)
                 befores.append(_BEFORE)
         rows = _copy_rows(connection, keys, starts, befores)
@@ -173,21 +196,30 @@ class BarStore:
             bars = np.stack([part[name].astype(np.float64) for name in "ohlcv"], axis=1)
             ahead = int((ts > starts[n]).sum())
             until = NO_LIMIT if ahead < _AHEAD else int(ts[-1])
-            kept = self._series.get(key)
+            kept = self._drop(key)
             if kept is None:
-                self._series[key] = Series(ts, bars, starts[n], until)
+                kept = Series(ts, bars, starts[n], until)
             else:
                 kept.ts = np.concatenate([kept.ts, ts])
                 kept.bars = np.concatenate([kept.bars, bars])
                 kept.until = until
+            self._keep(key, kept)
 
-    def _evict(self, in_use: set[Key]) -> None:
-        total = sum(_weight(series) for series in self._series.values())
-        for key in list(self._series):
-            if total <= self._max_bars:
-                return
-            if key not in in_use:
-                total -= _weight(self._series.pop(key))
+    def _keep(self, key: Key, series: Series) -> None:
+        self._series[key] = series
+        self.weight += _weight(series)
+
+    def _drop(self, key: Key) -> Series | None:
+        series = self._series.pop(key, None)
+        if series is not None:
+            self.weight -= _weight(series)
+        return series
+
+    def _evict(self, in_use: int) -> None:
+        """Let go of those used longest ago; the newest ``in_use`` stay."""
+        while self.weight > self._max_bars and len(self._series) > in_use:
+            _, series = self._series.popitem(last=False)
+            self.weight -= _weight(series)
 
 
 def _copy_rows(connection: Connection, keys: list[Key], starts: list[int], befores: list[int]) -> NDArray[np.void]:
@@ -202,6 +234,11 @@ def _copy_rows(connection: Connection, keys: list[Key], starts: list[int], befor
         data = b"".join(bytes(block) for block in copy)
     body = memoryview(data)[_COPY_HEADER : len(data) - _COPY_TRAILER]
     return np.frombuffer(body, dtype=_COPY_ROW)
+
+
+def doubts(connection: Connection) -> list[BarDoubt]:
+    """Why changes of bars may go unheard; empty when none does."""
+    return fetch_all(connection, "bar_doubts", class_row(BarDoubt))
 
 
 def _weight(series: Series) -> int:

@@ -21,6 +21,7 @@ from db_functions.sandbox import limit_memory
 from worker.log import configure, event
 from worker.operating import doctor, first_passage, operate
 from worker.operating.backfill import START, Selection, backfill, preview
+from worker.operating.finding import Finding
 from worker.operating.status import print_status, read_status
 from worker.serving.listener import Signals
 from worker.serving.loop import Options, run
@@ -74,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    def say(name: str, finding: doctor.Finding) -> None:
+    def say(name: str, finding: Finding) -> None:
         print(
             f"{finding.outcome:<5} {name:<10} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""),
             flush=True,
@@ -111,6 +112,8 @@ def _backfill(options: argparse.Namespace) -> int:
         with signals.installed():
             done = backfill(connection, selection, signals)
     print(f"{done.rows:,} rows done" + (f", and {done.live:,} that waited in the queue" if done.live else ""))
+    if done.left:
+        print(f"{done.left:,} of them keep the score they had: they would only fall back now")
     if signals.stopping:
         print(f"stopped; go on with --after {done.after}")
     return 0

@@ -24,7 +24,8 @@ select format('grant %%s on %%s to %%s', w.right_, w.relation, w.role)
 from (select 'ml_worker' as role, 'select' as right_,
              unnest(array['public.pattern_events', 'public.price_bars', 'ml.settings', 'ml.models',
                           'ml.aliases', 'ml.queue', 'ml_internal.outcome_days',
-                          'ml_internal.bar_changes']) as relation
+                          'ml_internal.bar_changes', 'ml_internal.bar_horizon',
+                          'ml_internal.bar_tables', 'ml_internal.bar_doubts']) as relation
       union all
       select 'ml_worker', 'update', 'ml.queue'
       union all

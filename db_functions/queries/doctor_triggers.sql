@@ -3,5 +3,5 @@ select t.tgname as trigger, t.tgrelid::regclass::text as on_table
 from pg_trigger t join pg_proc p on p.oid = t.tgfoid
 -- The two that an adopted table had before are not ours to judge: one that was disabled stays so.
 where p.pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace) and t.tgname like 'ml\_%%'
-  and t.tgenabled not in ('O', 'A')
+  and t.tgenabled not in ('O', 'A') and t.tgname not like 'ml\_log\_%%'  -- as bar_tables says
 order by 2, 1

@@ -978,20 +978,97 @@ comment on table ml.label_history is 'Labels set by people: who, when, why';
 
 -- intake/bar_changes
 -- An insert-only log of changed bars, for caches: rows of a series at or after since_ts may differ
--- from what was read. Ids become visible out of order, transaction ids tell how far: a reader that
--- saw a snapshot with a given xmin has everything below it, and asks next time for what is at or
--- above.
+-- from what was read. Ids and moments become visible out of order, so a reader keeps its last
+-- snapshot and asks for what that did not show.
 create table ml_internal.bar_changes (
     id          bigint generated always as identity (cache 1) primary key,
-    symbol      text,
-    timeframe   text,
-    since_ts    timestamptz,
-    xid         xid8 not null default pg_current_xact_id(),
-    changed_at  timestamptz not null default clock_timestamp()
+    symbol      text not null,
+    timeframe   text not null,
+    since_ts    timestamptz not null,
+    xid         xid8 not null default pg_current_xact_id()
 );
 comment on table ml_internal.bar_changes is
-    'Which series changed, from which bar on; all null means any may have';
+    'Which series of price_bars changed, and from which bar on';
 create index bar_changes_by_xid on ml_internal.bar_changes (xid);
+
+-- intake/bar_horizon
+-- How far ml_internal.bar_changes has been pruned. Pruning turn n removes what the snapshot of turn
+-- n - 1 showed, so a reader that has looked since then has heard of it; one that finds the turn
+-- more than one further than at its last look forgets what it keeps. No clock decides.
+create table ml_internal.bar_horizon (
+    turn      bigint not null default 0,
+    snapshot  pg_snapshot not null default pg_current_snapshot(),
+    taken_at  timestamptz not null default clock_timestamp()
+);
+comment on table ml_internal.bar_horizon is
+    'How often the log of bar changes was pruned, and what the next pruning may remove';
+insert into ml_internal.bar_horizon default values;
+
+-- intake/bar_tables
+-- Where bars lie: price_bars, its partitions, and whatever else inherits from it. `mark` differs
+-- when one was attached, detached, truncated or rewritten, or when its triggers or policies were
+-- changed, even if they are again what they were: what was read before may be wrong by now.
+create view ml_internal.bar_tables with (security_invoker = true) as
+with recursive member as (
+    select to_regclass('public.price_bars')::oid as oid, null::text as attached
+    union all
+    select i.inhrelid, concat(i.xmin, i.inhdetachpending)
+    from member m join pg_catalog.pg_inherits i on i.inhparent = m.oid
+)
+select m.oid, m.attached is not null as below,
+       concat_ws(':', m.oid, c.relfilenode, m.attached, c.relrowsecurity, (
+           select string_agg(concat_ws('.', t.oid, t.xmin, t.tgenabled), ',')
+           from pg_catalog.pg_trigger t where t.tgrelid = m.oid), (
+           select string_agg(concat_ws('.', p.oid, p.xmin), ',')
+           from pg_catalog.pg_policy p where p.polrelid = m.oid)) as mark
+from member m join pg_catalog.pg_class c on c.oid = m.oid;
+comment on view ml_internal.bar_tables is
+    'Internal: where bars lie, and a mark of what their triggers do not tell';
+
+-- intake/bar_doubts
+-- Why changes of bars may go unheard. While there is a doubt, bars are read anew for each batch.
+create view ml_internal.bar_doubts with (security_invoker = true) as
+with root as (
+    select c.oid, c.relkind = 'p' as parted from pg_catalog.pg_class c
+    where c.oid = to_regclass('public.price_bars')
+), watched as (
+    select b.oid::regclass::text as relation, r.parted, b.below, c.relkind,
+           case when r.parted then array['ml_log_row']
+                else array['ml_log_delete', 'ml_log_insert', 'ml_log_row', 'ml_log_update']
+                end as wanted,
+           c.relrowsecurity and exists (
+               select from pg_catalog.pg_policy p
+               where p.polrelid = b.oid and not p.polpermissive) as restricted,
+           array(select t.tgname::text from pg_catalog.pg_trigger t
+                 where t.tgrelid = b.oid and t.tgname like 'ml\_log\_%'
+                   and (t.tgenabled = 'A'
+                        or (not r.parted
+                            and t.tgenabled = case t.tgname when 'ml_log_row' then 'R' else 'O' end)
+                       )) as firing
+    from ml_internal.bar_tables b join pg_catalog.pg_class c on c.oid = b.oid cross join root r
+)
+select 'price_bars' as relation, 'is not there' as doubt, 'alembic upgrade head' as remedy
+where not exists (select from root)
+union all
+select w.relation, 'inherits from price_bars and is no partition of it',
+       format('alter table %s no inherit price_bars', w.relation)
+from watched w where w.below and not w.parted
+union all
+select w.relation, 'holds rows that change elsewhere',
+       format('alter table price_bars detach partition %s', w.relation)
+from watched w where w.relkind not in ('r', 'p')
+union all
+select w.relation, format('trigger %s is missing or off', n.name),
+       format('alter table %s enable %strigger %s', w.relation,
+              case when w.parted then 'always ' when n.name = 'ml_log_row' then 'replica '
+                   else '' end, n.name)
+from watched w cross join unnest(w.wanted) n (name)
+where w.relkind = 'r' and not (w.below and not w.parted) and n.name <> all (w.firing)
+union all
+select w.relation, 'a restrictive policy decides what is read', 'drop that policy'
+from watched w where w.restricted;
+comment on view ml_internal.bar_doubts is
+    'Internal: why changes of bars may go unheard, and what to do about it';
 
 -- drift/bins
 -- Bins are frozen with the model: what it saw in training and what it sees live are counted into
@@ -1801,9 +1878,7 @@ create or replace function ml_internal.log_bar_changes() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if tg_op = 'TRUNCATE' then
-        insert into ml_internal.bar_changes default values;
-    elsif tg_op = 'UPDATE' then
+    if tg_op = 'UPDATE' then
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
         select symbol, timeframe, min(ts)
         from (select symbol, timeframe, ts from changed
@@ -1819,6 +1894,43 @@ $$;
 comment on function ml_internal.log_bar_changes() is
     'Notes per statement which series changed and from which bar on';
 
+-- intake/log_bar_row
+-- As ml_internal.log_bar_changes, row by row: for logical replication, which fires no statement
+-- trigger, and for partitions, which are written without their parent's statement triggers.
+create or replace function ml_internal.log_bar_row() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    bar     record;
+    series  text;
+begin
+    for side in 1 .. 2 loop
+        if side = 1 then
+            continue when tg_op = 'INSERT' or (
+                tg_op = 'UPDATE' and old.ts = new.ts and old.symbol = new.symbol
+                and old.timeframe = new.timeframe);
+            bar := old;
+        else
+            exit when tg_op = 'DELETE';
+            bar := new;
+        end if;
+        -- The last note of this transaction often says it already: a load goes series by series.
+        -- The settings end, as the note does, with the transaction or savepoint that made it.
+        series := length(bar.symbol) || ':' || bar.symbol || bar.timeframe;
+        if current_setting('ml.noted_series', true) = series then
+            continue when current_setting('ml.noted_since')::numeric <= extract(epoch from bar.ts);
+        end if;
+        insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
+        values (bar.symbol, bar.timeframe, bar.ts);
+        perform set_config('ml.noted_series', series, true),
+                set_config('ml.noted_since', extract(epoch from bar.ts)::text, true);
+    end loop;
+    return null;
+end
+$$;
+comment on function ml_internal.log_bar_row() is
+    'Notes per row which series changed and from which bar on';
+
 -- queue/enqueue_patterns
 create or replace function ml_internal.enqueue_patterns() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -1826,11 +1938,12 @@ as $$
 begin
     insert into ml.queue (pattern_id) select id from inserted;
     -- A transaction that notifies commits alone and cannot be prepared, so ring only when no worker
-    -- has said that it is awake and the doorbell is on. The setting is read last: most statements
-    -- never come that far.
+    -- has said that it is awake and the doorbell is on. Nobody mutes it for as long as 10 s, so one
+    -- that seems to be muted for longer was muted before the clock was set back. The setting is
+    -- read last: most statements never come that far.
     if found
-       and (select last_value
-            from ml_internal.doorbell_muted_until) < extract(epoch from clock_timestamp()) * 1000
+       and (select last_value from ml_internal.doorbell_muted_until)
+           - extract(epoch from clock_timestamp()) * 1000 not between 0 and 10000
        and (select doorbell = 'on' from ml.settings) then
         perform pg_notify('ml_queue', '');
     end if;
@@ -2202,6 +2315,8 @@ begin
             ml_metadata = jsonb_build_object('reason', 'failed', 'error', left(f.error, 200))
         from unnest(failures) f
         where p.id = f.pattern_id and f.pattern_id <> all (kept)
+          -- A rescore that fails leaves the score that is there.
+          and (source = 'live' or p.scored_at is null)
         returning p.pattern_type, p.timeframe, p.ml_metadata ->> 'reason' as decision
     )
     insert into ml_internal.batches (
@@ -2240,7 +2355,7 @@ create function ml_internal.write_scores(
     queue_ids       bigint[],                 -- leave the queue, unless their pattern stays
     cache_hits      integer,
     cache_misses    integer,
-    rescore         boolean,                  -- also rows that have a score already
+    rescore         boolean,                  -- a score, not a fallback, also where there is one
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],                -- places, from 1, of scores that were written
@@ -2272,7 +2387,8 @@ begin
         if live then
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
             from (select g.place,
-                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                         (rescore and g.ml_confidence is not null) or p.scored_at is null
+                             or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
                           quality, bars, history, input_hash, features, place)
@@ -2282,7 +2398,8 @@ begin
         else
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
             from (select g.place,
-                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                         (rescore and g.ml_confidence is not null) or p.scored_at is null
+                             or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
                           quality, bars, history, input_hash, features, place)
@@ -2613,6 +2730,31 @@ end
 $$;
 comment on function ml_internal.recount_pattern() is
     'Moves a known outcome to the daily counts of the type that its pattern is given';
+
+-- labels/forget_patterns
+create or replace function ml_internal.forget_patterns() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        delete from ml_internal.outcome_days;
+        return null;
+    end if;
+    update ml_internal.outcome_days d
+    set positives = d.positives - g.positives, total = d.total - g.total
+    from (select o.pattern_type, (o.outcome_at at time zone 'UTC')::date as day,
+                 count(*) filter (where o.outcome_label = 'positive') as positives,
+                 count(*) as total
+          from gone o
+          -- A label without a method came with an adopted table, and was never counted.
+          where o.outcome_label is not null and o.labeling_method is not null
+          group by 1, 2) g
+    where d.pattern_type = g.pattern_type and d.day = g.day;
+    return null;
+end
+$$;
+comment on function ml_internal.forget_patterns() is
+    'Takes the outcomes of deleted patterns out of the daily counts';
 
 -- labels/write_labels
 -- Internal: the one place where outcomes are written, so that the daily counts and the cohorts
@@ -4095,6 +4237,21 @@ comment on column ml.shadow_comparison.calibration_error is
     'of the challenger: root of the mean squared calibration error '
     'over ten bins of equal mass, less chance';
 
+-- counts/unseen
+-- Which transactions a snapshot did not show: those that ran when it was taken, and all that began
+-- later. A log is looked up by these, so that a transaction that stays open, anywhere in the
+-- cluster, does not make its readers go back to where it began.
+create function ml_internal.unseen(snapshot pg_snapshot)
+    returns table (low xid8, high xid8)
+language sql stable
+as $$
+    select pg_snapshot_xmax(snapshot), '18446744073709551615'::xid8
+    union all
+    select x, x from pg_snapshot_xip(snapshot) x
+$$;
+comment on function ml_internal.unseen(pg_snapshot) is
+    'Ranges of the transaction numbers that a snapshot did not show';
+
 -- counts/fresh_metrics
 -- What ml_internal.batches holds beyond the last fold, in the columns of
 -- ml_internal.metric_rollups: the fold adds it there, and views add it to what they read from
@@ -4102,8 +4259,9 @@ comment on column ml.shadow_comparison.calibration_error is
 create view ml_internal.fresh_metrics with (security_invoker = true) as
 with fresh as materialized (
     select b.* from ml_internal.folds f
-    join ml_internal.batches b on b.xid >= pg_snapshot_xmin(f.snapshot)
-    where f.log = 'batches' and not pg_visible_in_snapshot(b.xid, f.snapshot)
+    cross join ml_internal.unseen(f.snapshot) u
+    join ml_internal.batches b on b.xid between u.low and u.high
+    where f.log = 'batches'
 ), model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges from ml.models m
@@ -4172,8 +4330,10 @@ comment on view ml_internal.fresh_metrics is
 create view ml_internal.fresh_features with (security_invoker = true) as
 with fresh as materialized (
     select date_trunc('hour', t.at, 'UTC') as hour, t.*
-    from ml_internal.folds f join ml_internal.tallies t on t.xid >= pg_snapshot_xmin(f.snapshot)
-    where f.log = 'tallies' and not pg_visible_in_snapshot(t.xid, f.snapshot)
+    from ml_internal.folds f
+    cross join ml_internal.unseen(f.snapshot) u
+    join ml_internal.tallies t on t.xid between u.low and u.high
+    where f.log = 'tallies'
 ), total as (
     select hour, model_id, role, source, sum(rows) as rows, ml_internal.sum_arrays(sums) as sums,
            ml_internal.sum_arrays(squares) as squares
@@ -4199,8 +4359,9 @@ comment on view ml_internal.fresh_features is
 -- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
 -- columns of ml_internal.cohorts.
 create view ml_internal.fresh_cohorts with (security_invoker = true) as
-with mark as (
-    select f.snapshot from ml_internal.folds f where f.log = 'cohorts'
+with span as (
+    select u.low, u.high
+    from ml_internal.folds f cross join ml_internal.unseen(f.snapshot) u where f.log = 'cohorts'
 ), model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges,
@@ -4209,17 +4370,16 @@ with mark as (
 ), event as (
     select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
            0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
-    from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
+    from span join ml_internal.batches b on b.xid between span.low and span.high
     cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
                       b.blends, b.thresholds)
         e (pattern_type, timeframe, ml, rule, blend, threshold)
-    where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
+    where e.ml is not null
     union all
     select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
            (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
            c.blended_confidence, c.threshold
-    from mark join ml_internal.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
-    where not pg_visible_in_snapshot(c.xid, mark.snapshot)
+    from span join ml_internal.outcome_changes c on c.xid between span.low and span.high
 ), bounded as (
     -- Postgres raises where a product is too small for a double.
     select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
@@ -6683,26 +6843,40 @@ comment on function ml_internal.drop_partitions() is
 create or replace function ml_internal.prune() returns integer
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    -- Readers of the log forget what they keep when they have not looked for a day.
-    with changes as (
-        delete from ml_internal.bar_changes where changed_at < now() - interval '7 days' returning 1
+    -- Of bar changes those that every reader has heard of: see ml_internal.bar_horizon. A
+    -- transaction number that is still to come is one from another cluster, out of a dump.
+    with horizon as materialized (
+        select h.snapshot from ml_internal.bar_horizon h
+        where h.taken_at not between now() - interval '1 hour' and now()
+        for update skip locked
+    ), turned as (
+        update ml_internal.bar_horizon
+        set turn = turn + 1, snapshot = pg_current_snapshot(), taken_at = now()
+        where exists (select from horizon)
+    ), changes as (
+        delete from ml_internal.bar_changes b using horizon h
+        where (b.xid < pg_snapshot_xmax(h.snapshot) and pg_visible_in_snapshot(b.xid, h.snapshot)
+               and pg_snapshot_xmax(h.snapshot) <= pg_snapshot_xmax(pg_current_snapshot()))
+           or b.xid > pg_snapshot_xmax(pg_current_snapshot())
+        returning 1
     ), batches as (
         -- What two folds have counted: metrics and cohorts, each up to a snapshot of its own.
         delete from ml_internal.batches b
-        where b.xid < all (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                           where f.log in ('batches', 'cohorts'))
+        where not exists (select from ml_internal.folds f
+                          where f.log in ('batches', 'cohorts')
+                            and not pg_visible_in_snapshot(b.xid, f.snapshot))
           and b.at < now() - interval '10 minutes'
         returning 1
     ), tallies as (
         delete from ml_internal.tallies t
-        where t.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                       where f.log = 'tallies')
+        where pg_visible_in_snapshot(t.xid, (select f.snapshot from ml_internal.folds f
+                                             where f.log = 'tallies'))
           and t.at < now() - interval '10 minutes'
         returning 1
     ), outcomes as (
         delete from ml_internal.outcome_changes c
-        where c.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                       where f.log = 'cohorts')
+        where pg_visible_in_snapshot(c.xid, (select f.snapshot from ml_internal.folds f
+                                             where f.log = 'cohorts'))
         returning 1
     ), minutes as (
         delete from ml_internal.metric_rollups r using ml.settings s
@@ -6997,21 +7171,41 @@ create trigger ml_recount after update of pattern_type on public.pattern_events
 create trigger ml_enqueue after insert on public.pattern_events
     referencing new table as inserted
     for each statement execute function ml_internal.enqueue_patterns();
+create trigger ml_forget after delete on public.pattern_events
+    referencing old table as gone
+    for each statement execute function ml_internal.forget_patterns();
+create trigger ml_forget_all after truncate on public.pattern_events
+    for each statement execute function ml_internal.forget_patterns();
 
 -- intake/price_bars_triggers
+-- TRUNCATE needs no trigger: it gives the table another file, which ml_internal.bar_tables shows.
 create trigger ml_1_check before insert or update on public.price_bars
     for each row execute function ml_internal.check_bar();
-create trigger ml_log_insert after insert on public.price_bars
-    referencing new table as changed for each statement
-        execute function ml_internal.log_bar_changes();
-create trigger ml_log_update after update on public.price_bars
-    referencing new table as changed old table as replaced for each statement
-        execute function ml_internal.log_bar_changes();
-create trigger ml_log_delete after delete on public.price_bars
-    referencing old table as changed for each statement
-        execute function ml_internal.log_bar_changes();
-create trigger ml_log_truncate after truncate on public.price_bars
-    for each statement execute function ml_internal.log_bar_changes();
+create trigger ml_log_row after insert or update or delete on public.price_bars
+    for each row execute function ml_internal.log_bar_row();
+do $$
+begin
+    if (select relkind = 'p' from pg_catalog.pg_class where oid = 'public.price_bars'::regclass)
+    then
+        -- Partitions, also those to come, get a copy of a row trigger; a statement trigger fires
+        -- only for the table that a statement names.
+        alter table public.price_bars enable always trigger ml_log_row;
+        return;
+    end if;
+    -- Statement triggers cost a third of what a row trigger costs. That one is for sessions that
+    -- replicate, in which they do not fire.
+    alter table public.price_bars enable replica trigger ml_log_row;
+    create trigger ml_log_insert after insert on public.price_bars
+        referencing new table as changed for each statement
+            execute function ml_internal.log_bar_changes();
+    create trigger ml_log_update after update on public.price_bars
+        referencing new table as changed old table as replaced for each statement
+            execute function ml_internal.log_bar_changes();
+    create trigger ml_log_delete after delete on public.price_bars
+        referencing old table as changed for each statement
+            execute function ml_internal.log_bar_changes();
+end
+$$;
 
 -- adoption/policies
 -- Row-level security is the application's to switch on; the system has to see every row all the
@@ -7093,6 +7287,9 @@ begin
             ('ml_internal.alert_transitions',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.attributed_scores',      ''  , 'r' , 'r' , 'r'),
             ('ml_internal.bar_changes',            'r' , ''  , 'r' , ''),
+            ('ml_internal.bar_doubts',             'r' , ''  , 'r' , 'r'),
+            ('ml_internal.bar_horizon',            'r' , ''  , 'r' , ''),
+            ('ml_internal.bar_tables',             'r' , ''  , 'r' , 'r'),
             ('ml_internal.baselines',              'r' , 'r' , 'r' , 'r'),
             ('ml_internal.batches',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.bins',                   'r' , 'r' , 'r' , 'r'),
@@ -7171,6 +7368,7 @@ begin
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.t_quantile',             ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),

@@ -459,6 +459,7 @@ def assert_counts_agree(connection: Connection) -> None:
             st.tuples(st.just("label"), st.integers(0, 5), st.sampled_from(["positive", "negative", "neutral", None])),
             st.tuples(st.just("automatic"), st.integers(0, 3), st.none()),
             st.tuples(st.just("type"), st.integers(0, 5), st.sampled_from(["flag", "double_bottom"])),
+            st.tuples(st.just("delete"), st.integers(0, 6), st.none()),
             st.tuples(st.just("zone"), st.just(0), st.sampled_from(["Asia/Tokyo", "America/New_York", "UTC"])),
         ),
         max_size=15,
@@ -474,16 +475,30 @@ def test_the_daily_counts_always_equal_a_recount(transaction: Connection, steps:
             )
             for n in range(6)
         ]
+        gone = list[str]()
         for step, n, value in steps:
             if step == "label":
-                analyst(transaction, ids[n], value)
+                if ids[n] not in gone:
+                    analyst(transaction, ids[n], value)
             elif step == "automatic":
                 label(transaction, n)
+            elif step == "delete":
+                gone = ids[: max(n, len(gone))]
+                transaction.execute("delete from pattern_events where id = any (%s)", [gone])
             elif step == "zone":
                 transaction.execute("select set_config('timezone', %s, true)", [value])
             else:
                 transaction.execute("update pattern_events set pattern_type = %s where id = %s", [value, ids[n]])
             assert_counts_agree(transaction)
+
+
+def test_truncated_patterns_are_not_counted(transaction: Connection) -> None:
+    transaction.execute("select ml.set('label_horizon', 1, 'test')")
+    put_bars(transaction, [Bar(at(1), 100, 111, 100, 100)])
+    put_pattern(transaction, Pattern(at(0), 1, 100, 110, 90))
+    assert label(transaction) == 1
+    transaction.execute("truncate pattern_events cascade")
+    assert_counts_agree(transaction)
 
 
 def test_counts_are_by_the_day_of_utc(transaction: Connection) -> None:

@@ -178,11 +178,13 @@ def test_an_application_needs_no_right_in_schema_ml(stranger: Connection, role: 
     assert row["rule_confidence"] == 0.5
     assert row["confidence"] == pytest.approx(0.6 * 0.75 + 0.4 * 0.5)
     assert stranger.execute("select count(*) from pattern_lifecycle_history").fetchone() == (1,)
+    counted = "select pattern_type, total from ml_internal.outcome_days where total <> 0"
+    stranger.execute("reset role")
+    assert stranger.execute(counted).fetchall() == [("flag", 1)]
+    stranger.execute(f"set local role {role}")
     stranger.execute("delete from pattern_events where id = %s", [pattern])
     stranger.execute("reset role")
-    assert stranger.execute("select pattern_type, total from ml_internal.outcome_days where total <> 0").fetchall() == [
-        ("flag", 1)
-    ]
+    assert stranger.execute(counted).fetchall() == []
 
 
 FORGED = (

@@ -11,7 +11,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, row_of, small_model, wait_until
-from tests.worker_support import count, patterns, process, working
+from tests.worker_support import count, patterns, poison_model, process, working
 from worker.cli import main
 from worker.operating import backfill as backfill_module
 from worker.operating.backfill import START, Selection, backfill, preview
@@ -136,6 +136,30 @@ def test_after_goes_on_where_it_was_told(ready: Connection, database: str) -> No
     assert run(database, Selection(limit=4)) == (4, ids[3])
     assert run(database) == (2, ids[5])
     assert run(database) == (0, START)
+
+
+def test_a_rescore_leaves_a_score_that_would_only_fall_back(ready: Connection, database: str) -> None:
+    old_rows(ready, 6)
+    run(database)
+    before = ready.execute("select * from pattern_events where symbol = 'BOLT' order by id").fetchall()
+    ready.execute("delete from price_bars where symbol = 'BOLT'")
+    with psycopg.connect(database, autocommit=True) as own:
+        done = backfill(own, Selection(rescore=True), Signals(), progress=False)
+    assert (done.rows, done.left) == (6, 3)
+    assert ready.execute("select * from pattern_events where symbol = 'BOLT' order by id").fetchall() == before
+    assert count(ready, "ml.predictions") == 6 + 3
+
+
+def test_a_rescore_that_fails_leaves_the_score(ready: Connection, database: str) -> None:
+    pattern = insert_pattern(ready, confidence=0.5)
+    ready.execute("delete from ml.queue")
+    run(database)
+    before = row_of(ready, pattern)
+    make_champion(ready, "poison", poison_model("poison", raises_at=0.5))
+    with psycopg.connect(database, autocommit=True) as own:
+        assert backfill(own, Selection(rescore=True), Signals(), progress=False).left == 1
+    assert row_of(ready, pattern) == before
+    assert count(ready, "ml.failures") == 1
 
 
 def test_rescore_takes_rows_that_have_a_score(ready: Connection, database: str) -> None:

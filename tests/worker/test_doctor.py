@@ -14,6 +14,7 @@ from tests.worker.test_backfill import everything
 from tests.worker_support import count, process, working
 from worker.cli import main
 from worker.operating import doctor, smoke
+from worker.operating.finding import FAIL, OK, SKIP, Finding
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def healthy(connection: Connection) -> Connection:
     return connection
 
 
-def findings(connection: Connection) -> dict[str, doctor.Finding]:
-    found: dict[str, doctor.Finding] = {}
+def findings(connection: Connection) -> dict[str, Finding]:
+    found: dict[str, Finding] = {}
     doctor.examine(connection, found.__setitem__)
     return found
 
@@ -57,7 +58,7 @@ def test_its_report_is_all_that_it_says(healthy: Connection, database: str) -> N
 
 def test_it_writes_nothing(healthy: Connection) -> None:
     before = everything(healthy)
-    assert {name for name, finding in findings(healthy).items() if finding.outcome != doctor.OK} == set()
+    assert {name for name, finding in findings(healthy).items() if finding.outcome != OK} == set()
     assert everything(healthy) == before
 
 
@@ -107,7 +108,7 @@ def test_it_writes_nothing(healthy: Connection) -> None:
 def test_each_check_fails_for_its_cause(healthy: Connection, cause: str, check: str, said: str, remedy: str) -> None:
     healthy.execute(cause.encode())
     finding = findings(healthy)[check]
-    assert finding.outcome == doctor.FAIL, finding
+    assert finding.outcome == FAIL, finding
     assert any(part in finding.text for part in said.split("|")), finding
     assert remedy in finding.remedy, finding
 
@@ -117,9 +118,7 @@ def test_a_role_that_is_not_there_is_named(healthy: Connection) -> None:
     with healthy.transaction(force_rollback=True):
         healthy.execute("alter role ml_publisher rename to gone")
         finding = doctor._roles(healthy)
-    assert finding == doctor.Finding(
-        doctor.FAIL, "missing: ml_publisher", "create role ml_publisher nologin, as an administrator"
-    )
+    assert finding == Finding(FAIL, "missing: ml_publisher", "create role ml_publisher nologin, as an administrator")
 
 
 def test_a_rollback_that_leads_to_a_model_that_does_not_load(healthy: Connection) -> None:
@@ -129,10 +128,10 @@ def test_a_rollback_that_leads_to_a_model_that_does_not_load(healthy: Connection
         "update ml.models set onnx = 'x', sha256 = encode(sha256('x'), 'hex') where version = 'small-1'",
     )
     finding = findings(healthy)["rollback"]
-    assert finding.outcome == doctor.FAIL
+    assert finding.outcome == FAIL
     assert "ml.retire" in finding.remedy
     healthy.execute("select ml.retire('small-1', 'as doctor says')")
-    assert findings(healthy)["rollback"].outcome == doctor.OK
+    assert findings(healthy)["rollback"].outcome == OK
 
 
 def test_a_host_without_room_is_not_the_models_fault(healthy: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,11 +153,11 @@ def test_a_rollback_that_somebody_is_in_the_way_of(
     with psycopg.connect(database) as other:
         other.execute("select pg_advisory_xact_lock_shared(hashtext('ml.champion'))")
         finding = findings(healthy)["rollback"]
-    assert finding.outcome == doctor.FAIL
+    assert finding.outcome == FAIL
     assert "has held the champion for 0.1 s" in finding.text
     assert "pg_locks" in finding.remedy
     healthy.execute(finding.remedy.encode())
-    assert findings(healthy)["rollback"].outcome == doctor.OK
+    assert findings(healthy)["rollback"].outcome == OK
 
 
 def test_a_live_row_is_scored_by_a_worker_and_deleted(
@@ -181,21 +180,21 @@ def test_a_live_row_is_scored_by_a_worker_and_deleted(
 def test_a_live_row_that_no_worker_takes(healthy: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker of ``healthy`` has a heartbeat and nothing behind it."""
     monkeypatch.setattr(smoke, "WAIT_S", 0.1)
-    found: dict[str, doctor.Finding] = {}
+    found: dict[str, Finding] = {}
     assert not doctor.examine(healthy, found.__setitem__, live=True)
-    assert found["smoke row"] == doctor.Finding(
-        doctor.FAIL, "no worker took the smoke row off the queue in time", "read the workers' log"
+    assert found["smoke row"] == Finding(
+        FAIL, "no worker took the smoke row off the queue in time", "read the workers' log"
     )
     assert count(healthy, "pattern_events") == 0
     healthy.execute("update ml.workers set last_seen = now() - interval '1 hour'")
     doctor.examine(healthy, found.__setitem__, live=True)
-    assert found["smoke row"].outcome == doctor.OK
+    assert found["smoke row"].outcome == OK
     assert "no worker is alive" in found["smoke row"].text
 
 
 def test_a_live_row_that_falls_back(connection: Connection, database: str) -> None:
     insert_bars(connection)
-    found: dict[str, doctor.Finding] = {}
+    found: dict[str, Finding] = {}
     with working(database):
         assert not doctor.examine(connection, found.__setitem__, live=True)
     assert "no_model" in found["smoke row"].text
@@ -206,24 +205,24 @@ def test_a_role_that_may_not_is_told_which_it_needs(healthy: Connection, databas
     with psycopg.connect(f"{database}&options=-c%20role%3Dml_analyst", autocommit=True) as own:
         own.execute("select 1")
         finding = doctor._roles(own)
-        assert (finding.outcome, finding.remedy) == (doctor.FAIL, "grant ml_worker to ml_analyst")
+        assert (finding.outcome, finding.remedy) == (FAIL, "grant ml_worker to ml_analyst")
     with psycopg.connect(f"{database}&options=-c%20role%3Dml_worker", autocommit=True) as own:
         found = findings(own)
-        assert found["roles"].outcome == doctor.OK
-        assert found["smoke row"].outcome == found["rollback"].outcome == doctor.SKIP
+        assert found["roles"].outcome == OK
+        assert found["smoke row"].outcome == found["rollback"].outcome == SKIP
         doctor.examine(own, found.__setitem__, live=True)
-        assert found["smoke row"].outcome == doctor.SKIP
+        assert found["smoke row"].outcome == SKIP
     with psycopg.connect(f"{database}&options=-c%20role%3Dml_operator", autocommit=True) as own:
-        assert findings(own)["schema"].outcome == doctor.OK
+        assert findings(own)["schema"].outcome == OK
 
 
 def test_a_worker_that_may_not_even_look_is_told_why(healthy: Connection, database: str) -> None:
     healthy.execute("revoke usage on schema ml from ml_worker")
     with psycopg.connect(f"{database}&options=-c%20role%3Dml_worker", autocommit=True) as own:
         finding = findings(own)["roles"]
-    assert (finding.outcome, finding.remedy) == (doctor.FAIL, "grant usage on schema ml to ml_worker")
+    assert (finding.outcome, finding.remedy) == (FAIL, "grant usage on schema ml to ml_worker")
 
 
 def test_without_a_schema_nothing_else_is_asked(make_database: Callable[[str | None], str]) -> None:
     with psycopg.connect(make_database(None), autocommit=True) as empty:
-        assert [(name, finding.outcome) for name, finding in findings(empty).items()] == [("schema", doctor.FAIL)]
+        assert [(name, finding.outcome) for name, finding in findings(empty).items()] == [("schema", FAIL)]

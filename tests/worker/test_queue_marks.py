@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from db_functions.database import Connection
 from db_functions.queries import query
 from tests.support import insert_pattern, wait_until
 from tests.worker_support import FAST, SLOW, working
+from worker.serving import marks as marks_module
 from worker.serving.doorbell import Doorbell
 from worker.serving.engine import Engine
 from worker.serving.marks import Marks, Proof
@@ -39,6 +41,13 @@ class SnapshotMarks(Marks):
             assert bound is not None
             self._proving = Proof(issued[0], bound[0] - 1)
         super().look_again(connection)
+
+
+class ForgetfulMarks(Marks):
+    """The third: leave a transaction out for good."""
+
+    def _go_back(self, _horizon: Any) -> bool:
+        return False
 
 
 def score_all(engine: Engine, marks: Marks) -> int:
@@ -75,6 +84,31 @@ def late_commit(url: str, engine: Engine, marks: Marks) -> int:
 
 def test_a_row_that_commits_late_is_found(database: str, connection: Connection) -> None:
     assert late_commit(database, Engine(connection), Marks()) == 0
+
+
+@pytest.mark.parametrize(("marks", "left"), [(Marks, 0), (ForgetfulMarks, 1)])
+def test_a_transaction_held_open_holds_no_mark_back(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch, marks: type[Marks], left: int
+) -> None:
+    """Nor is its row lost, in whatever database of the cluster others are open besides."""
+    monkeypatch.setattr(marks_module, "PATIENCE_S", 0.0)
+    engine, mark = Engine(connection), marks()
+    with psycopg.connect(database) as long, psycopg.connect(database) as longer:
+        insert_pattern(long)
+        longer.execute("select pg_current_xact_id()")
+        for _ in range(5):
+            insert_pattern(connection)
+        assert score_all(engine, mark) == 5
+        assert mark.proven == 6, "past the row that is not to be seen yet"
+        assert not mark.complete
+        long.commit()
+        score_all(engine, mark)
+        assert connection.execute("select count(*) from ml.queue").fetchone() == (left,)
+        mark.look_again(connection)
+        assert mark.proven == 6
+    mark.look_again(connection)
+    mark.look_again(connection)
+    assert mark.complete == (left == 0)
 
 
 @pytest.mark.parametrize("marks", [NaiveMarks, SnapshotMarks])
@@ -168,6 +202,33 @@ def test_a_long_transaction_does_not_silence_the_worker(database: str, connectio
         wait_until(lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the late row")
 
 
+def test_while_a_transaction_is_held_open_rows_are_scored_at_once(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker sleeps and hears the bell, and finds also the row that was written while the bell was muted."""
+    monkeypatch.setattr(marks_module, "PATIENCE_S", 0.2)
+    connection.execute("select ml_internal.mute_doorbell(5000)")
+    with psycopg.connect(database) as long, working(database, SLOW):
+        insert_pattern(long)
+        time.sleep(0.6)
+        idle = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - idle < 0.25, "it sleeps"
+        insert_pattern(connection)
+        wait_until(lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the lone row", 0.2)
+        connection.execute("select ml_internal.mute_doorbell(5000)")
+        long.commit()
+        wait_until(lambda: connection.execute("select count(*) from ml.queue").fetchone() == (0,), "the late row", 2)
+
+
+def test_a_clock_set_back_does_not_mute_the_bell_for_an_hour(database: str, connection: Connection) -> None:
+    with psycopg.connect(database, autocommit=True) as listening:
+        listening.execute("listen ml_queue")
+        connection.execute("select ml_internal.mute_doorbell(3600 * 1000)")  # as it looks an hour before
+        insert_pattern(connection)
+        assert len(list(listening.notifies(timeout=5, stop_after=1))) == 1
+
+
 def test_what_a_killed_worker_left_unrung_is_settled_at_the_next_start(database: str, connection: Connection) -> None:
     connection.execute("select ml_internal.mute_doorbell(3000)")
     with psycopg.connect(database) as late:
@@ -184,6 +245,7 @@ def test_without_settling_that_row_waits_for_the_poll(
     database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Doorbell, "settled", lambda _self, _connection: True)
+    monkeypatch.setattr(Doorbell, "waits", False)
     connection.execute("select ml_internal.mute_doorbell(3000)")
     with psycopg.connect(database) as late:
         insert_pattern(late)

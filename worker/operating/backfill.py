@@ -86,6 +86,8 @@ class Backfilled(NamedTuple):
     after: str
     live: int
     """Rows that waited in the queue, and went first."""
+    left: int
+    """Rows of a rescore that keep the score they had: they would only fall back now."""
 
 
 def backfill(connection: Connection, selection: Selection, signals: Signals, *, progress: bool = True) -> Backfilled:
@@ -93,15 +95,17 @@ def backfill(connection: Connection, selection: Selection, signals: Signals, *, 
     total = preview(connection, selection).rows
     engine = Engine(connection, start_worker(connection, "backfill"))
     engine.refresh_model()
-    done, live, after, beat_at = 0, 0, selection.after, time.monotonic()
+    done, live, left, after, beat_at = 0, 0, 0, selection.after, time.monotonic()
     engine.heartbeat(stopping=False)
     with Bar(shown=progress, desc="backfill", total=total, lasting=True) as bar:
         while not signals.stopping and (not selection.limit or done < selection.limit):
             live += _let_live_rows_go_first(engine, signals)
             limit = min(PAGE, selection.limit - done) if selection.limit else PAGE
             page = _read_page(connection, {**selection.parameters(), "after": after, "limit": limit})
+            before = _read_scored(connection, page) if selection.rescore else set()
             if not page or not _score_page(engine, page, signals, rescore=selection.rescore):
                 break
+            left += len(before & _read_scored(connection, page)) if before else 0
             done += len(page)
             after = page[-1].id
             bar.update(len(page))
@@ -111,7 +115,7 @@ def backfill(connection: Connection, selection: Selection, signals: Signals, *, 
     # No queue holds these rows: wait for the disk once, at the end.
     make_durable(connection)
     engine.heartbeat(stopping=True)
-    return Backfilled(done, after, live)
+    return Backfilled(done, after, live, left)
 
 
 def _let_live_rows_go_first(engine: Engine, signals: Signals) -> int:
@@ -133,6 +137,18 @@ def _let_live_rows_go_first(engine: Engine, signals: Signals) -> int:
 def _read_page(connection: Connection, parameters: dict[str, Any]) -> list[Pattern]:
     with connection.transaction():
         return fetch_all(connection, "backfill_page", pattern_rows, parameters)
+
+
+class _Scored(NamedTuple):
+    """A row of ``scored_at``."""
+
+    id: str
+    scored_at: datetime
+
+
+def _read_scored(connection: Connection, page: Sequence[Pattern]) -> set[_Scored]:
+    """When rows of a page were scored, those that are."""
+    return set(fetch_all(connection, "scored_at", class_row(_Scored), {"ids": [pattern.id for pattern in page]}))
 
 
 def _score_page(engine: Engine, page: Sequence[Pattern], signals: Signals, *, rescore: bool) -> bool:

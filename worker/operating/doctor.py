@@ -18,24 +18,16 @@ from db_functions.queries import fetch_all, fetch_row, fetch_value, fetch_values
 from db_functions.sessions import begin_rehearsal
 from worker.operating import smoke
 from worker.operating.backfill import Selection, preview
+from worker.operating.checks_bars import check_bars
+from worker.operating.finding import FAIL, OK, SKIP, Finding
 from worker.operating.status import read_status
 from worker.serving import schema
 from worker.serving.batch import BatchSettings
 from worker.serving.champion import fetch
 
-OK, FAIL, SKIP = "ok", "FAIL", "skip"
 LOCK_TIMEOUT_MS = 5_000
 UPGRADE = "alembic upgrade head"
 HOST = "free memory, processes, or room in the temporary directory of this host; the model is not at fault"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found; a failure says what to do in ``remedy``."""
-
-    outcome: str
-    text: str
-    remedy: str = ""
 
 
 Check = Callable[[Connection], Finding]
@@ -246,6 +238,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("schema", _schema),
     ("roles", _roles),
     ("triggers", _triggers),
+    ("bars", check_bars),
     ("settings", _settings),
     ("champion", _champion),
     ("model", _model),

@@ -3,7 +3,8 @@
 A transaction that notifies holds one lock for the whole server through its commit, so busy writers should not ring. A
 busy worker mutes the bell for a moment at a time; the mute ends by itself when the worker dies. Before it sleeps the
 worker releases the bell, and must then *settle*: a writer that found the bell muted may commit later, so the worker
-goes on looking until every transaction that ran at that moment has ended.
+goes on looking until every transaction that ran at that moment has ended. For one that stays open for long it looks
+less often, and hears the bell meanwhile.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Doorbell:
         self._claims: deque[_Claim] = deque(maxlen=_MEASURED)
         self._muted_at: float | None = None
         self._barrier: int | None = None
+        self._released_at = -float("inf")
 
     @property
     def muted(self) -> bool:
@@ -75,12 +77,21 @@ class Doorbell:
         connection.execute(query("mute_doorbell"), {"milliseconds": -1})
         # Only now: a transaction that begins after the release finds the bell free.
         self._barrier = marks.barrier(connection)
+        self._released_at = time.monotonic()
         self._muted_at = None
         self._claims.clear()
 
+    @property
+    def waits(self) -> bool:
+        """Whether a writer that may have found the bell muted was still at work at the last look."""
+        return self._barrier is not None
+
+    def patient(self) -> bool:
+        """Whether those writers are still expected to end soon."""
+        return time.monotonic() - self._released_at < marks.PATIENCE_S
+
     def settled(self, connection: Connection) -> bool:
         """Whether every writer that may have found the bell muted has ended; look once more after this is true."""
-        if self._barrier is None or marks.has_passed(connection, self._barrier):
+        if self._barrier is not None and marks.has_passed(connection, self._barrier):
             self._barrier = None
-            return True
-        return False
+        return not self.waits

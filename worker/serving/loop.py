@@ -21,7 +21,7 @@ from worker.serving import probation, schema
 from worker.serving.doorbell import PACE_S, SETTLE_S, Doorbell
 from worker.serving.engine import BATCH, Engine
 from worker.serving.listener import Listener, Signals
-from worker.serving.marks import Marks
+from worker.serving.marks import LOOK_S, Marks
 from worker.serving.startup import apply_environment, start_worker
 from worker.serving.upkeep import EVERY_S, Upkeep
 
@@ -159,10 +159,11 @@ class _Worker:
         self._settle(at_start=True)
         while not self._signals.stopping:
             self._beat()
+            self._doorbell.settled(self._engine.connection)
             self._drain()
             self._settle()
             if not self._signals.stopping:
-                self._listener.wait(min(self._options.poll_interval_s, self._options.heartbeat_s))
+                self._listener.wait(self._nap_s())
 
     def close(self) -> None:
         """Say goodbye, if the database still answers."""
@@ -174,11 +175,16 @@ class _Worker:
         self._close_connections()
         logger.info("worker stopped after %(scored)d scores", event("worker_stopped", **asdict(self._engine.counters)))
 
+    def _nap_s(self) -> float:
+        """How long to sleep unless the bell rings: a transaction open for long may hold rows that never ring."""
+        longest = min(self._options.poll_interval_s, self._options.heartbeat_s)
+        return longest if self._marks.complete and not self._doorbell.waits else min(longest, LOOK_S)
+
     def _drain(self) -> None:
         """Score until a full look, from the proven mark on, finds no row that another worker has not claimed."""
         engine, marks = self._engine, self._marks
         # The last look before sleeping left the hot mark at the proven one: after a ring the first claim finds the row.
-        full_look = marks.hot == marks.proven
+        full_look = marks.hot == marks.proven and marks.complete
         while not self._signals.stopping:
             self._signals.pause(self._doorbell.pace_s())
             result = engine.score_queue(self._options.batch, marks.hot)
@@ -206,9 +212,9 @@ class _Worker:
         while muted and not self._signals.stopping:
             self._doorbell.release(self._engine.connection)
             settled = False
-            while not settled and not self._signals.stopping:
+            while not settled and self._doorbell.patient() and not self._signals.stopping:
                 self._signals.pause(SETTLE_S)
-                self._beat()  # an application's long transaction can make this last
+                self._beat()
                 settled = self._doorbell.settled(self._engine.connection)
                 # Also after the last of them has ended: that look finds its rows.
                 self._drain()

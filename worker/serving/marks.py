@@ -6,21 +6,29 @@ mark is: nothing at or below it is queued, and nothing can appear there any more
 1. the highest id handed out, L;
 2. a transaction number of our own, N: every transaction that holds an id up to L has a lower one, for it inserted the
    pattern (which takes a number) before the trigger took an id from the sequence (CACHE 1);
-3. a snapshot whose xmin is above N: all of them have ended, so what is at or below L is visible in it. The lowest id
-   still queued in that snapshot bounds the mark.
+3. a snapshot in which none below N runs: all of them have ended, so what is at or below L is visible in it. The lowest
+   id still queued in that snapshot bounds the mark.
 
 A snapshot's xmax would not do for N: it is one above the last transaction that *ended*, and one that runs may be above.
+
+A transaction that stays open for long, anywhere in the cluster, must not hold the mark back, or each look would walk
+over all rows that were scored since. After ``PATIENCE_S`` the proof goes on without it, and the mark it would have
+stood at is kept: when the transaction has ended, the next look begins there.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from db_functions.database import Connection
 from db_functions.queries import fetch_row, fetch_value
 
 RESCAN_S = 0.25
+PATIENCE_S = 1.0
+"""How long to wait for transactions to end; one that takes longer is looked after on its own."""
+LOOK_S = 0.25
+"""How often to look whether it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +37,14 @@ class Proof:
 
     issued: int
     xid: int
+    begun_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
 class _Horizon:
     """The row of ``queue_horizon``."""
 
-    xmin: int
-    """Every transaction below it has ended."""
+    running: list[int]
     lowest_id: int | None
     """Of the rows queued above the mark."""
 
@@ -49,7 +57,14 @@ class Marks:
         self.proven = 0
         self._proving: Proof | None = None
         """The proof that waits for its third statement."""
+        self._left_out: dict[int, int] = {}
+        """Transactions without which the mark was proven, and where it would stand with them."""
         self._looked_at = -float("inf")
+
+    @property
+    def complete(self) -> bool:
+        """Whether no row can appear below the proven mark."""
+        return not self._left_out
 
     def claimed(self, highest: int) -> None:
         """Go on after the newest row claimed; the next full look finds what lies before it."""
@@ -65,14 +80,31 @@ class Marks:
             issued: int = fetch_value(connection, "queue_issued")
             if issued > self.proven:
                 self._proving = Proof(issued, barrier(connection))
-        if self._proving is not None:
-            issued = self._proving.issued
-            horizon = _read_horizon(connection, self.proven)
-            if horizon.xmin > self._proving.xid:
-                lowest = horizon.lowest_id
-                self.proven = issued if lowest is None else max(self.proven, min(issued, lowest - 1))
-                self._proving = None
+        if self._proving is not None or self._left_out:
+            below = max([self._proving.xid if self._proving else 0, *(number + 1 for number in self._left_out)])
+            horizon = _read_horizon(connection, self.proven, below)
+            if not self._go_back(horizon) and self._proving is not None:
+                self._go_on(horizon, self._proving)
         self.hot = self.proven
+
+    def _go_back(self, horizon: _Horizon) -> bool:
+        """When a transaction that was left out has ended: to where the mark would have waited for it."""
+        ended = self._left_out.keys() - horizon.running
+        if not ended:
+            return False
+        self.proven = min(self.proven, *(self._left_out.pop(number) for number in ended))
+        self._proving = None
+        return True
+
+    def _go_on(self, horizon: _Horizon, proof: Proof) -> None:
+        waits_for = [number for number in horizon.running if number < proof.xid and number not in self._left_out]
+        if waits_for and time.monotonic() - proof.begun_at < PATIENCE_S:
+            return
+        for number in waits_for:
+            self._left_out[number] = self.proven
+        lowest = horizon.lowest_id
+        self.proven = proof.issued if lowest is None else max(self.proven, min(proof.issued, lowest - 1))
+        self._proving = None
 
 
 def barrier(connection: Connection) -> int:
@@ -83,8 +115,8 @@ def barrier(connection: Connection) -> int:
 
 def has_passed(connection: Connection, number: int) -> bool:
     """Whether every transaction below ``number`` has ended."""
-    return _read_horizon(connection, 0).xmin > number
+    return not _read_horizon(connection, 0, number).running
 
 
-def _read_horizon(connection: Connection, after: int) -> _Horizon:
-    return fetch_row(connection, "queue_horizon", _Horizon, {"after": after})
+def _read_horizon(connection: Connection, after: int, below: int) -> _Horizon:
+    return fetch_row(connection, "queue_horizon", _Horizon, {"after": after, "below": below})

@@ -19,6 +19,7 @@ STATEMENTS = (
     "apply_environment",
     "backend",
     "bar_changes",
+    "bar_doubts",
     "bars",
     "batch_settings",
     "bury_workers",

@@ -1,8 +1,9 @@
 -- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
 -- columns of ml_internal.cohorts.
 create view ml_internal.fresh_cohorts with (security_invoker = true) as
-with mark as (
-    select f.snapshot from ml_internal.folds f where f.log = 'cohorts'
+with span as (
+    select u.low, u.high
+    from ml_internal.folds f cross join ml_internal.unseen(f.snapshot) u where f.log = 'cohorts'
 ), model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges,
@@ -11,17 +12,16 @@ with mark as (
 ), event as (
     select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
            0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
-    from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
+    from span join ml_internal.batches b on b.xid between span.low and span.high
     cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
                       b.blends, b.thresholds)
         e (pattern_type, timeframe, ml, rule, blend, threshold)
-    where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
+    where e.ml is not null
     union all
     select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
            (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
            c.blended_confidence, c.threshold
-    from mark join ml_internal.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
-    where not pg_visible_in_snapshot(c.xid, mark.snapshot)
+    from span join ml_internal.outcome_changes c on c.xid between span.low and span.high
 ), bounded as (
     -- Postgres raises where a product is too small for a double.
     select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,

@@ -3,8 +3,10 @@
 create view ml_internal.fresh_features with (security_invoker = true) as
 with fresh as materialized (
     select date_trunc('hour', t.at, 'UTC') as hour, t.*
-    from ml_internal.folds f join ml_internal.tallies t on t.xid >= pg_snapshot_xmin(f.snapshot)
-    where f.log = 'tallies' and not pg_visible_in_snapshot(t.xid, f.snapshot)
+    from ml_internal.folds f
+    cross join ml_internal.unseen(f.snapshot) u
+    join ml_internal.tallies t on t.xid between u.low and u.high
+    where f.log = 'tallies'
 ), total as (
     select hour, model_id, role, source, sum(rows) as rows, ml_internal.sum_arrays(sums) as sums,
            ml_internal.sum_arrays(squares) as squares

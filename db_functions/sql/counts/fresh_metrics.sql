@@ -4,8 +4,9 @@
 create view ml_internal.fresh_metrics with (security_invoker = true) as
 with fresh as materialized (
     select b.* from ml_internal.folds f
-    join ml_internal.batches b on b.xid >= pg_snapshot_xmin(f.snapshot)
-    where f.log = 'batches' and not pg_visible_in_snapshot(b.xid, f.snapshot)
+    cross join ml_internal.unseen(f.snapshot) u
+    join ml_internal.batches b on b.xid between u.low and u.high
+    where f.log = 'batches'
 ), model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges from ml.models m

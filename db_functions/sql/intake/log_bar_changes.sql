@@ -2,9 +2,7 @@ create or replace function ml_internal.log_bar_changes() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if tg_op = 'TRUNCATE' then
-        insert into ml_internal.bar_changes default values;
-    elsif tg_op = 'UPDATE' then
+    if tg_op = 'UPDATE' then
         insert into ml_internal.bar_changes (symbol, timeframe, since_ts)
         select symbol, timeframe, min(ts)
         from (select symbol, timeframe, ts from changed

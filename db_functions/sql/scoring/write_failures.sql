@@ -20,6 +20,8 @@ begin
             ml_metadata = jsonb_build_object('reason', 'failed', 'error', left(f.error, 200))
         from unnest(failures) f
         where p.id = f.pattern_id and f.pattern_id <> all (kept)
+          -- A rescore that fails leaves the score that is there.
+          and (source = 'live' or p.scored_at is null)
         returning p.pattern_type, p.timeframe, p.ml_metadata ->> 'reason' as decision
     )
     insert into ml_internal.batches (

@@ -12,7 +12,7 @@ create function ml_internal.write_scores(
     queue_ids       bigint[],                 -- leave the queue, unless their pattern stays
     cache_hits      integer,
     cache_misses    integer,
-    rescore         boolean,                  -- also rows that have a score already
+    rescore         boolean,                  -- a score, not a fallback, also where there is one
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],                -- places, from 1, of scores that were written
@@ -44,7 +44,8 @@ begin
         if live then
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
             from (select g.place,
-                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                         (rescore and g.ml_confidence is not null) or p.scored_at is null
+                             or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
                           quality, bars, history, input_hash, features, place)
@@ -54,7 +55,8 @@ begin
         else
             select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
             from (select g.place,
-                         rescore or p.scored_at is null or p.scored_at < g.enqueued_at as free
+                         (rescore and g.ml_confidence is not null) or p.scored_at is null
+                             or p.scored_at < g.enqueued_at as free
                   from unnest(scores) with ordinality
                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
                           quality, bars, history, input_hash, features, place)

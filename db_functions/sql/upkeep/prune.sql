@@ -1,26 +1,40 @@
 create or replace function ml_internal.prune() returns integer
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
-    -- Readers of the log forget what they keep when they have not looked for a day.
-    with changes as (
-        delete from ml_internal.bar_changes where changed_at < now() - interval '7 days' returning 1
+    -- Of bar changes those that every reader has heard of: see ml_internal.bar_horizon. A
+    -- transaction number that is still to come is one from another cluster, out of a dump.
+    with horizon as materialized (
+        select h.snapshot from ml_internal.bar_horizon h
+        where h.taken_at not between now() - interval '1 hour' and now()
+        for update skip locked
+    ), turned as (
+        update ml_internal.bar_horizon
+        set turn = turn + 1, snapshot = pg_current_snapshot(), taken_at = now()
+        where exists (select from horizon)
+    ), changes as (
+        delete from ml_internal.bar_changes b using horizon h
+        where (b.xid < pg_snapshot_xmax(h.snapshot) and pg_visible_in_snapshot(b.xid, h.snapshot)
+               and pg_snapshot_xmax(h.snapshot) <= pg_snapshot_xmax(pg_current_snapshot()))
+           or b.xid > pg_snapshot_xmax(pg_current_snapshot())
+        returning 1
     ), batches as (
         -- What two folds have counted: metrics and cohorts, each up to a snapshot of its own.
         delete from ml_internal.batches b
-        where b.xid < all (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                           where f.log in ('batches', 'cohorts'))
+        where not exists (select from ml_internal.folds f
+                          where f.log in ('batches', 'cohorts')
+                            and not pg_visible_in_snapshot(b.xid, f.snapshot))
           and b.at < now() - interval '10 minutes'
         returning 1
     ), tallies as (
         delete from ml_internal.tallies t
-        where t.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                       where f.log = 'tallies')
+        where pg_visible_in_snapshot(t.xid, (select f.snapshot from ml_internal.folds f
+                                             where f.log = 'tallies'))
           and t.at < now() - interval '10 minutes'
         returning 1
     ), outcomes as (
         delete from ml_internal.outcome_changes c
-        where c.xid < (select pg_snapshot_xmin(f.snapshot) from ml_internal.folds f
-                       where f.log = 'cohorts')
+        where pg_visible_in_snapshot(c.xid, (select f.snapshot from ml_internal.folds f
+                                             where f.log = 'cohorts'))
         returning 1
     ), minutes as (
         delete from ml_internal.metric_rollups r using ml.settings s
