@@ -781,6 +781,15 @@ comment on table ml.parity_checks is
     'Replays of golden rows through ONNX Runtime, at registration and by workers';
 create index parity_checks_by_model on ml.parity_checks (model_id, checked_at);
 
+-- registry/gate
+-- A writer of scores passes this gate (row share mode), and a change of what serves closes it
+-- (exclusive mode), so that every score's model is the champion of its moment. It is a table, since
+-- any role can take an advisory lock: to lock a table takes a right on it. pg_dump's lock (access
+-- share) meets neither.
+create table ml_internal.gate ();
+comment on table ml_internal.gate is
+    'Empty: its lock keeps writers of scores and changes of the champion apart';
+
 -- queue/queue
 -- The work queue: one narrow row per inserted pattern, deleted in the transaction that scores it.
 -- The table is the truth; the doorbell only saves waiting.
@@ -795,6 +804,15 @@ create table ml.queue (
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
       autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000);
 comment on table ml.queue is 'Patterns waiting for a score';
+
+-- queue/doorbell
+-- Every role may LISTEN and NOTIFY on any channel whose name it knows. Workers listen on this one
+-- alone, so that no other role can wake them or flood them.
+create table ml_internal.doorbell (
+    channel  text not null default 'ml_doorbell_' || replace(gen_random_uuid()::text, '-', '')
+);
+comment on table ml_internal.doorbell is 'The channel that wakes workers; only they may read it';
+insert into ml_internal.doorbell default values;
 
 -- queue/doorbell_muted_until
 -- Muted until this moment, in epoch milliseconds. A sequence, since its value is read and set at
@@ -1096,6 +1114,13 @@ create table ml_internal.schedule (
 );
 comment on table ml_internal.schedule is 'When what is done on a schedule was last done';
 insert into ml_internal.schedule (task) values ('label_outcomes');
+
+-- upkeep/tasks
+create table ml_internal.tasks (task text primary key);
+comment on table ml_internal.tasks is
+    'A row to lock for each thing that one session at a time does';
+insert into ml_internal.tasks
+values ('fold'), ('label_due'), ('label_outcomes'), ('check_alerts'), ('partitions');
 
 -- alerts/alert_log
 create table ml.alert_log (
@@ -1537,6 +1562,108 @@ comment on column ml_internal.cohorts.pairs is
     'pairs of a positive and another prediction whose scores are in the right order, a '
     'tie within a bin counting half; expected_pairs: by what the model expects';
 
+-- registry/close_gate
+-- Scorers queue up behind a session that waits for an exclusive lock. So it waits for a moment,
+-- lets them through, and tries again: a writer that hangs delays a promotion, not the scores.
+create function ml_internal.close_gate(hold boolean default true) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    given     constant text := current_setting('lock_timeout');
+    patience  constant interval := case when given in ('0', '') then interval '10 seconds'
+                                        else given::interval end;
+    ends      constant timestamptz := clock_timestamp() + patience;
+    wait_ms   integer := 25;
+begin
+    loop
+        perform set_config('lock_timeout', wait_ms || 'ms', true);
+        begin
+            lock table ml_internal.gate in exclusive mode;
+            exit when hold;
+            -- Only what a subtransaction took can be given back before the transaction ends.
+            raise exception 'open again' using errcode = 'ML000';
+        exception
+            when sqlstate 'ML000' then exit;
+            when lock_not_available then
+                if clock_timestamp() >= ends then
+                    raise exception 'a session that writes scores has not ended its transaction '
+                                    'for %', patience
+                        using errcode = 'lock_not_available',
+                              hint = 'pg_locks names it: select pid from pg_locks where '
+                                     'relation = ''ml_internal.gate''::regclass and granted. '
+                                     'End it with pg_terminate_backend, or try again.';
+                end if;
+        end;
+        perform pg_sleep(least(wait_ms * 4 * random(), 1000 * extract(epoch from patience)) / 1000);
+        wait_ms := least(wait_ms * 2, 200);
+    end loop;
+    perform set_config('lock_timeout', given, true);
+end
+$$;
+comment on function ml_internal.close_gate(boolean) is
+    'Internal: waits until no score is being written, and lets none be until the transaction ends, '
+    'or not at all when hold is false';
+
+-- queue/notify
+-- A session that listens and sits in a transaction for ever fills the server's one queue of
+-- notifications, and then every transaction that notifies fails at its commit: an application's
+-- INSERT, too. A notification only saves waiting, so it is left out well before that.
+create function ml_internal.notify(channel text, payload text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify(channel, payload);
+    end if;
+end
+$$;
+comment on function ml_internal.notify(text, text) is
+    'Internal: NOTIFY, unless the queue of notifications is half full';
+
+-- queue/ring
+create function ml_internal.ring() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform ml_internal.notify((select d.channel from ml_internal.doorbell d), '');
+end
+$$;
+comment on function ml_internal.ring() is 'Internal: wakes the workers';
+
+-- upkeep/take_task
+create function ml_internal.take_task(task text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from ml_internal.tasks t where t.task = take_task.task for update skip locked;
+    if found then
+        return true;
+    end if;
+    if not exists (select from ml_internal.tasks t where t.task = take_task.task) then
+        raise exception 'there is no task %', task using errcode = 'invalid_parameter_value';
+    end if;
+    return false;
+end
+$$;
+comment on function ml_internal.take_task(text) is
+    'Internal: whether this transaction may do the task; false while another one does it';
+
+-- upkeep/overdue_partitions
+create view ml_internal.overdue_partitions with (security_invoker = true) as
+select m.name, m.ends + s.keep_predictions as since
+from ml.settings s
+cross join (
+    select c.relname as name,
+           (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') at time zone 'UTC'
+               as ends
+    from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'ml.predictions'::regclass
+      and c.relname ~ '^predictions_[0-9]{4}_[0-9]{2}$') m
+-- Only a month that is over its time to the last day.
+where m.ends <= now() - s.keep_predictions;
+comment on view ml_internal.overdue_partitions is
+    'Months of ml.predictions that are past keep_predictions, and since when';
+
 -- intake/touch_pattern
 create or replace function ml_internal.touch_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -1832,7 +1959,7 @@ begin
        and (select last_value
             from ml_internal.doorbell_muted_until) < extract(epoch from clock_timestamp()) * 1000
        and (select doorbell = 'on' from ml.settings) then
-        perform pg_notify('ml_queue', '');
+        perform ml_internal.ring();
     end if;
     return null;
 end
@@ -1940,7 +2067,7 @@ begin
     )
     select count(*) into queued from back;
     if queued > 0 then
-        perform pg_notify('ml_queue', '');
+        perform ml_internal.ring();
     end if;
     return queued;
 end
@@ -2434,7 +2561,7 @@ begin
             union all
             select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
         -- A payload is shorter than 8000 bytes; 200 ids take 7399.
-        perform pg_notify('ml_scored', string_agg(id::text, ',' order by n))
+        perform ml_internal.notify('ml_scored', string_agg(id::text, ',' order by n))
         from unnest(announced) with ordinality g (id, n)
         group by (n - 1) / 200;
     end if;
@@ -2474,7 +2601,7 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
-    perform pg_advisory_xact_lock_shared(hashtext('ml.champion'));
+    lock table ml_internal.gate in row share mode;
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;
@@ -2772,7 +2899,7 @@ begin
             using errcode = 'check_violation';
     end if;
     -- One labelling run at a time; a second one has nothing to add.
-    if not pg_try_advisory_xact_lock(hashtext('ml.label_outcomes')) then
+    if not ml_internal.take_task('label_outcomes') then
         return 0;
     end if;
     -- Entries and bars beyond 1e100 count as absent, as non-finite ones do: differences and
@@ -2885,7 +3012,7 @@ declare
     labelled integer;
 begin
     -- Every worker asks; one of them does it.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.label_due')) then
+    if not ml_internal.take_task('label_due') then
         return 0;
     end if;
     update ml_internal.schedule c set ran_at = clock_timestamp()
@@ -3020,7 +3147,7 @@ begin
     insert into ml.settings_history (version, name, old_value, new_value, reason,
                                      source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
-    perform pg_notify('ml_settings', setting);
+    perform ml_internal.notify('ml_settings', setting);
     if setting in ('ml_weight', 'rule_weight') and origin <> 'learned' then
         perform ml_internal.fix_weights(setting, value::double precision, reason, origin);
     elsif setting = 'weights' and new_value = 'learned' then
@@ -3755,8 +3882,7 @@ comment on function ml_internal.record_parity(text, double precision, double pre
 
 -- registry/set_champion
 -- Internal: the champion changes while no score is being written, so that every score's model is
--- the champion of its moment. Scorers hold the lock in share mode for the length of their write
--- only.
+-- the champion of its moment.
 create or replace function ml_internal.set_champion(
     model_id integer, cause text, forced boolean, reason text, restores bigint default null)
 returns void
@@ -3766,7 +3892,7 @@ declare
     at       timestamptz;
     version  text;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     -- Never before the last change, whatever the clock did meanwhile.
     select greatest(clock_timestamp(), max(a.valid_from)) into at
     from ml.aliases a where a.alias = 'champion';
@@ -3778,7 +3904,8 @@ begin
     values ('champion', model_id, cause, forced, restores, at, session_user, reason);
     select m.version into version from ml.models m where m.id = model_id;
     perform ml_internal.learn_weights(format('%s is the champion now', version));
-    perform pg_notify('ml_model', version);
+    perform ml_internal.notify('ml_model', version);
+    perform ml_internal.ring();
 end
 $$;
 comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is
@@ -3802,7 +3929,7 @@ begin
     if exists (select from ml.models m where m.version = promote.version) then
         faults := ml_internal.failed_gates(version);
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = promote.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
@@ -3852,7 +3979,7 @@ begin
     if coalesce(reason, '') !~ '\S' then
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     -- A rollback stands where the promotion stands that it restored: the next one goes on from
     -- there, so that two go two models back and none ever brings a bad one forward again.
     select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current
@@ -3888,7 +4015,7 @@ begin
     if coalesce(reason, '') !~ '\S' then
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
             using errcode = 'ML002',
@@ -3961,7 +4088,7 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
@@ -3974,7 +4101,8 @@ begin
         if not found then
             raise exception 'model % is no challenger', version using errcode = 'ML002';
         end if;
-        perform pg_notify('ml_model', version);
+        perform ml_internal.notify('ml_model', version);
+        perform ml_internal.ring();
         return version;
     end if;
 
@@ -4010,7 +4138,8 @@ begin
     end if;
     insert into ml.aliases (alias, model_id, cause, share, canary, valid_from, set_by, reason)
     values ('challenger', model.id, 'challenge', share, canary, at, session_user, reason);
-    perform pg_notify('ml_model', version);
+    perform ml_internal.notify('ml_model', version);
+    perform ml_internal.ring();
     return version;
 end
 $$;
@@ -4379,7 +4508,7 @@ begin
             using errcode = 'active_sql_transaction';
     end if;
     -- One run at a time; a second one has nothing to add.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.fold')) then
+    if not ml_internal.take_task('fold') then
         return 0;
     end if;
     if (select bool_or(pg_snapshot_xmin(f.snapshot) > pg_snapshot_xmax(pg_current_snapshot()))
@@ -5132,7 +5261,7 @@ begin
                 else format('no model of version %s is registered', version) end
             using errcode = 'ML003';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.baseline'), model.id);
+    perform from ml.models m where m.id = model.id for no key update;
 
     if since is null and until is null then
         insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations,
@@ -5868,9 +5997,45 @@ where g.gap >= 0.8 * g.gap_warning;
 comment on view ml_internal.alert_performance is
     'Internal: calibration and performance that call for an alert';
 
+-- alerts/alert_server
+-- Conditions of the server that the system lives with, and that get worse while nobody looks.
+create view ml_internal.alert_server with (security_invoker = true) as
+with usage as (
+    select pg_catalog.pg_notification_queue_usage() as share
+), state as (
+    select 'notifications_full' as type,
+           case when u.share >= 0.9 then 'critical' else 'warning' end as level,
+           u.share as value, 0.5::double precision as threshold,
+           format('the server''s queue of notifications is %s %% full: workers are not rung and '
+                  'poll. A session that listens has been in a transaction for too long; '
+                  'pg_stat_activity shows it', round((100 * u.share)::numeric)) as message,
+           null::timestamptz as since
+    from usage u where u.share >= 0.5
+    union all
+    select 'partition_missing', 'warning', 0, 1,
+           format('ml.predictions has no partition for %s: its rows go into the default '
+                  'partition, which is deleted from row by row', m.name), null
+    from (select to_char((now() + interval '7 days') at time zone 'UTC', 'YYYY_MM') as name) m
+    where to_regclass('ml.predictions_' || m.name) is null
+    union all
+    select 'partition_overdue', 'warning', count(*), 0,
+           format('%s months of ml.predictions, %s first, are past keep_predictions and cannot be '
+                  'dropped: a query or a transaction always has them open', count(*), min(o.name)),
+           min(o.since)
+    from ml_internal.overdue_partitions o
+    where o.since < now() - interval '3 days'
+    having count(*) > 0
+)
+select t.type, '' as subject, t.level, t.level as holds, t.value, t.threshold, t.message, t.since
+from state t;
+comment on view ml_internal.alert_server is
+    'Internal: notifications and partitions that call for an alert';
+
 -- alerts/alert_conditions
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
+union all
+select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_server
 union all
 select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
 where holds is not null
@@ -6000,7 +6165,7 @@ declare
     changed  integer := 0;
 begin
     -- One look at a time; a second one sees the same.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.check_alerts')) then
+    if not ml_internal.take_task('check_alerts') then
         return 0;
     end if;
     for found in
@@ -6042,7 +6207,7 @@ begin
             insert into ml_internal.alert_transitions (alert_id, old_level, new_level, value)
             values (found.id, found.old_level, case when rank > 0 then levels[rank] end,
                     found.value);
-            perform pg_notify('ml_alerts', jsonb_build_object(
+            perform ml_internal.notify('ml_alerts', jsonb_build_object(
                 'type', found.type, 'subject', left(found.subject, 200), 'level',
                 case when rank > 0 then levels[rank] end,
                 'was', found.old_level, 'value', found.value)::text);
@@ -6338,11 +6503,10 @@ begin
         values (reblend.reason, reblend.symbol, reblend.since, s.enabled, s.threshold, s.ml_weight,
                 s.rule_weight, session_user)
         returning * into job;
-        -- Scores that are being written now may have read the settings of before. Once the lock
-        -- that their writers share has been free, all of them are committed and the walk sees them.
-        -- It is not held while walking.
-        perform pg_advisory_lock(hashtext('ml.champion'));
-        perform pg_advisory_unlock(hashtext('ml.champion'));
+        -- Scores that are being written now may have read the settings of before. Once the gate
+        -- that their writers pass has been closed, all of them are committed and the walk sees
+        -- them. It is open again while walking.
+        perform ml_internal.close_gate(hold => false);
     else
         job.last_id := '00000000-0000-0000-0000-000000000000';
         job.symbol := reblend.symbol;
@@ -6571,14 +6735,19 @@ comment on function ml_internal.bury_workers(text, integer[], bigint) is
 
 -- upkeep/make_partitions
 create or replace function ml_internal.make_partitions(ahead integer default 3) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+-- As for ml_internal.drop_partitions: a month is made long before it begins, so it can wait.
+set lock_timeout = '100ms'
 as $$
 declare
     month  timestamp;
     made   integer := 0;
     name   text;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml_internal.make_partitions'));
+    if not ml_internal.take_task('partitions') then
+        return 0;
+    end if;
     for n in 0 .. ahead loop
         -- Months of UTC, written out so that they mean the same under every DateStyle and TimeZone.
         month := date_trunc('month', now() at time zone 'UTC') + n * interval '1 month';
@@ -6589,11 +6758,15 @@ begin
             or exists (select from ml.predictions_default d
                        where d.scored_at >= month at time zone 'UTC'
                          and d.scored_at < (month + interval '1 month') at time zone 'UTC');
-        execute format(
-            'create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
-                       to_char(month, 'YYYY-MM-DD') || ' 00:00+00',
-                       to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00+00');
-        made := made + 1;
+        begin
+            execute format(
+                'create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
+                to_char(month, 'YYYY-MM-DD') || ' 00:00+00',
+                to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00+00');
+            made := made + 1;
+        exception when lock_not_available then
+            exit;
+        end;
     end loop;
     return made;
 end
@@ -6603,31 +6776,36 @@ comment on function ml_internal.make_partitions(integer) is
 
 -- upkeep/drop_partitions
 create or replace function ml_internal.drop_partitions() returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+-- Scorers queue up behind whoever waits to drop a month that a query is reading: next time, then.
+set lock_timeout = '100ms'
 as $$
 declare
-    month    date;
-    name     text;
+    month    record;
     dropped  integer := 0;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml_internal.make_partitions'));
-    for name in
-        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'ml.predictions'::regclass and c.relname ~ '^predictions_\d{4}_\d{2}$'
-        order by c.relname
-    loop
-        month := to_date(right(name, 7), 'YYYY_MM');
-        -- Only a month that is over its time to the last day.
-        continue when (month + interval '1 month') at time zone 'UTC'
-                      > now() - (select keep_predictions from ml.settings);
-        execute format('drop table ml.%I', name);
-        dropped := dropped + 1;
+    if not ml_internal.take_task('partitions') then
+        return 0;
+    end if;
+    for month in select o.name from ml_internal.overdue_partitions o order by o.name loop
+        begin
+            execute format('drop table ml.%I', month.name);
+            dropped := dropped + 1;
+        exception when lock_not_available then
+            -- Whatever is being read, other months may not be.
+            continue;
+        end;
     end loop;
+    -- Of months that had no partition of their own.
+    delete from ml.predictions_default d using ml.settings s
+    where d.scored_at < now() - s.keep_predictions;
     return dropped;
 end
 $$;
 comment on function ml_internal.drop_partitions() is
-    'Drops the months of ml.predictions that are past keep_predictions; returns how many';
+    'Drops the months of ml.predictions that are past keep_predictions and that no query is '
+    'reading; returns how many';
 
 -- upkeep/prune
 create or replace function ml_internal.prune() returns integer
@@ -7039,6 +7217,7 @@ begin
             ('ml_internal.alert_drift',            'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_performance',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_rates',            'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.alert_server',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_states',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_transitions',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.attributed_scores',      ''  , 'r' , 'r' , 'r'),
@@ -7050,6 +7229,7 @@ begin
             ('ml_internal.champion',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohort_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.doorbell',               'r' , ''  , ''  , ''),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_counts',         'r' , 'r' , 'r' , 'r'),
@@ -7063,6 +7243,7 @@ begin
             ('ml_internal.metric_rollups',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_changes',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_days',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.overdue_partitions',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),

@@ -502,7 +502,7 @@ def test_channels_are_all_there(transaction: Connection) -> None:
         transaction,
         f"select prosrc from pg_proc where pronamespace {IN_SYSTEM}",
     )
-    sent = {name for source in sources for name in re.findall(r"pg_notify\('(\w+)'", source)}
+    sent = {name for source in sources for name in re.findall(r"ml_internal.notify\('(\w+)'", source)}
     assert {row[0] for row in table("## Channels", "operators.md")} == sent
 
 

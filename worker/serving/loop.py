@@ -253,9 +253,8 @@ class _Worker:
     def _connections(self) -> tuple[Listener, Connection]:
         # Listen before the first drain: a row that arrives in between rings, and costs one needless look at worst.
         with ExitStack() as undo:
-            listening = self._connect("pattern-scoring listener")
-            undo.callback(listening.close)
-            listener = Listener(listening, self._signals)
+            listener = Listener(lambda: self._connect("pattern-scoring listener"), self._signals)
+            undo.callback(lambda: listener.connection.close())
             work = self._connect("pattern-scoring worker")
             undo.callback(work.close)
             schema.require(work)

@@ -24,6 +24,7 @@ STATEMENTS = (
     "bury_workers",
     "claim",
     "clear_suspect",
+    "doorbell_channel",
     "heartbeat",
     "lock_queued",
     "make_partitions",

@@ -1,7 +1,7 @@
 """Regular work beside scoring: adding up counts, raising alerts, labelling outcomes, dropping old data.
 
-It runs in a thread with its own connection, so that no row waits for it. Every worker has one: each function takes an
-advisory lock, and the second to come finds nothing to do. A task that fails is tried again at its next turn.
+It runs in a thread with its own connection, so that no row waits for it. Every worker has one: each function locks a
+row of ml_internal.tasks, and the second to come finds nothing to do. A task that fails is tried again at its next turn.
 """
 
 from __future__ import annotations

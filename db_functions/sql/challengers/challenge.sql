@@ -19,7 +19,7 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
@@ -32,7 +32,8 @@ begin
         if not found then
             raise exception 'model % is no challenger', version using errcode = 'ML002';
         end if;
-        perform pg_notify('ml_model', version);
+        perform ml_internal.notify('ml_model', version);
+        perform ml_internal.ring();
         return version;
     end if;
 
@@ -68,7 +69,8 @@ begin
     end if;
     insert into ml.aliases (alias, model_id, cause, share, canary, valid_from, set_by, reason)
     values ('challenger', model.id, 'challenge', share, canary, at, session_user, reason);
-    perform pg_notify('ml_model', version);
+    perform ml_internal.notify('ml_model', version);
+    perform ml_internal.ring();
     return version;
 end
 $$;

@@ -17,7 +17,7 @@ begin
             using errcode = 'active_sql_transaction';
     end if;
     -- One run at a time; a second one has nothing to add.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.fold')) then
+    if not ml_internal.take_task('fold') then
         return 0;
     end if;
     if (select bool_or(pg_snapshot_xmin(f.snapshot) > pg_snapshot_xmax(pg_current_snapshot()))

@@ -21,7 +21,7 @@ begin
                 else format('no model of version %s is registered', version) end
             using errcode = 'ML003';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.baseline'), model.id);
+    perform from ml.models m where m.id = model.id for no key update;
 
     if since is null and until is null then
         insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations,

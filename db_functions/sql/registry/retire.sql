@@ -5,7 +5,7 @@ begin
     if coalesce(reason, '') !~ '\S' then
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
             using errcode = 'ML002',

@@ -46,7 +46,7 @@ begin
     insert into ml.settings_history (version, name, old_value, new_value, reason,
                                      source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
-    perform pg_notify('ml_settings', setting);
+    perform ml_internal.notify('ml_settings', setting);
     if setting in ('ml_weight', 'rule_weight') and origin <> 'learned' then
         perform ml_internal.fix_weights(setting, value::double precision, reason, origin);
     elsif setting = 'weights' and new_value = 'learned' then
