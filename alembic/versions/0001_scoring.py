@@ -69,6 +69,7 @@ STEPS = (
             "counts/feature_rollups",
             "counts/cohorts",
             "registry/close_gate",
+            "scoring/require_session",
             "queue/notify",
             "queue/ring",
             "upkeep/take_task",

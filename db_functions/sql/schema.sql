@@ -1604,6 +1604,29 @@ comment on function ml_internal.close_gate(boolean) is
     'Internal: waits until no score is being written, and lets none be until the transaction ends, '
     'or not at all when hold is false';
 
+-- scoring/require_session
+-- In a snapshot that is older than the gate's lock, the champion of before would still look like
+-- the champion; and where triggers do not fire, no score would be blended.
+create function ml_internal.require_session() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'this takes a transaction that is READ COMMITTED, not %',
+            upper(current_setting('transaction_isolation'))
+            using errcode = 'invalid_transaction_state',
+                  hint = 'Begin it with: begin isolation level read committed';
+    end if;
+    if current_setting('session_replication_role') = 'replica' then
+        raise exception 'triggers do not fire in this session: session_replication_role is replica'
+            using errcode = 'invalid_transaction_state',
+                  hint = 'Take the setting away from the role or the database.';
+    end if;
+end
+$$;
+comment on function ml_internal.require_session() is
+    'Internal: refuses a session in which champions and blends could not be told apart';
+
 -- queue/notify
 -- A session that listens and sits in a transaction for ever fills the server's one queue of
 -- notifications, and then every transaction that notifies fails at its commit: an application's
@@ -2218,7 +2241,9 @@ comment on function ml_internal.decide(
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
 -- and ml_internal.blended.
 create or replace function ml_internal.blend_pattern() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
 declare
     s       record;
@@ -2601,6 +2626,7 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
+    perform ml_internal.require_session();
     lock table ml_internal.gate in row share mode;
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
@@ -2841,7 +2867,7 @@ begin
                         'or null to take a label back', outcome
             using errcode = 'check_violation';
     end if;
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a label needs a reason' using errcode = 'check_violation';
     end if;
     select p.symbol, p.timeframe, p.detected_at, p.outcome_label, p.outcome_at,
@@ -3103,7 +3129,9 @@ comment on function ml_internal.fix_weights(text, double precision, text, text) 
 -- trust.
 create or replace function ml_internal.change_setting(
     setting text, value text, reason text, origin text) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
 declare
     allowed    text;
@@ -3121,7 +3149,7 @@ begin
         raise exception 'there is no setting "%"', setting
             using errcode = 'ML004', hint = 'The columns of ml.settings are the settings.';
     end if;
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'changing "%" needs a reason', setting using errcode = 'ML004';
     end if;
     if value = '' and setting = 'benchmark_symbol' then
@@ -3169,7 +3197,9 @@ comment on function ml.set(text, text, text) is
 
 -- settings/set_number
 create or replace function ml.set(name text, value double precision, reason text) returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+language sql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
     select ml_internal.change_setting(name, value::text, reason, 'sql')
 $$;
@@ -3921,7 +3951,7 @@ declare
     champion  integer;
     faults    text[];
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'promoting % needs a reason', version using errcode = 'ML002';
     end if;
     -- The gates look at thousands of rows: before the lock, for which scorers wait.
@@ -3976,7 +4006,7 @@ declare
     previous  record;
     place     bigint;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
     perform ml_internal.close_gate();
@@ -4012,7 +4042,7 @@ create or replace function ml.retire(version text, reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
     perform ml_internal.close_gate();
@@ -4077,7 +4107,7 @@ declare
     others  record;
     at      timestamptz;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'challenging with % needs a reason', version using errcode = 'ML002';
     end if;
     if share is null or canary is null or not (share between 0 and 1)
@@ -4088,6 +4118,7 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
+    perform ml_internal.require_session();
     perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then
@@ -4812,13 +4843,14 @@ comment on column ml.metrics.positive is
 -- counts/metrics_history
 create view ml.metrics_history with (security_invoker = true) as
 select 'minute' as grain, f.*
-from ml_internal.metrics_between('minute',
-                                 date_trunc('minute', clock_timestamp()) - interval '3 hours',
-                                 clock_timestamp()) f
+from ml_internal.metrics_between(
+    'minute', date_trunc('minute', clock_timestamp(), 'UTC') - interval '3 hours',
+    clock_timestamp()) f
 union all
 select 'hour', f.*
-from ml_internal.metrics_between('hour', date_trunc('hour', clock_timestamp()) - interval '7 days',
-                                 clock_timestamp()) f
+from ml_internal.metrics_between(
+    'hour', date_trunc('hour', clock_timestamp(), 'UTC') - interval '7 days',
+    clock_timestamp()) f
 union all
 select 'day', f.*
 from ml_internal.metrics_between('day', '-infinity', clock_timestamp()) f;
@@ -5250,7 +5282,7 @@ declare
     found_  record;
     result  ml_internal.baselines;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'setting a baseline needs a reason' using errcode = 'check_violation';
     end if;
     select m.id, m.version into model from ml.models m
@@ -6229,7 +6261,7 @@ as $$
 declare
     seen integer;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'acknowledging an alert needs a reason' using errcode = 'ML004';
     end if;
     -- What nobody has been there to write down is written down now.
@@ -6495,7 +6527,8 @@ begin
                 using errcode = 'ML004', hint = 'Begin another run; it looks at all rows anew.';
         end if;
     elsif writes then
-        if coalesce(reason, '') !~ '\S' then
+        perform ml_internal.require_session();
+        if coalesce(reason, '') !~ '[^[:space:]]' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
         insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight,
@@ -7055,8 +7088,8 @@ begin
         if old.name = 'pattern_events_updated_at' then
             execute case
                 when old.definition like '% WHEN (%' then
-                    regexp_replace(old.definition, ' WHEN \((.*)\) EXECUTE ',
-                        ' WHEN ((current_user is distinct from ''ml_owner'') and (\1)) EXECUTE ')
+                    regexp_replace(old.definition, ' WHEN [(](.*)[)] EXECUTE ',
+                        E' WHEN ((current_user is distinct from ''ml_owner'') and (\\1)) EXECUTE ')
                 else
                     replace(old.definition, ' EXECUTE ',
                         ' WHEN (current_user is distinct from ''ml_owner'') EXECUTE ')

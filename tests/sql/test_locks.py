@@ -19,9 +19,7 @@ pytestmark = pytest.mark.compat
 
 def stranger(connection: Connection, server: Server, database: str) -> Connection:
     """A session of a role that has no right but to connect."""
-    connection.execute(
-        "do $$ begin create role stranger login; exception when duplicate_object then null; end $$"
-    )
+    connection.execute("do $$ begin create role stranger login; exception when duplicate_object then null; end $$")
     return psycopg.connect(database, user="stranger", autocommit=True)
 
 
@@ -194,7 +192,9 @@ def test_an_insert_never_fails_for_a_full_queue_of_notifications(small_queue: Se
                 ("notifications_full", "critical")
             ]
             with working(url):
-                wait_until(lambda: row_of(connection, pattern, "ml_metadata")["ml_metadata"]["reason"] != "pending", "it")
+                wait_until(
+                    lambda: row_of(connection, pattern, "ml_metadata")["ml_metadata"]["reason"] != "pending", "it"
+                )
 
 
 def test_a_flooded_doorbell_costs_neither_memory_nor_rows(database: str, connection: Connection) -> None:
@@ -206,7 +206,9 @@ def test_a_flooded_doorbell_costs_neither_memory_nor_rows(database: str, connect
             "select count(pg_notify(%s, n || repeat('x', 900))) from generate_series(1, 150000) n", [channel]
         )
         pattern = insert_pattern(connection, detected_at=at(150))
-        wait_until(lambda: row_of(connection, pattern, "ml_metadata")["ml_metadata"]["reason"] != "pending", "scored", 10)
+        wait_until(
+            lambda: row_of(connection, pattern, "ml_metadata")["ml_metadata"]["reason"] != "pending", "scored", 10
+        )
         assert resident_kb() - before < 60_000
 
 

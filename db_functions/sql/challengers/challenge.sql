@@ -8,7 +8,7 @@ declare
     others  record;
     at      timestamptz;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'challenging with % needs a reason', version using errcode = 'ML002';
     end if;
     if share is null or canary is null or not (share between 0 and 1)
@@ -19,6 +19,7 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
+    perform ml_internal.require_session();
     perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then

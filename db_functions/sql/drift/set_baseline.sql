@@ -10,7 +10,7 @@ declare
     found_  record;
     result  ml_internal.baselines;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'setting a baseline needs a reason' using errcode = 'check_violation';
     end if;
     select m.id, m.version into model from ml.models m

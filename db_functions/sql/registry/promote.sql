@@ -7,7 +7,7 @@ declare
     champion  integer;
     faults    text[];
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'promoting % needs a reason', version using errcode = 'ML002';
     end if;
     -- The gates look at thousands of rows: before the lock, for which scorers wait.

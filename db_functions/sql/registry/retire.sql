@@ -2,7 +2,7 @@ create or replace function ml.retire(version text, reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
     perform ml_internal.close_gate();

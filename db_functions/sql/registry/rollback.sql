@@ -6,7 +6,7 @@ declare
     previous  record;
     place     bigint;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
     perform ml_internal.close_gate();

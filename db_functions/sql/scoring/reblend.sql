@@ -43,7 +43,8 @@ begin
                 using errcode = 'ML004', hint = 'Begin another run; it looks at all rows anew.';
         end if;
     elsif writes then
-        if coalesce(reason, '') !~ '\S' then
+        perform ml_internal.require_session();
+        if coalesce(reason, '') !~ '[^[:space:]]' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
         insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight,

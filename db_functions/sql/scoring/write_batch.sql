@@ -25,6 +25,7 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
+    perform ml_internal.require_session();
     lock table ml_internal.gate in row share mode;
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
