@@ -60,6 +60,7 @@ begin
             ('ml_internal.champion',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohort_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.deciding_parity',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.doorbell',               'r' , ''  , ''  , ''),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),

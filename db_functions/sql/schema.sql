@@ -568,7 +568,9 @@ create table ml.settings (
     gate_calibration      double precision not null default 0.05
         constraint gate_calibration_range check (gate_calibration > 0 and gate_calibration <= 1),
     announce              text not null default 'off'
-        constraint announce_range check (announce in ('on', 'off'))
+        constraint announce_range check (announce in ('on', 'off')),
+    environment           text not null default 'on'
+        constraint environment_range check (environment in ('on', 'off'))
 );
 comment on table ml.settings is
     'What the system does now, one row; change it with ml.set(name, value, reason)';
@@ -674,6 +676,8 @@ comment on column ml.settings.gate_calibration is
 comment on column ml.settings.announce is
     'on or off: on sends the ids of new rows that were scored or fell back to listeners of '
     'ml_scored';
+comment on column ml.settings.environment is
+    'on or off: off takes no setting from the environment of a worker';
 insert into ml.settings default values;
 
 -- settings/settings_history
@@ -775,11 +779,28 @@ create table ml.parity_checks (
         generated always as (max_abs_diff <= tolerance and rows > 0) stored,
     runtime       text not null,
     checked_by    text not null,
+    by_publisher  boolean not null,
     checked_at    timestamptz not null default clock_timestamp()
 );
 comment on table ml.parity_checks is
     'Replays of golden rows through ONNX Runtime, at registration and by workers';
 create index parity_checks_by_model on ml.parity_checks (model_id, checked_at);
+
+-- registry/deciding_parity
+-- The role that runs workers may stop a model, and may not vouch for one that a publisher's check
+-- failed, or never made.
+create view ml_internal.deciding_parity with (security_invoker = true) as
+select p.model_id, p.max_abs_diff, p.tolerance, p.rows, p.passed, p.runtime
+from (select distinct on (c.model_id) c.model_id, c.id, c.passed
+      from ml.parity_checks c
+      where c.by_publisher
+      order by c.model_id, c.id desc) own
+join ml.parity_checks p on p.id = case
+    when own.passed then (select max(c.id) from ml.parity_checks c where c.model_id = own.model_id)
+    else own.id end;
+comment on view ml_internal.deciding_parity is
+    'The parity check that decides about a model: the newest, unless the newest by a publisher '
+    'failed; none without one by a publisher';
 
 -- registry/gate
 -- A writer of scores passes this gate (row share mode), and a change of what serves closes it
@@ -1419,7 +1440,9 @@ create index outcome_changes_by_xid on ml_internal.outcome_changes (xid);
 create table ml_internal.folds (
     log        text primary key check (log in ('batches', 'tallies', 'cohorts')),
     snapshot   pg_snapshot not null default pg_current_snapshot(),
-    folded_at  timestamptz not null default clock_timestamp()
+    folded_at  timestamptz not null default clock_timestamp(),
+    -- Transaction numbers of the logs and of the snapshot are those of this cluster.
+    cluster    bigint not null default (pg_catalog.pg_control_system()).system_identifier
 );
 comment on table ml_internal.folds is 'Up to which snapshot the logs have been added up';
 insert into ml_internal.folds (log) values ('batches'), ('tallies'), ('cohorts');
@@ -1604,10 +1627,10 @@ comment on function ml_internal.close_gate(boolean) is
     'Internal: waits until no score is being written, and lets none be until the transaction ends, '
     'or not at all when hold is false';
 
--- scoring/require_session
+-- scoring/require_read_committed
 -- In a snapshot that is older than the gate's lock, the champion of before would still look like
--- the champion; and where triggers do not fire, no score would be blended.
-create function ml_internal.require_session() returns void
+-- the champion.
+create function ml_internal.require_read_committed() returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -1617,15 +1640,10 @@ begin
             using errcode = 'invalid_transaction_state',
                   hint = 'Begin it with: begin isolation level read committed';
     end if;
-    if current_setting('session_replication_role') = 'replica' then
-        raise exception 'triggers do not fire in this session: session_replication_role is replica'
-            using errcode = 'invalid_transaction_state',
-                  hint = 'Take the setting away from the role or the database.';
-    end if;
 end
 $$;
-comment on function ml_internal.require_session() is
-    'Internal: refuses a session in which champions and blends could not be told apart';
+comment on function ml_internal.require_read_committed() is
+    'Internal: refuses a transaction whose statements do not see what has just been committed';
 
 -- queue/notify
 -- A session that listens and sits in a transaction for ever fills the server's one queue of
@@ -2626,7 +2644,13 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
-    perform ml_internal.require_session();
+    perform ml_internal.require_read_committed();
+    if current_setting('session_replication_role') = 'replica' then
+        raise exception 'no score would be blended: session_replication_role is replica, so '
+                        'triggers do not fire'
+            using errcode = 'invalid_transaction_state',
+                  hint = 'Take the setting away from the role or the database.';
+    end if;
     lock table ml_internal.gate in row share mode;
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
@@ -3254,7 +3278,10 @@ begin
         return false;
     end if;
     -- Workers start together: without the lock each would apply the same value.
-    perform from ml.settings for update;
+    perform from ml.settings s where s.environment = 'on' for update;
+    if not found then
+        return false;
+    end if;
     select h.reason into last from ml.settings_history h
     where h.name = setting and h.source = 'environment' order by h.id desc limit 1;
     if last is not distinct from name || '=' || value then
@@ -3742,9 +3769,8 @@ begin
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id
-    order by p.id desc limit 1;
-    if parity.id is null then
+    select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
+    if parity.model_id is null then
         return query select 'parity', false, 'no parity check is recorded for it';
     else
         return query select 'parity', parity.passed,
@@ -3885,7 +3911,8 @@ returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    result boolean;
+    publisher  constant boolean := pg_has_role(session_user, 'ml_publisher', 'member');
+    result     boolean;
 begin
     -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or
     -- everything would pass.
@@ -3895,20 +3922,28 @@ begin
             using errcode = 'ML005',
                   hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
     end if;
-    insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by)
+    if not exists (select from ml.models m where m.version = record_parity.version) then
+        raise exception 'no model of version % is registered', version using errcode = 'ML003';
+    end if;
+    insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by,
+                                  by_publisher)
     select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows,
-           record_parity.runtime, session_user
-    from ml.models m where m.version = record_parity.version
+           record_parity.runtime, session_user, publisher
+    from ml.models m
+    -- A worker is asked to load a model that has or had an alias, and no other.
+    where m.version = record_parity.version
+      and (publisher or exists (select from ml.aliases a where a.model_id = m.id))
     returning passed into result;
     if not found then
-        raise exception 'no model of version % is registered', version using errcode = 'ML003';
+        raise exception '% may not record a parity check of model %, which no worker serves',
+            session_user, version using errcode = 'insufficient_privilege';
     end if;
     return result;
 end
 $$;
 comment on function ml_internal.record_parity(text, double precision, double precision,
                                               integer, text) is
-    'Records a replay of golden rows; ml.promote reads the newest';
+    'Records a replay of golden rows by a publisher, or by a worker of a model that it serves';
 
 -- registry/set_champion
 -- Internal: the champion changes while no score is being written, so that every score's model is
@@ -4118,7 +4153,7 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
-    perform ml_internal.require_session();
+    perform ml_internal.require_read_committed();
     perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then
@@ -4148,8 +4183,7 @@ begin
         raise exception 'model % is the champion and cannot challenge itself', version
             using errcode = 'ML002';
     end if;
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id
-    order by p.id desc limit 1;
+    select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
     if not found or not parity.passed then
         raise exception 'model % cannot challenge: its newest parity check did not pass', version
             using errcode = 'ML002',
@@ -4542,8 +4576,9 @@ begin
     if not ml_internal.take_task('fold') then
         return 0;
     end if;
-    if (select bool_or(pg_snapshot_xmin(f.snapshot) > pg_snapshot_xmax(pg_current_snapshot()))
-        from ml_internal.folds f) then
+    -- After a restore: numbers of another cluster say nothing here, whichever of the two is ahead.
+    if exists (select from ml_internal.folds f
+               where f.cluster <> (select c.system_identifier from pg_control_system() c)) then
         perform ml_internal.renumber_logs();
         return 0;
     end if;
@@ -4640,8 +4675,10 @@ comment on function ml_internal.fold() is
     'Adds the newest counts to the rollups; returns how many rollups of metrics changed';
 
 -- counts/renumber_logs
--- A dump restored into another cluster brings transaction numbers that have no meaning there; where
--- that cluster has counted less far, new rows would look as if they had been seen.
+-- A dump restored into another cluster brings transaction numbers that have no meaning there: where
+-- that cluster has counted less far, new rows would look as if they had been seen. What was written
+-- before the dump is told from what was written here by its time, so a clock of this cluster that is
+-- behind the dump's would make new rows look old.
 create or replace function ml_internal.renumber_logs() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -4674,7 +4711,8 @@ begin
                       least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
                       (select string_agg(x::text, ',' order by x::text::numeric)
                        from pg_snapshot_xip(s) x where x < own))::pg_snapshot
-        from pg_current_snapshot() s);
+        from pg_current_snapshot() s),
+        cluster = (select c.system_identifier from pg_control_system() c);
 end
 $$;
 comment on function ml_internal.renumber_logs() is
@@ -6527,7 +6565,7 @@ begin
                 using errcode = 'ML004', hint = 'Begin another run; it looks at all rows anew.';
         end if;
     elsif writes then
-        perform ml_internal.require_session();
+        perform ml_internal.require_read_committed();
         if coalesce(reason, '') !~ '[^[:space:]]' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
@@ -7262,6 +7300,7 @@ begin
             ('ml_internal.champion',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohort_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.deciding_parity',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.doorbell',               'r' , ''  , ''  , ''),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),

@@ -147,7 +147,7 @@ def test_behind_a_pooler_each_transaction_sets_its_own(
 
 @pytest.mark.slow
 def test_the_suites_of_champions_and_faults() -> None:
-    files = ["tests/worker/test_champion.py", "tests/worker/test_faults.py", "tests/worker/test_backfill.py"]
+    files = ["tests/worker/test_champion.py", "tests/worker/test_faults.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", *files],
         env={**os.environ, "HOSTILE_DEFAULTS": "1"}, cwd=ROOT, capture_output=True, text=True, check=False,

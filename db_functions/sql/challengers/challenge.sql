@@ -19,7 +19,7 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
-    perform ml_internal.require_session();
+    perform ml_internal.require_read_committed();
     perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then
@@ -49,8 +49,7 @@ begin
         raise exception 'model % is the champion and cannot challenge itself', version
             using errcode = 'ML002';
     end if;
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id
-    order by p.id desc limit 1;
+    select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
     if not found or not parity.passed then
         raise exception 'model % cannot challenge: its newest parity check did not pass', version
             using errcode = 'ML002',

@@ -43,7 +43,7 @@ begin
                 using errcode = 'ML004', hint = 'Begin another run; it looks at all rows anew.';
         end if;
     elsif writes then
-        perform ml_internal.require_session();
+        perform ml_internal.require_read_committed();
         if coalesce(reason, '') !~ '[^[:space:]]' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
