@@ -136,6 +136,33 @@ def prepare_reading(connection: psycopg.Connection[Any]) -> None:
     connection.prepare_threshold = None
 
 
+class Plans:
+    """When a session's plans are made again: often while a table may still be small, ever more seldom later.
+
+    A plan that reads a whole table of two rows is the best there is, and is kept while the table grows.
+    """
+
+    _FIRST = 64
+    _FACTOR = 4
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._rows = 0
+        self._due = self._FIRST
+
+    def worked_on(self, rows: int) -> None:
+        """Note rows that were claimed; drops the plans when these are many more than they were made for."""
+        self._rows += rows
+        if self._rows >= self._due:
+            self._due = self._rows * self._FACTOR
+            discard_plans(self._connection)
+
+
+def discard_plans(connection: psycopg.Connection[Any]) -> None:
+    """Let the next run of each statement plan it again, for tables as they are then."""
+    connection.execute("discard plans")
+
+
 def make_durable(connection: psycopg.Connection[Any]) -> None:
     """Let commits wait for the disk from now on, and with the first of them everything before it."""
     if isinstance(connection, PinnedConnection) and connection.pinned:
