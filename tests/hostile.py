@@ -31,7 +31,8 @@ HOSTILE = {
 }
 _SHADOWS = """
 create schema if not exists evil;
-create or replace function evil.clock_timestamp() returns timestamptz language sql as $$ select timestamptz '1999-01-01' $$;
+create or replace function evil.clock_timestamp() returns timestamptz language sql
+    as $$ select timestamptz '1999-01-01' $$;
 create or replace function evil.format(text) returns text language sql as $$ select 'evil' $$;
 create or replace function evil.pg_notify(text, text) returns void language sql as $$ select $$;
 create or replace function evil.floor(numeric) returns numeric language sql as $$ select 0::numeric $$;

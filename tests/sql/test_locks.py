@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -182,8 +183,7 @@ def test_an_insert_never_fails_for_a_full_queue_of_notifications(small_queue: Se
             idle.commit()
             idle.execute("select 1")
             with pytest.raises(psycopg.errors.ProgramLimitExceeded):
-                for _ in range(1_000):
-                    connection.execute("select pg_notify('anything', repeat('x', 7000))")
+                fill_queue(connection)
             pattern = insert_pattern(connection)
             register(connection, "b")
             connection.execute("select ml.promote('b', 'test', true)")
@@ -212,6 +212,12 @@ def test_a_flooded_doorbell_costs_neither_memory_nor_rows(database: str, connect
         assert resident_kb() - before < 60_000
 
 
+def fill_queue(connection: Connection) -> None:
+    """Notify until it fails."""
+    for _ in range(1_000):
+        connection.execute("select pg_notify('anything', repeat('x', 7000))")
+
+
 def resident_kb() -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))

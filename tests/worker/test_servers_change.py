@@ -34,7 +34,9 @@ def test_a_worker_waits_for_a_free_connection(connection: Connection, database: 
         wait_until(lambda: worker.stderr().count("too many connections") > 1, "one connection is too few")
         connection.execute(f"alter database {name} connection limit -1".encode())
         second = insert_pattern(connection)
-        wait_until(lambda: row_of(connection, second, "ml_metadata")["ml_metadata"]["reason"] != "pending", "scored", 30)
+        wait_until(
+            lambda: row_of(connection, second, "ml_metadata")["ml_metadata"]["reason"] != "pending", "scored", 30
+        )
         assert worker.stop() == 0
 
 

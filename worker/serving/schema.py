@@ -41,6 +41,7 @@ STATEMENTS = (
     "record_parity_once",
     "review_suspects",
     "ring",
+    "server_started",
     "start_worker",
     "unfinished_workers",
     "write_batch",
