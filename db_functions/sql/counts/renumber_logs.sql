@@ -1,7 +1,7 @@
 -- A dump restored into another cluster brings transaction numbers that have no meaning there: where
--- that cluster has counted less far, new rows would look as if they had been seen. What was written
--- before the dump is told from what was written here by its time, so a clock of this cluster that is
--- behind the dump's would make new rows look old.
+-- that cluster has counted less far, new rows would look as if they had been seen. What was folded
+-- before the dump is told from what was written here by its time, so a clock of this cluster that
+-- is behind the dump's would make new rows look old.
 create or replace function ml_internal.renumber_logs() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp

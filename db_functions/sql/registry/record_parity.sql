@@ -5,7 +5,8 @@ returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    publisher  constant boolean := pg_has_role(session_user, 'ml_publisher', 'member');
+    publisher  constant boolean := pg_has_role(session_user, 'ml_publisher', 'member')
+                                   or pg_has_role(session_user, 'ml_owner', 'member');
     result     boolean;
 begin
     -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or
