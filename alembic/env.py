@@ -23,6 +23,7 @@ from db_functions.database import database_url, show_warnings, sqlalchemy_url
 from db_functions.ddl import statement
 from db_functions.errors import ScoringError
 from db_functions.queries import query
+from db_functions.sessions import pinned_statements
 
 ONE_UPGRADE_AT_A_TIME = 7_311_001
 ATTEMPTS = 5
@@ -42,6 +43,8 @@ def run_offline() -> None:
     """Write the SQL to stdout; every decision is taken in SQL, so nothing needs a database here."""
     # `named` keeps the percent signs that a driver's parameter style would have doubled.
     context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, **options)
+    for pin in pins():
+        context.execute(pin)
     context.execute(f"select pg_advisory_lock({ONE_UPGRADE_AT_A_TIME})")
     for timeout in set_timeouts():
         context.execute(timeout)
@@ -53,11 +56,18 @@ def run_offline() -> None:
 
 def run_online() -> None:
     url = context.config.attributes.get("url") or database_url()
-    engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool, connect_args={"application_name": "alembic"})
+    engine = create_engine(
+        sqlalchemy_url(url),
+        poolclass=pool.NullPool,
+        connect_args={"application_name": "alembic", "client_encoding": "UTF8"},
+    )
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         show_warnings(driver)
+        for pin in pins():
+            connection.execute(text(pin))
+        connection.commit()
         key = {"key": ONE_UPGRADE_AT_A_TIME}
         if not connection.execute(text("select pg_try_advisory_lock(:key)"), key).scalar():
             print("another upgrade or downgrade is under way: waiting for it", file=sys.stderr)
@@ -110,6 +120,11 @@ def timeouts() -> dict[str, str]:
     if unknown:
         raise CommandError(f"-x takes {' and '.join(TIMEOUTS)}, not {', '.join(sorted(unknown))}")
     return TIMEOUTS | given
+
+
+def pins() -> list[str]:
+    """What a session sets before all else; until it has its turn, it may wait for as long as that takes."""
+    return pinned_statements({"lock_timeout": "0"}).split("; ")
 
 
 def set_timeouts() -> list[str]:

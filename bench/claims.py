@@ -19,6 +19,7 @@ from bench.latency import INSERT, insert_steadily
 from bench.peers import PEERS, Peer, steady_rate
 from bench.results import Recorder
 from bench.server import Server, connect, upgrade
+from db_functions.queries import fetch_value
 from worker.serving.engine import Engine
 from worker.serving.marks import Marks
 
@@ -88,7 +89,7 @@ def _rings(bench: Bench, rate: int, seconds: float) -> tuple[int, int]:
 
         def listen() -> None:
             with connect(url) as listening:
-                listening.execute("listen ml_queue")
+                listening.execute(f"listen {fetch_value(listening, 'doorbell_channel')}".encode())
                 while not stop.is_set():
                     rings[0] += sum(1 for _ in listening.notifies(timeout=0.2))
 

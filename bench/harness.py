@@ -87,7 +87,7 @@ def enqueue(connection: Connection) -> int:
         done = connection.execute(
             "insert into ml.queue (pattern_id) select id from pattern_events where scored_at is null"
         )
-        connection.execute("notify ml_queue")
+        connection.execute("select ml_internal.ring()")
     return done.rowcount
 
 

@@ -21,12 +21,14 @@ import psycopg
 
 from db_functions.errors import DatabaseUnavailable, InvalidUrl
 from db_functions.extras import install
+from db_functions.sessions import PinnedConnection, pin
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 EMBEDDED_DIRECTORY = ".pgdata"
 CONNECTION_PARAMETERS: Mapping[str, Any] = {
     "connect_timeout": 10,
+    "client_encoding": "UTF8",
     # A vanished server is noticed within about half a minute, not after the kernel's two hours.
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -87,7 +89,7 @@ def embedded_url(directory: Path) -> str:
     return url
 
 
-class AnsweredConnection(psycopg.Connection[tuple[Any, ...]]):
+class AnsweredConnection(PinnedConnection):
     """A connection that is closed, and raises, when the server leaves it without an answer for too long.
 
     Keepalive sees the next hop only: a proxy that has stopped forwarding keeps the connection alive for ever.
@@ -137,11 +139,12 @@ def connect(
             autocommit=autocommit,
             **CONNECTION_PARAMETERS,
         )
+        connection.answer_timeout_s = answer_timeout_s
+        pin(connection)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"cannot connect to the database: {str(error).strip()}") from error
     except psycopg.ProgrammingError:
         raise InvalidUrl from None
-    connection.answer_timeout_s = answer_timeout_s
     return connection
 
 

@@ -20,7 +20,7 @@ import psycopg
 from rich.console import Console
 from rich.progress import Progress
 
-from db_functions.database import Connection, connect
+from db_functions.database import Connection
 from demo.application import Pattern, insert_bars, insert_patterns
 from demo.database import DemoError, fresh_database
 from demo.live import FIRST_ROW, Display, rows_table, stream
@@ -40,7 +40,7 @@ def run(console: Console, rate_per_s: float) -> None:
     with fresh_database() as url:
         with stage(console, "1. A database of its own, and the schema"):
             run_program(url, "alembic", "upgrade", "head")
-        with connect(url, application_name="demo application", autocommit=True) as conn:
+        with psycopg.connect(url, application_name="demo application", autocommit=True) as conn:
             with stage(console, "2. Real bars, and a model that needs no labels"):
                 market = load_market()
                 insert_history_bars(console, conn, market)
@@ -200,7 +200,7 @@ def _check(worker: subprocess.Popen[bytes]) -> None:
 
 def _as_worker(url: str) -> dict[str, str]:
     """What makes the worker run with the rights of ``ml_worker`` alone, where this user may take that role."""
-    with connect(url, application_name="demo", autocommit=True) as conn:
+    with psycopg.connect(url, application_name="demo", autocommit=True) as conn:
         try:
             conn.execute("SET ROLE ml_worker")
         except psycopg.errors.InsufficientPrivilege:

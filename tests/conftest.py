@@ -7,6 +7,7 @@ not takes ``transaction``, which is rolled back.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from alembic.config import Config
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from db_functions.database import Connection
+from tests.hostile import set_hostile_defaults
 from tests.servers import Server, available, label, running
 
 ROOT = Path(__file__).parent.parent
@@ -123,6 +125,8 @@ def within_an_hour() -> None:
 def connection(database: str) -> Iterator[Connection]:
     """An autocommit connection to ``database``, as its owner."""
     with psycopg.connect(database, autocommit=True) as connected:
+        if "HOSTILE_DEFAULTS" in os.environ:
+            set_hostile_defaults(connected)
         yield connected
 
 

@@ -204,6 +204,15 @@ def make_champion(
     connection.execute("select ml.promote(%s, 'test')", [version])
 
 
+DOORBELL = "ml_doorbell"
+"""What the secret name of the workers' channel begins with."""
+
+
+def listen_to_doorbell(connection: Connection) -> None:
+    """Hear what wakes workers."""
+    connection.execute("do $$ begin execute format('listen %I', (select channel from ml_internal.doorbell)); end $$")
+
+
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
     """Wait until ``condition`` holds, looking every few milliseconds; fail saying ``what`` did not happen."""
     end = time.monotonic() + timeout_s

@@ -1,6 +1,5 @@
 select m.version, m.algorithm, m.created_at, m.created_by, m.bytes,
-       (select p.passed from ml.parity_checks p where p.model_id = m.id order by p.id desc
-        limit 1) as parity,
+       (select p.passed from ml_internal.deciding_parity p where p.model_id = m.id) as parity,
        case when exists (select from ml_internal.champion c where c.model_id = m.id)
             then 'champion'
             when exists (select from ml_internal.challengers c where c.model_id = m.id)

@@ -568,7 +568,9 @@ create table ml.settings (
     gate_calibration      double precision not null default 0.05
         constraint gate_calibration_range check (gate_calibration > 0 and gate_calibration <= 1),
     announce              text not null default 'off'
-        constraint announce_range check (announce in ('on', 'off'))
+        constraint announce_range check (announce in ('on', 'off')),
+    environment           text not null default 'on'
+        constraint environment_range check (environment in ('on', 'off'))
 );
 comment on table ml.settings is
     'What the system does now, one row; change it with ml.set(name, value, reason)';
@@ -674,6 +676,8 @@ comment on column ml.settings.gate_calibration is
 comment on column ml.settings.announce is
     'on or off: on sends the ids of new rows that were scored or fell back to listeners of '
     'ml_scored';
+comment on column ml.settings.environment is
+    'on or off: off takes no setting from the environment of a worker';
 insert into ml.settings default values;
 
 -- settings/settings_history
@@ -775,11 +779,37 @@ create table ml.parity_checks (
         generated always as (max_abs_diff <= tolerance and rows > 0) stored,
     runtime       text not null,
     checked_by    text not null,
+    by_publisher  boolean not null,
     checked_at    timestamptz not null default clock_timestamp()
 );
 comment on table ml.parity_checks is
     'Replays of golden rows through ONNX Runtime, at registration and by workers';
 create index parity_checks_by_model on ml.parity_checks (model_id, checked_at);
+
+-- registry/deciding_parity
+-- The role that runs workers may stop a model, and may not vouch for one that a publisher's check
+-- failed, or never made.
+create view ml_internal.deciding_parity with (security_invoker = true) as
+select p.model_id, p.max_abs_diff, p.tolerance, p.rows, p.passed, p.runtime
+from (select distinct on (c.model_id) c.model_id, c.id, c.passed
+      from ml.parity_checks c
+      where c.by_publisher
+      order by c.model_id, c.id desc) own
+join ml.parity_checks p on p.id = case
+    when own.passed then (select max(c.id) from ml.parity_checks c where c.model_id = own.model_id)
+    else own.id end;
+comment on view ml_internal.deciding_parity is
+    'The parity check that decides about a model: the newest, unless the newest by a publisher '
+    'failed; none without one by a publisher';
+
+-- registry/gate
+-- A writer of scores passes this gate (row share mode), and a change of what serves closes it
+-- (exclusive mode), so that every score's model is the champion of its moment. It is a table, since
+-- any role can take an advisory lock: to lock a table takes a right on it. pg_dump's lock (access
+-- share) meets neither.
+create table ml_internal.gate ();
+comment on table ml_internal.gate is
+    'Empty: its lock keeps writers of scores and changes of the champion apart';
 
 -- queue/queue
 -- The work queue: one narrow row per inserted pattern, deleted in the transaction that scores it.
@@ -795,6 +825,15 @@ create table ml.queue (
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
       autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000);
 comment on table ml.queue is 'Patterns waiting for a score';
+
+-- queue/doorbell
+-- Every role may LISTEN and NOTIFY on any channel whose name it knows. Workers listen on this one
+-- alone, so that no other role can wake them or flood them.
+create table ml_internal.doorbell (
+    channel  text not null default 'ml_doorbell_' || replace(gen_random_uuid()::text, '-', '')
+);
+comment on table ml_internal.doorbell is 'The channel that wakes workers; only they may read it';
+insert into ml_internal.doorbell default values;
 
 -- queue/doorbell_muted_until
 -- Muted until this moment, in epoch milliseconds. A sequence, since its value is read and set at
@@ -1174,6 +1213,13 @@ create table ml_internal.schedule (
 comment on table ml_internal.schedule is 'When what is done on a schedule was last done';
 insert into ml_internal.schedule (task) values ('label_outcomes');
 
+-- upkeep/tasks
+create table ml_internal.tasks (task text primary key);
+comment on table ml_internal.tasks is
+    'A row to lock for each thing that one session at a time does';
+insert into ml_internal.tasks
+values ('fold'), ('label_due'), ('label_outcomes'), ('check_alerts'), ('partitions');
+
 -- alerts/alert_log
 create table ml.alert_log (
     id               bigint generated always as identity primary key,
@@ -1471,7 +1517,9 @@ create index outcome_changes_by_xid on ml_internal.outcome_changes (xid);
 create table ml_internal.folds (
     log        text primary key check (log in ('batches', 'tallies', 'cohorts')),
     snapshot   pg_snapshot not null default pg_current_snapshot(),
-    folded_at  timestamptz not null default clock_timestamp()
+    folded_at  timestamptz not null default clock_timestamp(),
+    -- Transaction numbers of the logs and of the snapshot are those of this cluster.
+    cluster    bigint not null default (pg_catalog.pg_control_system()).system_identifier
 );
 comment on table ml_internal.folds is 'Up to which snapshot the logs have been added up';
 insert into ml_internal.folds (log) values ('batches'), ('tallies'), ('cohorts');
@@ -1613,6 +1661,126 @@ comment on column ml_internal.cohorts.calibration is
 comment on column ml_internal.cohorts.pairs is
     'pairs of a positive and another prediction whose scores are in the right order, a '
     'tie within a bin counting half; expected_pairs: by what the model expects';
+
+-- registry/close_gate
+-- Scorers queue up behind a session that waits for an exclusive lock. So it waits for a moment,
+-- lets them through, and tries again: a writer that hangs delays a promotion, not the scores.
+create function ml_internal.close_gate(hold boolean default true) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    given     constant text := current_setting('lock_timeout');
+    patience  constant interval := case when given in ('0', '') then interval '10 seconds'
+                                        else given::interval end;
+    ends      constant timestamptz := clock_timestamp() + patience;
+    wait_ms   integer := 25;
+begin
+    loop
+        perform set_config('lock_timeout', wait_ms || 'ms', true);
+        begin
+            lock table ml_internal.gate in exclusive mode;
+            exit when hold;
+            -- Only what a subtransaction took can be given back before the transaction ends.
+            raise exception 'open again' using errcode = 'ML000';
+        exception
+            when sqlstate 'ML000' then exit;
+            when lock_not_available then
+                if clock_timestamp() >= ends then
+                    raise exception 'a session that writes scores has not ended its transaction '
+                                    'for %', patience
+                        using errcode = 'lock_not_available',
+                              hint = 'pg_locks names it: select pid from pg_locks where '
+                                     'relation = ''ml_internal.gate''::regclass and granted. '
+                                     'End it with pg_terminate_backend, or try again.';
+                end if;
+        end;
+        perform pg_sleep(least(wait_ms * 4 * random(), 1000 * extract(epoch from patience)) / 1000);
+        wait_ms := least(wait_ms * 2, 200);
+    end loop;
+    perform set_config('lock_timeout', given, true);
+end
+$$;
+comment on function ml_internal.close_gate(boolean) is
+    'Internal: waits until no score is being written, and lets none be until the transaction ends, '
+    'or not at all when hold is false';
+
+-- scoring/require_read_committed
+-- In a snapshot that is older than the gate's lock, the champion of before would still look like
+-- the champion.
+create function ml_internal.require_read_committed() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'this takes a transaction that is READ COMMITTED, not %',
+            upper(current_setting('transaction_isolation'))
+            using errcode = 'invalid_transaction_state',
+                  hint = 'Begin it with: begin isolation level read committed';
+    end if;
+end
+$$;
+comment on function ml_internal.require_read_committed() is
+    'Internal: refuses a transaction whose statements do not see what has just been committed';
+
+-- queue/notify
+-- A session that listens and sits in a transaction for ever fills the server's one queue of
+-- notifications, and then every transaction that notifies fails at its commit: an application's
+-- INSERT, too. A notification only saves waiting, so it is left out well before that.
+create function ml_internal.notify(channel text, payload text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify(channel, payload);
+    end if;
+end
+$$;
+comment on function ml_internal.notify(text, text) is
+    'Internal: NOTIFY, unless the queue of notifications is half full';
+
+-- queue/ring
+create function ml_internal.ring() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform ml_internal.notify((select d.channel from ml_internal.doorbell d), '');
+end
+$$;
+comment on function ml_internal.ring() is 'Internal: wakes the workers';
+
+-- upkeep/take_task
+create function ml_internal.take_task(task text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from ml_internal.tasks t where t.task = take_task.task for update skip locked;
+    if found then
+        return true;
+    end if;
+    if not exists (select from ml_internal.tasks t where t.task = take_task.task) then
+        raise exception 'there is no task %', task using errcode = 'invalid_parameter_value';
+    end if;
+    return false;
+end
+$$;
+comment on function ml_internal.take_task(text) is
+    'Internal: whether this transaction may do the task; false while another one does it';
+
+-- upkeep/overdue_partitions
+create view ml_internal.overdue_partitions with (security_invoker = true) as
+select m.name, m.ends + s.keep_predictions as since
+from ml.settings s
+cross join (
+    select c.relname as name,
+           (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') at time zone 'UTC'
+               as ends
+    from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'ml.predictions'::regclass
+      and c.relname ~ '^predictions_[0-9]{4}_[0-9]{2}$') m
+-- Only a month that is over its time to the last day.
+where m.ends <= now() - s.keep_predictions;
+comment on view ml_internal.overdue_partitions is
+    'Months of ml.predictions that are past keep_predictions, and since when';
 
 -- intake/touch_pattern
 create or replace function ml_internal.touch_pattern() returns trigger
@@ -1945,7 +2113,7 @@ begin
        and (select last_value from ml_internal.doorbell_muted_until)
            - extract(epoch from clock_timestamp()) * 1000 not between 0 and 10000
        and (select doorbell = 'on' from ml.settings) then
-        perform pg_notify('ml_queue', '');
+        perform ml_internal.ring();
     end if;
     return null;
 end
@@ -2053,7 +2221,7 @@ begin
     )
     select count(*) into queued from back;
     if queued > 0 then
-        perform pg_notify('ml_queue', '');
+        perform ml_internal.ring();
     end if;
     return queued;
 end
@@ -2204,7 +2372,9 @@ comment on function ml_internal.decide(
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
 -- and ml_internal.blended.
 create or replace function ml_internal.blend_pattern() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
 declare
     s       record;
@@ -2551,7 +2721,7 @@ begin
             union all
             select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
         -- A payload is shorter than 8000 bytes; 200 ids take 7399.
-        perform pg_notify('ml_scored', string_agg(id::text, ',' order by n))
+        perform ml_internal.notify('ml_scored', string_agg(id::text, ',' order by n))
         from unnest(announced) with ordinality g (id, n)
         group by (n - 1) / 200;
     end if;
@@ -2591,7 +2761,14 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
-    perform pg_advisory_xact_lock_shared(hashtext('ml.champion'));
+    perform ml_internal.require_read_committed();
+    if current_setting('session_replication_role') = 'replica' then
+        raise exception 'no score would be blended: session_replication_role is replica, so '
+                        'triggers do not fire'
+            using errcode = 'invalid_transaction_state',
+                  hint = 'Take the setting away from the role or the database.';
+    end if;
+    lock table ml_internal.gate in row share mode;
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;
@@ -2856,7 +3033,7 @@ begin
                         'or null to take a label back', outcome
             using errcode = 'check_violation';
     end if;
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a label needs a reason' using errcode = 'check_violation';
     end if;
     select p.symbol, p.timeframe, p.detected_at, p.outcome_label, p.outcome_at,
@@ -2914,7 +3091,7 @@ begin
             using errcode = 'check_violation';
     end if;
     -- One labelling run at a time; a second one has nothing to add.
-    if not pg_try_advisory_xact_lock(hashtext('ml.label_outcomes')) then
+    if not ml_internal.take_task('label_outcomes') then
         return 0;
     end if;
     -- Entries and bars beyond 1e100 count as absent, as non-finite ones do: differences and
@@ -3027,7 +3204,7 @@ declare
     labelled integer;
 begin
     -- Every worker asks; one of them does it.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.label_due')) then
+    if not ml_internal.take_task('label_due') then
         return 0;
     end if;
     update ml_internal.schedule c set ran_at = clock_timestamp()
@@ -3118,7 +3295,9 @@ comment on function ml_internal.fix_weights(text, double precision, text, text) 
 -- trust.
 create or replace function ml_internal.change_setting(
     setting text, value text, reason text, origin text) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
 declare
     allowed    text;
@@ -3136,7 +3315,7 @@ begin
         raise exception 'there is no setting "%"', setting
             using errcode = 'ML004', hint = 'The columns of ml.settings are the settings.';
     end if;
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'changing "%" needs a reason', setting using errcode = 'ML004';
     end if;
     if value = '' and setting = 'benchmark_symbol' then
@@ -3162,7 +3341,7 @@ begin
     insert into ml.settings_history (version, name, old_value, new_value, reason,
                                      source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
-    perform pg_notify('ml_settings', setting);
+    perform ml_internal.notify('ml_settings', setting);
     if setting in ('ml_weight', 'rule_weight') and origin <> 'learned' then
         perform ml_internal.fix_weights(setting, value::double precision, reason, origin);
     elsif setting = 'weights' and new_value = 'learned' then
@@ -3184,7 +3363,9 @@ comment on function ml.set(text, text, text) is
 
 -- settings/set_number
 create or replace function ml.set(name text, value double precision, reason text) returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+language sql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
     select ml_internal.change_setting(name, value::text, reason, 'sql')
 $$;
@@ -3239,7 +3420,10 @@ begin
         return false;
     end if;
     -- Workers start together: without the lock each would apply the same value.
-    perform from ml.settings for update;
+    perform from ml.settings s where s.environment = 'on' for update;
+    if not found then
+        return false;
+    end if;
     select h.reason into last from ml.settings_history h
     where h.name = setting and h.source = 'environment' order by h.id desc limit 1;
     if last is not distinct from name || '=' || value then
@@ -3727,9 +3911,8 @@ begin
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id
-    order by p.id desc limit 1;
-    if parity.id is null then
+    select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
+    if parity.model_id is null then
         return query select 'parity', false, 'no parity check is recorded for it';
     else
         return query select 'parity', parity.passed,
@@ -3870,7 +4053,9 @@ returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    result boolean;
+    publisher  constant boolean := pg_has_role(session_user, 'ml_publisher', 'member')
+                                   or pg_has_role(session_user, 'ml_owner', 'member');
+    result     boolean;
 begin
     -- A difference may be NaN or Infinity, which is a failed check; a tolerance may not, or
     -- everything would pass.
@@ -3880,25 +4065,32 @@ begin
             using errcode = 'ML005',
                   hint = 'Allowed: a tolerance of 0 to 1 and a difference of 0 or more.';
     end if;
-    insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by)
+    if not exists (select from ml.models m where m.version = record_parity.version) then
+        raise exception 'no model of version % is registered', version using errcode = 'ML003';
+    end if;
+    insert into ml.parity_checks (model_id, max_abs_diff, tolerance, rows, runtime, checked_by,
+                                  by_publisher)
     select m.id, record_parity.max_abs_diff, record_parity.tolerance, record_parity.rows,
-           record_parity.runtime, session_user
-    from ml.models m where m.version = record_parity.version
+           record_parity.runtime, session_user, publisher
+    from ml.models m
+    -- A worker is asked to load a model that has or had an alias, and no other.
+    where m.version = record_parity.version
+      and (publisher or exists (select from ml.aliases a where a.model_id = m.id))
     returning passed into result;
     if not found then
-        raise exception 'no model of version % is registered', version using errcode = 'ML003';
+        raise exception '% may not record a parity check of model %, which no worker serves',
+            session_user, version using errcode = 'insufficient_privilege';
     end if;
     return result;
 end
 $$;
 comment on function ml_internal.record_parity(text, double precision, double precision,
                                               integer, text) is
-    'Records a replay of golden rows; ml.promote reads the newest';
+    'Records a replay of golden rows by a publisher, or by a worker of a model that it serves';
 
 -- registry/set_champion
 -- Internal: the champion changes while no score is being written, so that every score's model is
--- the champion of its moment. Scorers hold the lock in share mode for the length of their write
--- only.
+-- the champion of its moment.
 create or replace function ml_internal.set_champion(
     model_id integer, cause text, forced boolean, reason text, restores bigint default null)
 returns void
@@ -3908,7 +4100,7 @@ declare
     at       timestamptz;
     version  text;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     -- Never before the last change, whatever the clock did meanwhile.
     select greatest(clock_timestamp(), max(a.valid_from)) into at
     from ml.aliases a where a.alias = 'champion';
@@ -3920,7 +4112,8 @@ begin
     values ('champion', model_id, cause, forced, restores, at, session_user, reason);
     select m.version into version from ml.models m where m.id = model_id;
     perform ml_internal.learn_weights(format('%s is the champion now', version));
-    perform pg_notify('ml_model', version);
+    perform ml_internal.notify('ml_model', version);
+    perform ml_internal.ring();
 end
 $$;
 comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is
@@ -3936,7 +4129,7 @@ declare
     champion  integer;
     faults    text[];
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'promoting % needs a reason', version using errcode = 'ML002';
     end if;
     -- The gates look at thousands of rows: before the lock, for which scorers wait.
@@ -3944,7 +4137,7 @@ begin
     if exists (select from ml.models m where m.version = promote.version) then
         faults := ml_internal.failed_gates(version);
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = promote.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
@@ -3991,10 +4184,10 @@ declare
     previous  record;
     place     bigint;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     -- A rollback stands where the promotion stands that it restored: the next one goes on from
     -- there, so that two go two models back and none ever brings a bad one forward again.
     select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current
@@ -4027,10 +4220,10 @@ create or replace function ml.retire(version text, reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
             using errcode = 'ML002',
@@ -4092,7 +4285,7 @@ declare
     others  record;
     at      timestamptz;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'challenging with % needs a reason', version using errcode = 'ML002';
     end if;
     if share is null or canary is null or not (share between 0 and 1)
@@ -4103,7 +4296,8 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.require_read_committed();
+    perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
@@ -4116,7 +4310,8 @@ begin
         if not found then
             raise exception 'model % is no challenger', version using errcode = 'ML002';
         end if;
-        perform pg_notify('ml_model', version);
+        perform ml_internal.notify('ml_model', version);
+        perform ml_internal.ring();
         return version;
     end if;
 
@@ -4131,8 +4326,7 @@ begin
         raise exception 'model % is the champion and cannot challenge itself', version
             using errcode = 'ML002';
     end if;
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id
-    order by p.id desc limit 1;
+    select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
     if not found or not parity.passed then
         raise exception 'model % cannot challenge: its newest parity check did not pass', version
             using errcode = 'ML002',
@@ -4152,7 +4346,8 @@ begin
     end if;
     insert into ml.aliases (alias, model_id, cause, share, canary, valid_from, set_by, reason)
     values ('challenger', model.id, 'challenge', share, canary, at, session_user, reason);
-    perform pg_notify('ml_model', version);
+    perform ml_internal.notify('ml_model', version);
+    perform ml_internal.ring();
     return version;
 end
 $$;
@@ -4539,11 +4734,12 @@ begin
             using errcode = 'active_sql_transaction';
     end if;
     -- One run at a time; a second one has nothing to add.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.fold')) then
+    if not ml_internal.take_task('fold') then
         return 0;
     end if;
-    if (select bool_or(pg_snapshot_xmin(f.snapshot) > pg_snapshot_xmax(pg_current_snapshot()))
-        from ml_internal.folds f) then
+    -- After a restore: numbers of another cluster say nothing here, whichever of the two is ahead.
+    if exists (select from ml_internal.folds f
+               where f.cluster <> (select c.system_identifier from pg_control_system() c)) then
         perform ml_internal.renumber_logs();
         return 0;
     end if;
@@ -4640,8 +4836,10 @@ comment on function ml_internal.fold() is
     'Adds the newest counts to the rollups; returns how many rollups of metrics changed';
 
 -- counts/renumber_logs
--- A dump restored into another cluster brings transaction numbers that have no meaning there; where
--- that cluster has counted less far, new rows would look as if they had been seen.
+-- A dump restored into another cluster brings transaction numbers that have no meaning there: where
+-- that cluster has counted less far, new rows would look as if they had been seen. What was folded
+-- before the dump is told from what was written here by its time, so a clock of this cluster that
+-- is behind the dump's would make new rows look old.
 create or replace function ml_internal.renumber_logs() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -4674,7 +4872,8 @@ begin
                       least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
                       (select string_agg(x::text, ',' order by x::text::numeric)
                        from pg_snapshot_xip(s) x where x < own))::pg_snapshot
-        from pg_current_snapshot() s);
+        from pg_current_snapshot() s),
+        cluster = (select c.system_identifier from pg_control_system() c);
 end
 $$;
 comment on function ml_internal.renumber_logs() is
@@ -4843,13 +5042,14 @@ comment on column ml.metrics.positive is
 -- counts/metrics_history
 create view ml.metrics_history with (security_invoker = true) as
 select 'minute' as grain, f.*
-from ml_internal.metrics_between('minute',
-                                 date_trunc('minute', clock_timestamp()) - interval '3 hours',
-                                 clock_timestamp()) f
+from ml_internal.metrics_between(
+    'minute', date_trunc('minute', clock_timestamp(), 'UTC') - interval '3 hours',
+    clock_timestamp()) f
 union all
 select 'hour', f.*
-from ml_internal.metrics_between('hour', date_trunc('hour', clock_timestamp()) - interval '7 days',
-                                 clock_timestamp()) f
+from ml_internal.metrics_between(
+    'hour', date_trunc('hour', clock_timestamp(), 'UTC') - interval '7 days',
+    clock_timestamp()) f
 union all
 select 'day', f.*
 from ml_internal.metrics_between('day', '-infinity', clock_timestamp()) f;
@@ -5281,7 +5481,7 @@ declare
     found_  record;
     result  ml_internal.baselines;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'setting a baseline needs a reason' using errcode = 'check_violation';
     end if;
     select m.id, m.version into model from ml.models m
@@ -5292,7 +5492,7 @@ begin
                 else format('no model of version %s is registered', version) end
             using errcode = 'ML003';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.baseline'), model.id);
+    perform from ml.models m where m.id = model.id for no key update;
 
     if since is null and until is null then
         insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations,
@@ -6028,9 +6228,45 @@ where g.gap >= 0.8 * g.gap_warning;
 comment on view ml_internal.alert_performance is
     'Internal: calibration and performance that call for an alert';
 
+-- alerts/alert_server
+-- Conditions of the server that the system lives with, and that get worse while nobody looks.
+create view ml_internal.alert_server with (security_invoker = true) as
+with usage as (
+    select pg_catalog.pg_notification_queue_usage() as share
+), state as (
+    select 'notifications_full' as type,
+           case when u.share >= 0.9 then 'critical' else 'warning' end as level,
+           u.share as value, 0.5::double precision as threshold,
+           format('the server''s queue of notifications is %s %% full: workers are not rung and '
+                  'poll. A session that listens has been in a transaction for too long; '
+                  'pg_stat_activity shows it', round((100 * u.share)::numeric)) as message,
+           null::timestamptz as since
+    from usage u where u.share >= 0.5
+    union all
+    select 'partition_missing', 'warning', 0, 1,
+           format('ml.predictions has no partition for %s: its rows go into the default '
+                  'partition, which is deleted from row by row', m.name), null
+    from (select to_char((now() + interval '7 days') at time zone 'UTC', 'YYYY_MM') as name) m
+    where to_regclass('ml.predictions_' || m.name) is null
+    union all
+    select 'partition_overdue', 'warning', count(*), 0,
+           format('%s months of ml.predictions, %s first, are past keep_predictions and cannot be '
+                  'dropped: a query or a transaction always has them open', count(*), min(o.name)),
+           min(o.since)
+    from ml_internal.overdue_partitions o
+    where o.since < now() - interval '3 days'
+    having count(*) > 0
+)
+select t.type, '' as subject, t.level, t.level as holds, t.value, t.threshold, t.message, t.since
+from state t;
+comment on view ml_internal.alert_server is
+    'Internal: notifications and partitions that call for an alert';
+
 -- alerts/alert_conditions
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
+union all
+select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_server
 union all
 select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
 where holds is not null
@@ -6160,7 +6396,7 @@ declare
     changed  integer := 0;
 begin
     -- One look at a time; a second one sees the same.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.check_alerts')) then
+    if not ml_internal.take_task('check_alerts') then
         return 0;
     end if;
     for found in
@@ -6202,7 +6438,7 @@ begin
             insert into ml_internal.alert_transitions (alert_id, old_level, new_level, value)
             values (found.id, found.old_level, case when rank > 0 then levels[rank] end,
                     found.value);
-            perform pg_notify('ml_alerts', jsonb_build_object(
+            perform ml_internal.notify('ml_alerts', jsonb_build_object(
                 'type', found.type, 'subject', left(found.subject, 200), 'level',
                 case when rank > 0 then levels[rank] end,
                 'was', found.old_level, 'value', found.value)::text);
@@ -6224,7 +6460,7 @@ as $$
 declare
     seen integer;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'acknowledging an alert needs a reason' using errcode = 'ML004';
     end if;
     -- What nobody has been there to write down is written down now.
@@ -6540,7 +6776,8 @@ begin
                 using errcode = 'ML004', hint = 'Begin another run; it looks at all rows anew.';
         end if;
     elsif writes then
-        if coalesce(reason, '') !~ '\S' then
+        perform ml_internal.require_read_committed();
+        if coalesce(reason, '') !~ '[^[:space:]]' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
         insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight,
@@ -6548,11 +6785,10 @@ begin
         values (reblend.reason, reblend.symbol, reblend.since, s.enabled, s.threshold, s.ml_weight,
                 s.rule_weight, session_user)
         returning * into job;
-        -- Scores that are being written now may have read the settings of before. Once the lock
-        -- that their writers share has been free, all of them are committed and the walk sees them.
-        -- It is not held while walking.
-        perform pg_advisory_lock(hashtext('ml.champion'));
-        perform pg_advisory_unlock(hashtext('ml.champion'));
+        -- Scores that are being written now may have read the settings of before. Once the gate
+        -- that their writers pass has been closed, all of them are committed and the walk sees
+        -- them. It is open again while walking.
+        perform ml_internal.close_gate(hold => false);
     else
         job.last_id := '00000000-0000-0000-0000-000000000000';
         job.symbol := reblend.symbol;
@@ -6781,14 +7017,19 @@ comment on function ml_internal.bury_workers(text, integer[], bigint) is
 
 -- upkeep/make_partitions
 create or replace function ml_internal.make_partitions(ahead integer default 3) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+-- As for ml_internal.drop_partitions: a month is made long before it begins, so it can wait.
+set lock_timeout = '100ms'
 as $$
 declare
     month  timestamp;
     made   integer := 0;
     name   text;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml_internal.make_partitions'));
+    if not ml_internal.take_task('partitions') then
+        return 0;
+    end if;
     for n in 0 .. ahead loop
         -- Months of UTC, written out so that they mean the same under every DateStyle and TimeZone.
         month := date_trunc('month', now() at time zone 'UTC') + n * interval '1 month';
@@ -6799,11 +7040,15 @@ begin
             or exists (select from ml.predictions_default d
                        where d.scored_at >= month at time zone 'UTC'
                          and d.scored_at < (month + interval '1 month') at time zone 'UTC');
-        execute format(
-            'create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
-                       to_char(month, 'YYYY-MM-DD') || ' 00:00+00',
-                       to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00+00');
-        made := made + 1;
+        begin
+            execute format(
+                'create table ml.%I partition of ml.predictions for values from (%L) to (%L)', name,
+                to_char(month, 'YYYY-MM-DD') || ' 00:00+00',
+                to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00+00');
+            made := made + 1;
+        exception when lock_not_available then
+            exit;
+        end;
     end loop;
     return made;
 end
@@ -6813,31 +7058,36 @@ comment on function ml_internal.make_partitions(integer) is
 
 -- upkeep/drop_partitions
 create or replace function ml_internal.drop_partitions() returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+-- Scorers queue up behind whoever waits to drop a month that a query is reading: next time, then.
+set lock_timeout = '100ms'
 as $$
 declare
-    month    date;
-    name     text;
+    month    record;
     dropped  integer := 0;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml_internal.make_partitions'));
-    for name in
-        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'ml.predictions'::regclass and c.relname ~ '^predictions_\d{4}_\d{2}$'
-        order by c.relname
-    loop
-        month := to_date(right(name, 7), 'YYYY_MM');
-        -- Only a month that is over its time to the last day.
-        continue when (month + interval '1 month') at time zone 'UTC'
-                      > now() - (select keep_predictions from ml.settings);
-        execute format('drop table ml.%I', name);
-        dropped := dropped + 1;
+    if not ml_internal.take_task('partitions') then
+        return 0;
+    end if;
+    for month in select o.name from ml_internal.overdue_partitions o order by o.name loop
+        begin
+            execute format('drop table ml.%I', month.name);
+            dropped := dropped + 1;
+        exception when lock_not_available then
+            -- Whatever is being read, other months may not be.
+            continue;
+        end;
     end loop;
+    -- Of months that had no partition of their own.
+    delete from ml.predictions_default d using ml.settings s
+    where d.scored_at < now() - s.keep_predictions;
     return dropped;
 end
 $$;
 comment on function ml_internal.drop_partitions() is
-    'Drops the months of ml.predictions that are past keep_predictions; returns how many';
+    'Drops the months of ml.predictions that are past keep_predictions and that no query is '
+    'reading; returns how many';
 
 -- upkeep/prune
 create or replace function ml_internal.prune() returns integer
@@ -7101,8 +7351,8 @@ begin
         if old.name = 'pattern_events_updated_at' then
             execute case
                 when old.definition like '% WHEN (%' then
-                    regexp_replace(old.definition, ' WHEN \((.*)\) EXECUTE ',
-                        ' WHEN ((current_user is distinct from ''ml_owner'') and (\1)) EXECUTE ')
+                    regexp_replace(old.definition, ' WHEN [(](.*)[)] EXECUTE ',
+                        E' WHEN ((current_user is distinct from ''ml_owner'') and (\\1)) EXECUTE ')
                 else
                     replace(old.definition, ' EXECUTE ',
                         ' WHEN (current_user is distinct from ''ml_owner'') EXECUTE ')
@@ -7283,6 +7533,7 @@ begin
             ('ml_internal.alert_drift',            'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_performance',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_rates',            'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.alert_server',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_states',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_transitions',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.attributed_scores',      ''  , 'r' , 'r' , 'r'),
@@ -7297,6 +7548,8 @@ begin
             ('ml_internal.champion',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohort_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.deciding_parity',        'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.doorbell',               'r' , ''  , ''  , ''),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_counts',         'r' , 'r' , 'r' , 'r'),
@@ -7310,6 +7563,7 @@ begin
             ('ml_internal.metric_rollups',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_changes',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_days',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.overdue_partitions',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),

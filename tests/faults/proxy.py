@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import select
 import socket
 import struct
@@ -14,8 +15,8 @@ from pathlib import Path
 
 FAULTS = ("stall", "reset", "half_open", "blackhole", "cut")
 _RESET = struct.pack("ii", 1, 0)
-_LISTEN, _DEAF = b"listen ml_queue", b"unlisten *;    "
-assert len(_LISTEN) == len(_DEAF)
+_LISTEN = re.compile(rb'listen "ml_doorbell_\w{32}"')
+_DEAF = b"unlisten *"
 
 
 class Proxy:
@@ -123,7 +124,7 @@ class _Link:
         if not data:
             return False
         if self._proxy.deaf and end is self._client:
-            data = data.replace(_LISTEN, _DEAF)
+            data = _LISTEN.sub(lambda found: _DEAF.ljust(len(found[0])), data)
         other = self._server if end is self._client else self._client
         if self.fault == "cut":
             other.sendall(data[: len(data) // 2])

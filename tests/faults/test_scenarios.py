@@ -87,7 +87,7 @@ def test_shortcuts_are_found_out(run_scenario: RunScenario, scenario: str, progr
 
 def test_a_lost_listen_is_renewed(connection: Connection, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as other:
-        listener = Listener(other, Signals())
+        listener = Listener(lambda: other, Signals())
         other.execute("unlisten *")
         assert not listener.hears(connection, 0.2)
         listener.renew()

@@ -219,23 +219,28 @@ def test_two_folds_at_once_count_once(database: str) -> None:
         assert totals(second, "day")["rows"] == 1
 
 
-def test_logs_from_another_cluster_are_folded_once(scored: Connection) -> None:
+@pytest.mark.parametrize("ahead", [1_000_000_000, 20, -20], ids=["far_behind", "just_behind", "ahead"])
+def test_logs_from_another_cluster_are_folded_once(scored: Connection, ahead: int) -> None:
+    """``ahead``: by how much the cluster of the dump has counted further than this one."""
     before = totals(scored, "day")
     scored.execute("select ml_internal.fold()")
     engine = Engine(scored)
     engine.refresh_model()
     insert_pattern(scored)
     engine.score_queue()
-    # As a restore brings them: transaction numbers far above what this cluster has handed out.
+    # As a restore brings them.
     for log in ("batches", "tallies", "outcome_changes"):
-        scored.execute(f"update ml_internal.{log} set xid = (xid::text::bigint + 1000000000)::text::xid8")
+        scored.execute(f"update ml_internal.{log} set xid = (xid::text::bigint + {ahead})::text::xid8")
     scored.execute(
-        "update ml_internal.folds set snapshot = format('%s:%s:', pg_snapshot_xmin(snapshot)::text::bigint + "
-        "1000000000, "
-        "pg_snapshot_xmax(snapshot)::text::bigint + 1000000000)::pg_snapshot"
+        "update ml_internal.folds set cluster = cluster + 1, "
+        f"snapshot = format('%s:%s:', pg_snapshot_xmin(snapshot)::text::bigint + {ahead}, "
+        f"pg_snapshot_xmax(snapshot)::text::bigint + {ahead})::pg_snapshot"
     )
     insert_pattern(scored)
     engine.score_queue()
+    # By the time of the first fold it may have overtaken the other.
+    for _ in range(60):
+        scored.execute("select pg_current_xact_id()")
     scored.execute("select ml_internal.fold()")
     scored.execute("select ml_internal.fold()")
     assert totals(scored, "day")["rows"] == before["rows"] + 2

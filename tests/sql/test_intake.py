@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from db_functions.database import Connection
-from tests.support import at, insert_pattern, row_of
+from tests.support import DOORBELL, at, insert_pattern, listen_to_doorbell, row_of
 
 pytestmark = pytest.mark.compat
 
@@ -303,13 +303,13 @@ def test_queue_ids_ascend(transaction: Connection) -> None:
 
 
 def test_a_statement_that_inserts_nothing_queues_nothing_and_rings_nobody(connection: Connection) -> None:
-    connection.execute("listen ml_queue")
+    listen_to_doorbell(connection)
     connection.execute("insert into pattern_events (symbol, timeframe, pattern_type) select 'A', '1d', 'x' where false")
     assert queued(connection) == []
     assert list(connection.notifies(timeout=0.1)) == []
     insert_pattern(connection)
     # The control: with a row the same connection hears the bell.
-    assert [notice.channel for notice in connection.notifies(timeout=5, stop_after=1)] == ["ml_queue"]
+    assert [notice.channel.rpartition("_")[0] for notice in connection.notifies(timeout=5, stop_after=1)] == [DOORBELL]
 
 
 # Bars

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from statistics import median
 from typing import Any
 
 import psycopg
 import pytest
 
-from db_functions.database import Connection
+from db_functions import sessions
+from db_functions.database import Connection, connect
 from db_functions.queries import query
 from tests.support import insert_bars, make_champion
 from worker.serving.engine import Engine, prepare
@@ -121,6 +125,43 @@ def test_a_whole_batch(worker: Connection, connection: Connection) -> None:
             assert scans == before[table][0], f"{table} was scanned at {rows} rows"
             # A row is looked up to claim, to join, to update and to delete it.
             assert by_index - before[table][1] <= 8 * 20 * 6, f"{table}: {by_index - before[table][1]} at {rows} rows"
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["direct", "pooled"])
+def test_the_rate_does_not_fall_when_tables_grow(
+    database: str, connection: Connection, pooled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans that were made for two rows, which statistics confirmed, must not meet a hundred thousand."""
+    monkeypatch.setattr(sessions, "is_pooled", lambda _: pooled)
+    insert_bars(connection)
+    make_champion(connection, "small-1")
+    with ExitStack() as stack:
+        old, new = (
+            Engine(stack.enter_context(connect(database, application_name="worker", autocommit=True))) for _ in range(2)
+        )
+        for engine in (old, new):
+            engine.refresh_model()
+        grow(connection, 2)
+        for _ in range(8):  # more often than it takes to settle on a plan
+            connection.execute("vacuum analyze")
+            assert old.score_queue(1, 0).done == 1
+            connection.execute("insert into ml.queue (pattern_id) select id from pattern_events limit 1")
+        grow(connection, LARGE)
+        old_rate, after = batches_per_s(old, 0)
+        new_rate, _ = batches_per_s(new, after)
+    assert old_rate > 0.5 * new_rate
+
+
+def batches_per_s(engine: Engine, after: int) -> tuple[float, int]:
+    """The median rate of some batches after the first two, and the last row that they claimed."""
+    seconds = []
+    for _ in range(12):
+        began = time.perf_counter()
+        result = engine.score_queue(256, after)
+        seconds.append(time.perf_counter() - began)
+        after = result.claimed_up_to
+        assert result.done == 256
+    return 1 / median(seconds[4:]), after
 
 
 def test_a_scan_would_be_seen(connection: Connection) -> None:

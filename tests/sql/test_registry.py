@@ -359,7 +359,7 @@ def test_a_scorer_holds_a_promotion_up_until_it_has_written(database: str, conne
     make_champion(connection, "a")
     register(connection, "b")
     with psycopg.connect(database) as scorer, psycopg.connect(database) as operator:
-        scorer.execute("select pg_advisory_xact_lock_shared(hashtext('ml.champion'))")
+        scorer.execute("lock table ml_internal.gate in row share mode")
         operator.execute("set statement_timeout = '20s'")
         operator.pgconn.send_query(b"select ml.promote('b', 'test')")
         wait_until(lambda: blocked(connection, operator.info.backend_pid), "waiting for the scorer")

@@ -11,7 +11,7 @@ import pytest
 
 from db_functions.database import Connection
 from tests.sql_support import blocked, read_value, refused_with, write_scores
-from tests.support import insert_pattern, make_champion, register, row_of, wait_until
+from tests.support import DOORBELL, insert_pattern, listen_to_doorbell, make_champion, register, row_of, wait_until
 
 pytestmark = pytest.mark.compat
 
@@ -282,13 +282,13 @@ def test_workers_that_start_together_apply_once(connection: Connection, database
 
 
 def rings(connection: Connection, timeout: float = 0.1) -> list[str]:
-    return [notice.channel for notice in connection.notifies(timeout=timeout)]
+    return [notice.channel.rpartition("_")[0] for notice in connection.notifies(timeout=timeout)]
 
 
 @pytest.fixture
 def listening(database: str) -> Iterator[Connection]:
     with psycopg.connect(database, autocommit=True) as connected:
-        connected.execute("listen ml_queue")
+        listen_to_doorbell(connected)
         yield connected
 
 
@@ -300,10 +300,10 @@ def test_one_ring_per_transaction_that_commits(connection: Connection, listening
             "insert into pattern_events (symbol, timeframe, pattern_type) "
             "select 'S', '1d', 'x' from generate_series(1, 9)"
         )
-    assert rings(listening) == ["ml_queue"]
+    assert rings(listening) == [DOORBELL]
     insert_pattern(connection)
     insert_pattern(connection)
-    assert rings(listening) == ["ml_queue", "ml_queue"]
+    assert rings(listening) == [DOORBELL, DOORBELL]
     with connection.transaction(force_rollback=True):
         insert_pattern(connection)
     assert rings(listening) == []
@@ -321,7 +321,7 @@ def test_nobody_rings_while_the_bell_is_muted(connection: Connection, listening:
         "select setval('ml_internal.doorbell_muted_until', (extract(epoch from clock_timestamp()) * 1000)::bigint - 1)"
     )
     insert_pattern(connection)
-    assert rings(listening) == ["ml_queue"]
+    assert rings(listening) == [DOORBELL]
 
 
 def test_doorbell_off_sends_nothing_and_on_rings_again(connection: Connection, listening: Connection) -> None:
@@ -335,7 +335,7 @@ def test_doorbell_off_sends_nothing_and_on_rings_again(connection: Connection, l
     assert rings(listening) == []
     connection.execute("select ml.set('doorbell', 'on', 'test')")
     insert_pattern(connection)
-    assert rings(listening) == ["ml_queue"]
+    assert rings(listening) == [DOORBELL]
 
 
 @pytest.mark.parametrize(("now", "tried"), [("on", "off"), ("off", "on")])
@@ -346,7 +346,7 @@ def test_a_rolled_back_change_leaves_the_doorbell_as_it_was(
     with connection.transaction(force_rollback=True):
         connection.execute("select ml.set('doorbell', %s, 'test')", [tried])
     insert_pattern(connection)
-    assert rings(listening) == (["ml_queue"] if now == "on" else [])
+    assert rings(listening) == ([DOORBELL] if now == "on" else [])
 
 
 def test_two_phase_commit_needs_the_doorbell_off(connection: Connection) -> None:

@@ -151,7 +151,7 @@ def test_a_rollback_that_somebody_is_in_the_way_of(
 ) -> None:
     monkeypatch.setattr(doctor, "LOCK_TIMEOUT_MS", 100)
     with psycopg.connect(database) as other:
-        other.execute("select pg_advisory_xact_lock_shared(hashtext('ml.champion'))")
+        other.execute("lock table ml_internal.gate in row share mode")
         finding = findings(healthy)["rollback"]
     assert finding.outcome == FAIL
     assert "has held the champion for 0.1 s" in finding.text

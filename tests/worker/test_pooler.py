@@ -16,8 +16,9 @@ import pytest
 
 from db_functions.database import Connection
 from db_functions.sessions import is_pooled
+from tests.hostile import set_hostile_defaults
 from tests.servers import Server
-from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
+from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, wait_until
 from tests.worker_support import FAST, SLOW, count, working
 from worker.cli import main
 from worker.http.store import Store
@@ -170,3 +171,19 @@ def test_a_pooler_is_told_from_a_server(connection: Connection, database: str, p
     assert not is_pooled(connection)
     with psycopg.connect(pool(database, "transaction"), autocommit=True) as other:
         assert is_pooled(other)
+
+
+def test_hostile_defaults_behind_a_pooler(
+    ready: Connection, database: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_hostile_defaults(ready)
+    url = pool(database, "transaction")
+    with working(url, FAST):
+        for _ in range(15):
+            insert_pattern(ready)
+        wait_until(lambda: count(ready, "pattern_events where model_version = 'small-1'") == 15, "scored", 20)
+    register(ready, "small-2")
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert main(["promote", "small-2", "--reason", "a test"]) == 0
+    assert main(["backfill", "--rescore"]) == 0
+    assert count(ready, "pattern_events where model_version = 'small-2'") == 15

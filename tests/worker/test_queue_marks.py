@@ -12,7 +12,7 @@ import pytest
 
 from db_functions.database import Connection
 from db_functions.queries import query
-from tests.support import insert_pattern, wait_until
+from tests.support import insert_pattern, listen_to_doorbell, wait_until
 from tests.worker_support import FAST, SLOW, working
 from worker.serving import marks as marks_module
 from worker.serving.doorbell import Doorbell
@@ -145,7 +145,7 @@ def test_the_mark_waits_for_a_row_that_somebody_holds(database: str, connection:
 def test_muted_writers_do_not_ring_and_are_waited_for(database: str, connection: Connection) -> None:
     doorbell = Doorbell()
     with psycopg.connect(database, autocommit=True) as listening, psycopg.connect(database) as writer:
-        listening.execute("listen ml_queue")
+        listen_to_doorbell(listening)
         for _ in range(60):
             doorbell.claimed(connection)
         assert doorbell.muted
@@ -258,7 +258,7 @@ def test_without_settling_that_row_waits_for_the_poll(
 
 def test_a_steady_load_rings_seldom(database: str, connection: Connection) -> None:
     with psycopg.connect(database, autocommit=True) as listening, working(database, SLOW):
-        listening.execute("listen ml_queue")
+        listen_to_doorbell(listening)
         for _ in range(1_000):
             insert_pattern(connection)
             time.sleep(0.001)

@@ -215,7 +215,7 @@ def _rollback(connection: Connection) -> Finding:
                 FAIL,
                 f"a session has held the champion for {LOCK_TIMEOUT_MS / 1000:g} s; it blocks promotions and rollbacks",
                 "select pid, state, query from pg_stat_activity where pid in "
-                "(select pid from pg_locks where locktype = 'advisory')",
+                "(select pid from pg_locks where relation = 'ml_internal.gate'::regclass and granted)",
             )
         except psycopg.DatabaseError as error:
             if error.sqlstate != PromotionRefused.sqlstate:

@@ -15,7 +15,7 @@ from db_functions.errors import ChampionChanged, first_line, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.model import Model
 from db_functions.queries import fetch_all, fetch_row, query
-from db_functions.sessions import prepare_scoring
+from db_functions.sessions import Plans, prepare_scoring
 from worker.log import event
 from worker.serving import scoring
 from worker.serving.batch import BatchResult, BatchSettings, ClaimedRows, ScoredBatch, claimed_rows
@@ -62,6 +62,7 @@ class Engine:
         self.challengers = Challengers()
         self.gatherer = Gatherer()
         self._writer = Writer(connection, worker_id, self.gatherer.bars)
+        self._plans = Plans(connection)
         prepare(connection)
 
     @property
@@ -79,6 +80,7 @@ class Engine:
         self.connection = connection
         self.gatherer.forget()
         self._writer.reconnected(connection)
+        self._plans = Plans(connection)
         prepare(connection)
 
     def refresh_model(self) -> None:
@@ -95,6 +97,7 @@ class Engine:
     def score_rows(self, patterns: Sequence[Pattern], *, rescore: bool) -> int:
         """Score rows that are in no queue; returns how many are done: 0 when the champion kept changing."""
         rows = ClaimedRows.from_patterns(patterns)
+        self._plans.worked_on(len(rows))
         return self._score(lambda: (self._read_settings(), rows), rescore=rescore).done
 
     def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
@@ -184,7 +187,9 @@ class Engine:
     def _claim(self, after: int, limit: int) -> tuple[BatchSettings, ClaimedRows]:
         """The settings of a batch and its rows, in one trip to the server."""
         found = fetch_all(self.connection, "claim", claimed_rows, {"after": after, "limit": limit})
-        return found[0].settings, ClaimedRows.from_queue(found)
+        rows = ClaimedRows.from_queue(found)
+        self._plans.worked_on(len(rows))
+        return found[0].settings, rows
 
     def _read_settings(self) -> BatchSettings:
         return fetch_row(self.connection, "batch_settings", BatchSettings)

@@ -2,53 +2,121 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
 import socket
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
 import psycopg
 
 from db_functions.database import Connection
-from db_functions.queries import query
+from db_functions.queries import fetch_value, query
+from worker.log import event
 
-CHANNELS = ("ml_queue", "ml_model", "ml_settings")
+logger = logging.getLogger(__name__)
+
+_READS = 64
+"""Reads of the socket in one look, some 16 kB each; where more is waiting then, the channel is flooded."""
+DEAF_S = 30.0
+"""How long a flooded channel is not listened to."""
+_POLL_S = 0.25
+"""How long to sleep at most meanwhile."""
 
 
 class Listener:
-    """Listens on its own connection. Notifications only wake the worker; they carry no work."""
+    """Listens on its own connection. Notifications only wake the worker; they carry no work.
 
-    def __init__(self, connection: Connection, signals: Signals) -> None:
-        self.connection = connection
+    Memory stays bounded whatever is sent: psycopg and libpq would read all of it before the next answer.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], signals: Signals) -> None:
+        self._connect = connect
         self._signals = signals
-        self.renew()
+        self._deaf_until: float | None = None
+        self._rung = False
+        self._token: str | None = None
+        """The payload that :meth:`hears` waits for."""
+        self.connection = self._listen()
 
     def renew(self) -> None:
         """Listen, or listen again: this notices a dead connection, and restores a LISTEN that was lost."""
-        self.connection.execute("; ".join(f"listen {channel}" for channel in CHANNELS))
+        if self._deaf_until is None and self._read():
+            self.connection.execute(self._command)
+        elif self._deaf_until is not None and time.monotonic() >= self._deaf_until:
+            self.connection = self._listen()
+            self._deaf_until = None
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until woken; True when the doorbell rang. Raises OperationalError when the connection is lost."""
+        """Sleep until woken; True when there may be rows. Raises OperationalError when the connection is lost."""
+        if self._deaf_until is not None:
+            self._signals.pause(min(timeout_s, _POLL_S))
+            return True
         # A notification that arrived during other work was read off the socket already: look before sleeping.
-        if self._drain(0):
+        if self._heard():
             return True
         ready, _, _ = select.select([self.connection.fileno(), self._signals.fileno()], [], [], timeout_s)
         if self.connection.fileno() in ready:
-            return self._drain(0) or self._check()
+            return self._heard() or self._check()
         return False
 
     def hears(self, other: Connection, timeout_s: float = 2.0) -> bool:
         """Whether a ring over another connection arrives here; it does not behind a pooler that shares sessions."""
-        token = uuid4().hex
-        other.execute(query("ring"), {"channel": CHANNELS[0], "payload": token})
-        return any(ring.payload == token for ring in self.connection.notifies(timeout=timeout_s))
+        self._token = uuid4().hex
+        other.execute(query("ring"), {"channel": self._channel, "payload": self._token})
+        end = time.monotonic() + timeout_s
+        while self._token is not None and time.monotonic() < end:
+            select.select([self.connection.fileno()], [], [], max(0.0, end - time.monotonic()))
+            if not self._read():
+                return True
+        return self._token is None
 
-    def _drain(self, timeout_s: float) -> bool:
-        return len(list(self.connection.notifies(timeout=timeout_s))) > 0
+    def _listen(self) -> Connection:
+        connection = self._connect()
+        try:
+            # With a handler psycopg keeps no list of what nobody has asked for.
+            connection.add_notify_handler(lambda ring: self._note(ring.payload))
+            self._channel: str = fetch_value(connection, "doorbell_channel")
+            self._command = psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(self._channel))
+            connection.execute(self._command)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _note(self, payload: str) -> None:
+        self._rung = True
+        if payload == self._token:
+            self._token = None
+
+    def _heard(self) -> bool:
+        flooded = not self._read()
+        rung, self._rung = self._rung, False
+        return rung or flooded
+
+    def _read(self) -> bool:
+        """Read what has arrived, within bounds; False when there was more, and the connection is closed."""
+        pgconn = self.connection.pgconn
+        for _ in range(_READS):
+            ready, _, _ = select.select([self.connection.fileno()], [], [], 0)
+            if ready:
+                pgconn.consume_input()
+            while ring := pgconn.notifies():
+                self._note(ring.extra.decode(errors="replace"))
+            if not ready or self.connection.closed or pgconn.status != psycopg.pq.ConnStatus.OK:
+                return True
+        self.connection.close()
+        self._deaf_until = time.monotonic() + DEAF_S
+        logger.warning(
+            "the doorbell's channel is flooded: not listening to it for %(deaf_s)g s, looking every %(poll_s)g s",
+            event("doorbell_flooded", deaf_s=DEAF_S, poll_s=_POLL_S),
+        )
+        return False
 
     def _check(self) -> bool:
         if self.connection.closed or self.connection.pgconn.status != psycopg.pq.ConnStatus.OK:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 
 import psycopg
 
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, first_line, translated
+from db_functions.queries import fetch_value
 from db_functions.sandbox import resident_bytes
 from db_functions.sessions import is_pooled
 from worker import __version__
@@ -82,6 +84,12 @@ def run(options: Options, signals: Signals, *, url: str | None = None, ready: Ca
     return worker.too_heavy
 
 
+def server_of(connection: Connection) -> datetime:
+    """When the server that answers was started; behind a pooler another one may come to answer."""
+    started: datetime = fetch_value(connection, "server_started")
+    return started
+
+
 class _Retries:
     """How long to wait before the next attempt: twice as long each time, with jitter."""
 
@@ -121,6 +129,7 @@ class _Worker:
         self._url = url
         self._listener, work = self._connections()
         try:
+            self._server = server_of(work)
             with translated():
                 apply_environment(work)
                 worker_id = start_worker(work, "worker")
@@ -142,6 +151,7 @@ class _Worker:
         """Begin again with two fresh connections, whose state is known."""
         self._close_connections()
         self._listener, work = self._connections()
+        self._server = server_of(work)
         self._engine.reconnected(work)
         # This may be another server, whose queue ids begin elsewhere.
         self._marks, self._doorbell = Marks(), Doorbell()
@@ -224,6 +234,9 @@ class _Worker:
         now = time.monotonic()
         if now - self._beat_at >= self._options.heartbeat_s:
             self._beat_at = now
+            if server_of(self._engine.connection) != self._server:
+                # Queue ids, transaction numbers and bars of that one are others: begin again.
+                raise psycopg.OperationalError("another server answers over the same connection")
             self._engine.refresh_model()
             self._engine.heartbeat(stopping=False)
             self._listener.renew()
@@ -259,9 +272,8 @@ class _Worker:
     def _connections(self) -> tuple[Listener, Connection]:
         # Listen before the first drain: a row that arrives in between rings, and costs one needless look at worst.
         with ExitStack() as undo:
-            listening = self._connect("pattern-scoring listener")
-            undo.callback(listening.close)
-            listener = Listener(listening, self._signals)
+            listener = Listener(lambda: self._connect("pattern-scoring listener"), self._signals)
+            undo.callback(lambda: listener.connection.close())
             work = self._connect("pattern-scoring worker")
             undo.callback(work.close)
             schema.require(work)

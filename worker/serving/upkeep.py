@@ -1,7 +1,7 @@
 """Regular work beside scoring: adding up counts, raising alerts, labelling outcomes, dropping old data.
 
-It runs in a thread with its own connection, so that no row waits for it. Every worker has one: each function takes an
-advisory lock, and the second to come finds nothing to do. A task that fails is tried again at its next turn.
+It runs in a thread with its own connection, so that no row waits for it. Every worker has one: each function locks a
+row of ml_internal.tasks, and the second to come finds nothing to do. A task that fails is tried again at its next turn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import psycopg
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, first_line
 from db_functions.queries import fetch_value
-from db_functions.sessions import prepare_upkeep
+from db_functions.sessions import discard_plans, prepare_upkeep
 from worker.log import event
 
 logger = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class Upkeep:
 
     def _do(self, connection: Connection, task: str) -> None:
         try:
+            discard_plans(connection)  # the logs have grown since, or shrunk
             done = fetch_value(connection, task, {"max_rows": _LABELS_AT_ONCE})
         except psycopg.Error as error:
             # The caller reconnects after a lost connection; any other error must not keep the other tasks waiting.

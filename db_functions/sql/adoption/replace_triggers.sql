@@ -28,8 +28,8 @@ begin
         if old.name = 'pattern_events_updated_at' then
             execute case
                 when old.definition like '% WHEN (%' then
-                    regexp_replace(old.definition, ' WHEN \((.*)\) EXECUTE ',
-                        ' WHEN ((current_user is distinct from ''ml_owner'') and (\1)) EXECUTE ')
+                    regexp_replace(old.definition, ' WHEN [(](.*)[)] EXECUTE ',
+                        E' WHEN ((current_user is distinct from ''ml_owner'') and (\\1)) EXECUTE ')
                 else
                     replace(old.definition, ' EXECUTE ',
                         ' WHEN (current_user is distinct from ''ml_owner'') EXECUTE ')

@@ -5,7 +5,7 @@ as $$
 declare
     seen integer;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'acknowledging an alert needs a reason' using errcode = 'ML004';
     end if;
     -- What nobody has been there to write down is written down now.

@@ -9,7 +9,7 @@ declare
     changed  integer := 0;
 begin
     -- One look at a time; a second one sees the same.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.check_alerts')) then
+    if not ml_internal.take_task('check_alerts') then
         return 0;
     end if;
     for found in
@@ -51,7 +51,7 @@ begin
             insert into ml_internal.alert_transitions (alert_id, old_level, new_level, value)
             values (found.id, found.old_level, case when rank > 0 then levels[rank] end,
                     found.value);
-            perform pg_notify('ml_alerts', jsonb_build_object(
+            perform ml_internal.notify('ml_alerts', jsonb_build_object(
                 'type', found.type, 'subject', left(found.subject, 200), 'level',
                 case when rank > 0 then levels[rank] end,
                 'was', found.old_level, 'value', found.value)::text);

@@ -8,7 +8,7 @@ declare
     others  record;
     at      timestamptz;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'challenging with % needs a reason', version using errcode = 'ML002';
     end if;
     if share is null or canary is null or not (share between 0 and 1)
@@ -19,7 +19,8 @@ begin
                          'share; a share of 0 ends the challenge.';
     end if;
     -- As for a promotion: no batch is being written meanwhile.
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.require_read_committed();
+    perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = challenge.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
@@ -32,7 +33,8 @@ begin
         if not found then
             raise exception 'model % is no challenger', version using errcode = 'ML002';
         end if;
-        perform pg_notify('ml_model', version);
+        perform ml_internal.notify('ml_model', version);
+        perform ml_internal.ring();
         return version;
     end if;
 
@@ -47,8 +49,7 @@ begin
         raise exception 'model % is the champion and cannot challenge itself', version
             using errcode = 'ML002';
     end if;
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id
-    order by p.id desc limit 1;
+    select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
     if not found or not parity.passed then
         raise exception 'model % cannot challenge: its newest parity check did not pass', version
             using errcode = 'ML002',
@@ -68,7 +69,8 @@ begin
     end if;
     insert into ml.aliases (alias, model_id, cause, share, canary, valid_from, set_by, reason)
     values ('challenger', model.id, 'challenge', share, canary, at, session_user, reason);
-    perform pg_notify('ml_model', version);
+    perform ml_internal.notify('ml_model', version);
+    perform ml_internal.ring();
     return version;
 end
 $$;

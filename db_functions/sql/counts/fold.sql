@@ -17,11 +17,12 @@ begin
             using errcode = 'active_sql_transaction';
     end if;
     -- One run at a time; a second one has nothing to add.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.fold')) then
+    if not ml_internal.take_task('fold') then
         return 0;
     end if;
-    if (select bool_or(pg_snapshot_xmin(f.snapshot) > pg_snapshot_xmax(pg_current_snapshot()))
-        from ml_internal.folds f) then
+    -- After a restore: numbers of another cluster say nothing here, whichever of the two is ahead.
+    if exists (select from ml_internal.folds f
+               where f.cluster <> (select c.system_identifier from pg_control_system() c)) then
         perform ml_internal.renumber_logs();
         return 0;
     end if;

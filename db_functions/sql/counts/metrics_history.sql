@@ -1,12 +1,13 @@
 create view ml.metrics_history with (security_invoker = true) as
 select 'minute' as grain, f.*
-from ml_internal.metrics_between('minute',
-                                 date_trunc('minute', clock_timestamp()) - interval '3 hours',
-                                 clock_timestamp()) f
+from ml_internal.metrics_between(
+    'minute', date_trunc('minute', clock_timestamp(), 'UTC') - interval '3 hours',
+    clock_timestamp()) f
 union all
 select 'hour', f.*
-from ml_internal.metrics_between('hour', date_trunc('hour', clock_timestamp()) - interval '7 days',
-                                 clock_timestamp()) f
+from ml_internal.metrics_between(
+    'hour', date_trunc('hour', clock_timestamp(), 'UTC') - interval '7 days',
+    clock_timestamp()) f
 union all
 select 'day', f.*
 from ml_internal.metrics_between('day', '-infinity', clock_timestamp()) f;

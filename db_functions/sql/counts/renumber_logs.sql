@@ -1,5 +1,7 @@
--- A dump restored into another cluster brings transaction numbers that have no meaning there; where
--- that cluster has counted less far, new rows would look as if they had been seen.
+-- A dump restored into another cluster brings transaction numbers that have no meaning there: where
+-- that cluster has counted less far, new rows would look as if they had been seen. What was folded
+-- before the dump is told from what was written here by its time, so a clock of this cluster that
+-- is behind the dump's would make new rows look old.
 create or replace function ml_internal.renumber_logs() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -32,7 +34,8 @@ begin
                       least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
                       (select string_agg(x::text, ',' order by x::text::numeric)
                        from pg_snapshot_xip(s) x where x < own))::pg_snapshot
-        from pg_current_snapshot() s);
+        from pg_current_snapshot() s),
+        cluster = (select c.system_identifier from pg_control_system() c);
 end
 $$;
 comment on function ml_internal.renumber_logs() is

@@ -10,7 +10,7 @@ declare
     found_  record;
     result  ml_internal.baselines;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'setting a baseline needs a reason' using errcode = 'check_violation';
     end if;
     select m.id, m.version into model from ml.models m
@@ -21,7 +21,7 @@ begin
                 else format('no model of version %s is registered', version) end
             using errcode = 'ML003';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.baseline'), model.id);
+    perform from ml.models m where m.id = model.id for no key update;
 
     if since is null and until is null then
         insert into ml_internal.baselines (model_id, source, rows, cells, means, deviations,

@@ -11,7 +11,7 @@ begin
                         'or null to take a label back', outcome
             using errcode = 'check_violation';
     end if;
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a label needs a reason' using errcode = 'check_violation';
     end if;
     select p.symbol, p.timeframe, p.detected_at, p.outcome_label, p.outcome_at,

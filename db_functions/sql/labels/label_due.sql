@@ -5,7 +5,7 @@ declare
     labelled integer;
 begin
     -- Every worker asks; one of them does it.
-    if not pg_try_advisory_xact_lock(hashtext('ml_internal.label_due')) then
+    if not ml_internal.take_task('label_due') then
         return 0;
     end if;
     update ml_internal.schedule c set ran_at = clock_timestamp()

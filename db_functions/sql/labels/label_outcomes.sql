@@ -16,7 +16,7 @@ begin
             using errcode = 'check_violation';
     end if;
     -- One labelling run at a time; a second one has nothing to add.
-    if not pg_try_advisory_xact_lock(hashtext('ml.label_outcomes')) then
+    if not ml_internal.take_task('label_outcomes') then
         return 0;
     end if;
     -- Entries and bars beyond 1e100 count as absent, as non-finite ones do: differences and

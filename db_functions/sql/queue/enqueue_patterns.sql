@@ -11,7 +11,7 @@ begin
        and (select last_value from ml_internal.doorbell_muted_until)
            - extract(epoch from clock_timestamp()) * 1000 not between 0 and 10000
        and (select doorbell = 'on' from ml.settings) then
-        perform pg_notify('ml_queue', '');
+        perform ml_internal.ring();
     end if;
     return null;
 end

@@ -25,7 +25,7 @@ begin
     )
     select count(*) into queued from back;
     if queued > 0 then
-        perform pg_notify('ml_queue', '');
+        perform ml_internal.ring();
     end if;
     return queued;
 end

@@ -23,9 +23,8 @@ begin
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
-    select p.* into parity from ml.parity_checks p where p.model_id = model.id
-    order by p.id desc limit 1;
-    if parity.id is null then
+    select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
+    if parity.model_id is null then
         return query select 'parity', false, 'no parity check is recorded for it';
     else
         return query select 'parity', parity.passed,

@@ -8,6 +8,7 @@ create table ml.parity_checks (
         generated always as (max_abs_diff <= tolerance and rows > 0) stored,
     runtime       text not null,
     checked_by    text not null,
+    by_publisher  boolean not null,
     checked_at    timestamptz not null default clock_timestamp()
 );
 comment on table ml.parity_checks is

@@ -7,7 +7,7 @@ declare
     champion  integer;
     faults    text[];
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'promoting % needs a reason', version using errcode = 'ML002';
     end if;
     -- The gates look at thousands of rows: before the lock, for which scorers wait.
@@ -15,7 +15,7 @@ begin
     if exists (select from ml.models m where m.version = promote.version) then
         faults := ml_internal.failed_gates(version);
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     select m.* into model from ml.models m where m.version = promote.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';

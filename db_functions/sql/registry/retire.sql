@@ -2,10 +2,10 @@ create or replace function ml.retire(version text, reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'retiring % needs a reason', version using errcode = 'ML002';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     if exists (select from ml_internal.champion c where c.version = retire.version) then
         raise exception 'model % is the champion and cannot be retired', version
             using errcode = 'ML002',

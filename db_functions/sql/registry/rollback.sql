@@ -6,10 +6,10 @@ declare
     previous  record;
     place     bigint;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a rollback needs a reason' using errcode = 'ML002';
     end if;
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     -- A rollback stands where the promotion stands that it restored: the next one goes on from
     -- there, so that two go two models back and none ever brings a bad one forward again.
     select c.model_id, c.version, coalesce(c.restores, c.alias_id) as place into current

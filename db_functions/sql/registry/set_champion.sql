@@ -1,6 +1,5 @@
 -- Internal: the champion changes while no score is being written, so that every score's model is
--- the champion of its moment. Scorers hold the lock in share mode for the length of their write
--- only.
+-- the champion of its moment.
 create or replace function ml_internal.set_champion(
     model_id integer, cause text, forced boolean, reason text, restores bigint default null)
 returns void
@@ -10,7 +9,7 @@ declare
     at       timestamptz;
     version  text;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml.champion'));
+    perform ml_internal.close_gate();
     -- Never before the last change, whatever the clock did meanwhile.
     select greatest(clock_timestamp(), max(a.valid_from)) into at
     from ml.aliases a where a.alias = 'champion';
@@ -22,7 +21,8 @@ begin
     values ('champion', model_id, cause, forced, restores, at, session_user, reason);
     select m.version into version from ml.models m where m.id = model_id;
     perform ml_internal.learn_weights(format('%s is the champion now', version));
-    perform pg_notify('ml_model', version);
+    perform ml_internal.notify('ml_model', version);
+    perform ml_internal.ring();
 end
 $$;
 comment on function ml_internal.set_champion(integer, text, boolean, text, bigint) is

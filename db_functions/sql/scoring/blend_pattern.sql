@@ -1,7 +1,9 @@
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
 -- and ml_internal.blended.
 create or replace function ml_internal.blend_pattern() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
 declare
     s       record;

@@ -43,7 +43,8 @@ begin
                 using errcode = 'ML004', hint = 'Begin another run; it looks at all rows anew.';
         end if;
     elsif writes then
-        if coalesce(reason, '') !~ '\S' then
+        perform ml_internal.require_read_committed();
+        if coalesce(reason, '') !~ '[^[:space:]]' then
             raise exception 'reblending needs a reason' using errcode = 'ML004';
         end if;
         insert into ml.reblends (reason, symbol, since, enabled, threshold, ml_weight,
@@ -51,11 +52,10 @@ begin
         values (reblend.reason, reblend.symbol, reblend.since, s.enabled, s.threshold, s.ml_weight,
                 s.rule_weight, session_user)
         returning * into job;
-        -- Scores that are being written now may have read the settings of before. Once the lock
-        -- that their writers share has been free, all of them are committed and the walk sees them.
-        -- It is not held while walking.
-        perform pg_advisory_lock(hashtext('ml.champion'));
-        perform pg_advisory_unlock(hashtext('ml.champion'));
+        -- Scores that are being written now may have read the settings of before. Once the gate
+        -- that their writers pass has been closed, all of them are committed and the walk sees
+        -- them. It is open again while walking.
+        perform ml_internal.close_gate(hold => false);
     else
         job.last_id := '00000000-0000-0000-0000-000000000000';
         job.symbol := reblend.symbol;

@@ -25,7 +25,14 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
-    perform pg_advisory_xact_lock_shared(hashtext('ml.champion'));
+    perform ml_internal.require_read_committed();
+    if current_setting('session_replication_role') = 'replica' then
+        raise exception 'no score would be blended: session_replication_role is replica, so '
+                        'triggers do not fire'
+            using errcode = 'invalid_transaction_state',
+                  hint = 'Take the setting away from the role or the database.';
+    end if;
+    lock table ml_internal.gate in row share mode;
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;

@@ -208,7 +208,7 @@ begin
             union all
             select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
         -- A payload is shorter than 8000 bytes; 200 ids take 7399.
-        perform pg_notify('ml_scored', string_agg(id::text, ',' order by n))
+        perform ml_internal.notify('ml_scored', string_agg(id::text, ',' order by n))
         from unnest(announced) with ordinality g (id, n)
         group by (n - 1) / 200;
     end if;

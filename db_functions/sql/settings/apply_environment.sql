@@ -17,7 +17,10 @@ begin
         return false;
     end if;
     -- Workers start together: without the lock each would apply the same value.
-    perform from ml.settings for update;
+    perform from ml.settings s where s.environment = 'on' for update;
+    if not found then
+        return false;
+    end if;
     select h.reason into last from ml.settings_history h
     where h.name = setting and h.source = 'environment' order by h.id desc limit 1;
     if last is not distinct from name || '=' || value then

@@ -2,7 +2,9 @@
 -- trust.
 create or replace function ml_internal.change_setting(
     setting text, value text, reason text, origin text) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
 declare
     allowed    text;
@@ -20,7 +22,7 @@ begin
         raise exception 'there is no setting "%"', setting
             using errcode = 'ML004', hint = 'The columns of ml.settings are the settings.';
     end if;
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'changing "%" needs a reason', setting using errcode = 'ML004';
     end if;
     if value = '' and setting = 'benchmark_symbol' then
@@ -46,7 +48,7 @@ begin
     insert into ml.settings_history (version, name, old_value, new_value, reason,
                                      source, changed_by)
     values (version, setting, old_value, new_value, reason, origin, session_user);
-    perform pg_notify('ml_settings', setting);
+    perform ml_internal.notify('ml_settings', setting);
     if setting in ('ml_weight', 'rule_weight') and origin <> 'learned' then
         perform ml_internal.fix_weights(setting, value::double precision, reason, origin);
     elsif setting = 'weights' and new_value = 'learned' then

@@ -1,5 +1,7 @@
 create or replace function ml.set(name text, value double precision, reason text) returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+language sql security definer
+set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
 as $$
     select ml_internal.change_setting(name, value::text, reason, 'sql')
 $$;

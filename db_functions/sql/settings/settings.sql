@@ -98,7 +98,9 @@ create table ml.settings (
     gate_calibration      double precision not null default 0.05
         constraint gate_calibration_range check (gate_calibration > 0 and gate_calibration <= 1),
     announce              text not null default 'off'
-        constraint announce_range check (announce in ('on', 'off'))
+        constraint announce_range check (announce in ('on', 'off')),
+    environment           text not null default 'on'
+        constraint environment_range check (environment in ('on', 'off'))
 );
 comment on table ml.settings is
     'What the system does now, one row; change it with ml.set(name, value, reason)';
@@ -204,4 +206,6 @@ comment on column ml.settings.gate_calibration is
 comment on column ml.settings.announce is
     'on or off: on sends the ids of new rows that were scored or fell back to listeners of '
     'ml_scored';
+comment on column ml.settings.environment is
+    'on or off: off takes no setting from the environment of a worker';
 insert into ml.settings default values;

@@ -1,26 +1,31 @@
 create or replace function ml_internal.drop_partitions() returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+-- Scorers queue up behind whoever waits to drop a month that a query is reading: next time, then.
+set lock_timeout = '100ms'
 as $$
 declare
-    month    date;
-    name     text;
+    month    record;
     dropped  integer := 0;
 begin
-    perform pg_advisory_xact_lock(hashtext('ml_internal.make_partitions'));
-    for name in
-        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'ml.predictions'::regclass and c.relname ~ '^predictions_\d{4}_\d{2}$'
-        order by c.relname
-    loop
-        month := to_date(right(name, 7), 'YYYY_MM');
-        -- Only a month that is over its time to the last day.
-        continue when (month + interval '1 month') at time zone 'UTC'
-                      > now() - (select keep_predictions from ml.settings);
-        execute format('drop table ml.%I', name);
-        dropped := dropped + 1;
+    if not ml_internal.take_task('partitions') then
+        return 0;
+    end if;
+    for month in select o.name from ml_internal.overdue_partitions o order by o.name loop
+        begin
+            execute format('drop table ml.%I', month.name);
+            dropped := dropped + 1;
+        exception when lock_not_available then
+            -- Whatever is being read, other months may not be.
+            continue;
+        end;
     end loop;
+    -- Of months that had no partition of their own.
+    delete from ml.predictions_default d using ml.settings s
+    where d.scored_at < now() - s.keep_predictions;
     return dropped;
 end
 $$;
 comment on function ml_internal.drop_partitions() is
-    'Drops the months of ml.predictions that are past keep_predictions; returns how many';
+    'Drops the months of ml.predictions that are past keep_predictions and that no query is '
+    'reading; returns how many';

@@ -1,0 +1,1 @@
+select d.channel from ml_internal.doorbell d
