@@ -360,7 +360,7 @@ begin
             ('prediction_latency_ms', 'number',  'double precision', '',
              'insert to score in milliseconds, by the clock of the database'),
             ('ml_metadata',           'jsonb',   'jsonb',
-             'not null default ''{"source": "rule", "reason": "pending"}''',
+             'not null default ''{"source": "rule", "reason": "pending", "loaded": true}''',
              'how confidence was decided: source, reason, weights, threshold, settings version'),
             ('outcome_label',         'text',    'text',
              'check (outcome_label in (''positive'', ''negative'', ''neutral''))',
@@ -1731,7 +1731,8 @@ begin
         end if;
         -- Only a blend differs from the rule confidence; a difference that adoption found ends with
         -- this write.
-        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence
+        new.confidence := case when old.ml_metadata ->> 'source' = 'blend'
+                               then old.blended_confidence
                                else new.rule_confidence end;
     end if;
     new.direction := coalesce(new.direction, old.direction);
@@ -2087,6 +2088,43 @@ comment on function ml_internal.decide(
     'The recorded reason of a row; the blend is served where it is "scored", the rule confidence '
     'elsewhere';
 
+-- scoring/given_rule
+-- The rule confidence that the application stands by, of a row that it may have written while no
+-- trigger fired: a load, a replica, a disabled trigger. What the system did not leave in confidence
+-- is the application's.
+create function ml_internal.given_rule(p public.pattern_events) returns double precision
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rule   double precision := ml_internal.usable_rule(p.rule_confidence);
+    left_  double precision := case when p.ml_metadata ->> 'source' = 'blend'
+                                    then ml_internal.usable_rule(p.blended_confidence)
+                                    else rule end;
+    v      ml_internal.adopted_values;
+begin
+    if p.confidence is not distinct from left_
+       -- An adopted numeric column keeps 15 digits of what it was given.
+       or abs(p.confidence - left_) < 1e-12
+       or not (p.confidence >= 0 and p.confidence <= 1)
+    then
+        return rule;
+    end if;
+    if p.ml_metadata ? 'settings_version'
+       or p.ml_metadata = jsonb '{"source": "rule", "reason": "pending"}'
+       or rule is null
+    then
+        return p.confidence;
+    end if;
+    -- Loaded or adopted with both, and not decided yet: as in an INSERT the rule confidence counts,
+    -- unless the confidence beside it has changed since it was adopted.
+    select * into v from ml_internal.adopted_values a where a.pattern_id = p.id;
+    return case when v.pattern_id is not null and v.confidence is distinct from p.confidence
+                then p.confidence else rule end;
+end
+$$;
+comment on function ml_internal.given_rule(public.pattern_events) is
+    'Internal: the rule confidence that the application gave, in confidence or rule_confidence';
+
 -- scoring/blend_pattern
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
 -- and ml_internal.blended.
@@ -2096,17 +2134,31 @@ as $$
 declare
     s       record;
     rule    double precision := ml_internal.usable_rule(new.rule_confidence);
+    -- An older script may have left anything here, NaN included.
+    ml      double precision := ml_internal.usable_rule(new.ml_confidence);
+    given   double precision;
     kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
                           else '{}' end;
     reason  text;
 begin
+    -- Written while no trigger fired: the application's, before anything takes its place.
+    if new.rule_confidence is not distinct from old.rule_confidence
+       and old.confidence is distinct from ml_internal.usable_rule(
+           case when old.ml_metadata ->> 'source' = 'blend' then old.blended_confidence
+                else old.rule_confidence end)
+    then
+        given := ml_internal.given_rule(old);
+        if given is distinct from rule then
+            rule := given;
+            -- By way of text: float to numeric alone keeps only 15 digits.
+            new.rule_confidence := given::text::numeric;
+        end if;
+    end if;
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled,
-                                 s.threshold);
-    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight,
-                                                  s.rule_weight);
+    reason := ml_internal.decide(ml, rule, kept ->> 'reason', s.enabled, s.threshold);
+    new.blended_confidence := ml_internal.blended(ml, rule, s.ml_weight, s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
-    new.ml_metadata := kept || jsonb_build_object(
+    new.ml_metadata := (kept - 'loaded') || jsonb_build_object(
         'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
         'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
         'settings_version', s.version);
@@ -6775,6 +6827,9 @@ begin
                                        now()),
                 -- By way of text: float to numeric alone keeps only 15 digits.
                 rule_confidence = coalesce(p.rule_confidence, p.confidence::text::numeric::%s),
+                -- Taken in from here on: a confidence unlike the rule is then a newer one.
+                ml_metadata = case when p.rule_confidence is null and p.ml_metadata ? 'loaded'
+                                   then p.ml_metadata - 'loaded' else p.ml_metadata end,
                 direction = coalesce(p.direction, case
                     when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity'
                     and p.target > p.entry then 1
@@ -6795,10 +6850,35 @@ $$;
 comment on procedure ml_internal.adopt_rows(integer) is
     'Fills detected_at, rule_confidence and direction on adopted rows, in batches; may be repeated';
 
+-- adoption/settle_rows
+-- For a downgrade: confidence is again what the application gave. A row that was never adopted, or
+-- never decided, still has its own; only what was written to it while no trigger fired moves into
+-- its rule confidence, so that the values found at the upgrade do not come back over it.
+create function ml_internal.settle_rows(ids uuid[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.pattern_events p
+    set confidence = g.given,
+        rule_confidence = case when g.given is distinct from g.rule then g.given::text::numeric
+                               else p.rule_confidence end
+    from (select q.id, ml_internal.given_rule(q) as given,
+                 ml_internal.usable_rule(q.rule_confidence) as rule
+          from public.pattern_events q where ids is null or q.id = any (ids)) g
+    where p.id = g.id and p.detected_at is not null
+      and case when p.ml_metadata ? 'settings_version'
+               -- An adopted rule confidence may be out of range; what it stood beside comes back
+               -- with the adopted values.
+               then (g.given is not null or g.rule is not null or p.rule_confidence is null)
+                    and (p.confidence is distinct from g.given or g.given is distinct from g.rule)
+               else g.rule is not null and g.given is distinct from g.rule end;
+end
+$$;
+comment on function ml_internal.settle_rows(uuid[]) is
+    'Internal: puts what the application gave back into confidence, of all rows when ids is null';
+
 -- adoption/restore_rows
--- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way. Only where
--- a blend has decided the confidence: a row that was never adopted, or never scored, still has its
--- own.
+-- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way.
 create or replace procedure ml_internal.restore_rows(batch integer default 5000)
 language plpgsql
 as $$
@@ -6828,13 +6908,7 @@ begin
               limit batch + 1) b;
         next_id := ids[batch + 1];
         call ml_internal.set_triggers(false);
-        update public.pattern_events p
-        set confidence = p.rule_confidence
-        where p.id = any (ids[:batch]) and p.ml_metadata ? 'settings_version'
-          -- An adopted rule confidence may be out of range; what it stood beside comes back with
-          -- the adopted values.
-          and (p.rule_confidence is null or p.rule_confidence between 0 and 1)
-          and p.confidence is distinct from p.rule_confidence::double precision;
+        perform ml_internal.settle_rows(ids[:batch]);
         call ml_internal.set_triggers(true);
         commit;
         refusals := 0;

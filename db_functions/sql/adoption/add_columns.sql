@@ -35,7 +35,7 @@ begin
             ('prediction_latency_ms', 'number',  'double precision', '',
              'insert to score in milliseconds, by the clock of the database'),
             ('ml_metadata',           'jsonb',   'jsonb',
-             'not null default ''{"source": "rule", "reason": "pending"}''',
+             'not null default ''{"source": "rule", "reason": "pending", "loaded": true}''',
              'how confidence was decided: source, reason, weights, threshold, settings version'),
             ('outcome_label',         'text',    'text',
              'check (outcome_label in (''positive'', ''negative'', ''neutral''))',

@@ -59,10 +59,7 @@ begin
     -- Rows scored since the batched restore, and values that stood in our columns before
     -- the upgrade. The foreign keys' own triggers are not touched.
     call ml_internal.set_triggers(false);
-    update public.pattern_events set confidence = rule_confidence
-    where ml_metadata ? 'settings_version'
-      and (rule_confidence is null or rule_confidence between 0 and 1)
-      and confidence is distinct from rule_confidence::double precision;
+    perform ml_internal.settle_rows(null);
 
     select format_type(a.atttypid, a.atttypmod) into rule_type from pg_catalog.pg_attribute a
     where a.attrelid = 'ml_internal.adopted_values'::regclass and a.attname = 'rule_confidence'
@@ -73,8 +70,10 @@ begin
                         set confidence = v.confidence, rule_confidence = v.rule_confidence
                         from ml_internal.adopted_values v
                         where v.pattern_id = p.id
-                          and p.rule_confidence is not distinct from
-                              coalesce(v.rule_confidence, v.confidence::text::numeric::%s)
+                          and (p.rule_confidence is not distinct from
+                                   coalesce(v.rule_confidence, v.confidence::text::numeric::%1$s)
+                               or ml_internal.usable_rule(v.rule_confidence) is null
+                                  and p.rule_confidence = v.confidence::text::numeric::%1$s)
                           and (p.confidence is distinct from v.confidence
                                or p.rule_confidence is distinct from v.rule_confidence)',
                        rule_type);
