@@ -78,11 +78,12 @@ create table ml_internal.adoption (
     added        text[] not null default '{}',
     triggers     jsonb not null default '[]',
     constraints  jsonb not null default '[]',
+    widened      jsonb not null default '[]',
     reloptions   text[]
 );
 comment on table ml_internal.adoption is
     'Per public object: born here or adopted, columns added, '
-    'triggers and checks replaced, storage options found';
+    'triggers and checks replaced, types widened, storage options found';
 
 -- adoption/adopted_values
 -- Adoption adds a column, of the type found, for each of our columns that was there already.
@@ -107,6 +108,29 @@ begin
     from unnest(array['pattern_events', 'pattern_lifecycle_history', 'price_bars']) r
     union all
     select 'pattern_status', to_regtype('public.pattern_status') is null, null;
+
+    -- Rows that live in another relation fire none of our triggers.
+    select string_agg(format('public.%s exists, but %s', a.relation, k.what), '; ') into wrong
+    from ml_internal.adoption a
+    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
+    cross join lateral (select case
+        when c.relkind = 'f' then 'is a foreign table'
+        when c.relkind not in ('r', 'p') then 'is not a table'
+        when c.relkind = 'p' and a.relation = 'pattern_events' then 'is partitioned'
+        when c.relispartition then 'is a partition of another table'
+        when c.relkind = 'r' and exists (select from pg_catalog.pg_inherits i
+                                         where c.oid in (i.inhrelid, i.inhparent))
+            then 'inherits from another table, or is inherited from'
+        when c.relpersistence <> 'p' and a.relation = 'pattern_events'
+            then 'is unlogged, so a crash would leave scores without their rows'
+    end as what) k
+    where not a.born and k.what is not null;
+    if wrong is not null then
+        raise exception '%', wrong
+            using errcode = 'wrong_object_type',
+                  hint = 'Put a plain table in its place and upgrade again; '
+                         'nothing has been changed.';
+    end if;
 
     -- What is there has to be what its name says, before anything is built on it.
     select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', '
@@ -159,15 +183,6 @@ begin
             using errcode = 'duplicate_table',
                   hint = 'Rename that table, or give it these columns, and '
                          'upgrade again; nothing has been changed.';
-    end if;
-    select string_agg(c.relname, ', ') into wrong
-    from ml_internal.adoption a
-    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
-    where not a.born and c.relkind not in ('r', 'p');
-    if wrong is not null then
-        raise exception 'public.% exists, but is not a table', wrong
-            using errcode = 'wrong_object_type',
-                  hint = 'Rename it and upgrade again; nothing has been changed.';
     end if;
     if not (select born from ml_internal.adoption where relation = 'price_bars')
        and not exists (
@@ -330,6 +345,8 @@ declare
     wanted   record;
     found    text;
     exactly  text;
+    wide     text;
+    col      pg_catalog.pg_attribute;
     old      record;
     fits     boolean;
 begin
@@ -382,11 +399,11 @@ begin
              'who set the outcome: automatic, analyst or backfill')
         ) w (name, kind, type, rest, meaning)
     loop
-        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod)
-            into found, exactly
-        from pg_catalog.pg_attribute a
+        select a.* into col from pg_catalog.pg_attribute a
         where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name
           and not a.attisdropped;
+        found := format_type(col.atttypid, null);
+        exactly := format_type(col.atttypid, col.atttypmod);
 
         if found is null then
             if wanted.rest like 'check %' and not
@@ -407,7 +424,7 @@ begin
         elsif not (case wanted.kind
                 when 'number' then found in ('double precision', 'real', 'numeric', 'smallint',
                                              'integer', 'bigint')
-                when 'text' then found in ('text', 'character varying')
+                when 'text' then found in ('text', 'character varying', 'character')
                 when 'time' then found = 'timestamp with time zone'
                 else found = wanted.kind
             end)
@@ -417,9 +434,57 @@ begin
                 using errcode = 'datatype_mismatch',
                       hint = 'Rename the column or change its type, then run the '
                              'upgrade again; nothing has been changed.';
+        elsif col.attgenerated <> '' or col.attnotnull
+              and wanted.name not in ('detected_at', 'direction', 'rule_confidence', 'ml_metadata')
+        then
+            raise exception 'public.pattern_events.% is %, and every score writes it', wanted.name,
+                case when col.attgenerated <> '' then 'generated'
+                     else 'not null, which it must be able to be' end
+                using errcode = 'object_not_in_prerequisite_state',
+                      hint = case when col.attgenerated <> '' then 'Rename the column'
+                                  else format('alter table public.pattern_events alter column %I '
+                                              'drop not null', wanted.name) end
+                             || ', then run the upgrade again; nothing has been changed.';
         else
             execute format('alter table ml_internal.adopted_values add column %I %s',
                            wanted.name, exactly);
+            -- What we write has to fit, or no row could be scored. A length or a precision that
+            -- goes rewrites no table.
+            wide := case
+                when found in ('numeric', 'character varying', 'timestamp with time zone')
+                     and exactly <> found then found
+                when wanted.type = 'double precision'
+                     and found not in ('double precision', 'numeric') then 'double precision'
+                when wanted.type = 'integer' and found = 'smallint' then 'integer'
+                when found = 'character' then 'text'
+            end;
+            continue when wide is null;
+            if col.attcollation <> (select t.typcollation from pg_catalog.pg_type t
+                                    where t.oid = col.atttypid) then
+                select format('%s collate %I.%I', wide, n.nspname, c.collname),
+                       format('%s collate %I.%I', exactly, n.nspname, c.collname)
+                into wide, exactly
+                from pg_catalog.pg_collation c
+                join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+                where c.oid = col.attcollation;
+            end if;
+            begin
+                execute format('alter table public.pattern_events alter column %I type %s',
+                               wanted.name, wide);
+            exception when feature_not_supported then
+                raise exception
+                    'public.pattern_events.% has type %, too narrow, and cannot be widened: %',
+                    wanted.name, exactly, sqlerrm
+                    using errcode = 'datatype_mismatch',
+                          hint = format('Drop what depends on it, or change its type to %s, then '
+                                        'run the upgrade again; nothing has been changed.', wide);
+            end;
+            raise warning 'public.pattern_events.% was %, too narrow for a score: it is % now',
+                wanted.name, exactly, wide;
+            update ml_internal.adoption
+            set widened = widened || jsonb_build_object('name', wanted.name, 'type', exactly,
+                                                        'kind', wanted.kind)
+            where relation = 'pattern_events';
         end if;
     end loop;
 

@@ -8,6 +8,7 @@ declare
     columns     text;
     changed     text;
     holds_rows  boolean;
+    too_long    boolean;
     path        text := current_setting('search_path');
 begin
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -62,8 +63,8 @@ begin
     perform ml_internal.settle_rows(null);
 
     select format_type(a.atttypid, a.atttypmod) into rule_type from pg_catalog.pg_attribute a
-    where a.attrelid = 'ml_internal.adopted_values'::regclass and a.attname = 'rule_confidence'
-      and not a.attisdropped;
+    where a.attrelid = 'public.pattern_events'::regclass and a.attname = 'rule_confidence'
+      and a.attname <> all (events.added);
     if rule_type is not null then
         -- Where a client has written a rule confidence since, that is the newer truth.
         execute format('update public.pattern_events p
@@ -104,6 +105,26 @@ begin
                        old.definition);
     end loop;
     call ml_internal.set_triggers(true);
+
+    -- Types as they were found. Numbers that came since are rounded; what would be cut or overflow
+    -- keeps its column wide.
+    for old in
+        select w.* from jsonb_to_recordset(events.widened) w (name text, type text, kind text)
+    loop
+        begin
+            execute format('select exists (select from public.pattern_events where %L = ''text'' '
+                           'and %2$I::text <> %2$I::%3$s::text)', old.kind, old.name,
+                           split_part(old.type, ' collate ', 1)) into too_long;
+            if too_long then
+                raise exception 'some values are longer' using errcode = '22001';
+            end if;
+            execute format('alter table public.pattern_events alter column %I type %s using %1$I::%s',
+                           old.name, old.type, split_part(old.type, ' collate ', 1));
+        exception when data_exception or feature_not_supported then
+            raise warning 'public.pattern_events.% was % and stays wide: %', old.name, old.type,
+                sqlerrm;
+        end;
+    end loop;
 
     if (select born from ml_internal.adoption where relation = 'pattern_lifecycle_history') then
         if not events.born and exists (select from public.pattern_lifecycle_history) then
