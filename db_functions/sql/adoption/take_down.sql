@@ -134,6 +134,7 @@ begin
         end if;
     end if;
     if events.born then
+        drop function ml_internal.given_rule(public.pattern_events);
         drop table public.pattern_events;
     else
         alter table public.pattern_events reset (fillfactor);

@@ -15,9 +15,9 @@ declare
 begin
     -- Written while no trigger fired: the application's, before anything takes its place.
     if new.rule_confidence is not distinct from old.rule_confidence
-       and old.confidence is distinct from ml_internal.usable_rule(
-           case when old.ml_metadata ->> 'source' = 'blend' then old.blended_confidence
-                else old.rule_confidence end)
+       and old.confidence is distinct from rule
+       and (old.ml_metadata ->> 'source' is distinct from 'blend'
+            or old.confidence is distinct from ml_internal.usable_rule(old.blended_confidence))
     then
         given := ml_internal.given_rule(old);
         if given is distinct from rule then
