@@ -2223,7 +2223,10 @@ begin
     reason := ml_internal.decide(ml, rule, kept ->> 'reason', s.enabled, s.threshold);
     new.blended_confidence := ml_internal.blended(ml, rule, s.ml_weight, s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
-    new.ml_metadata := (kept - 'loaded') || jsonb_build_object(
+    if kept ? 'loaded' then
+        kept := kept - 'loaded';
+    end if;
+    new.ml_metadata := kept || jsonb_build_object(
         'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
         'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
         'settings_version', s.version);
