@@ -27,6 +27,7 @@ from db_functions.contract import (
 )
 from db_functions.errors import InvalidModel, first_line
 from db_functions.golden import Golden, largest_difference
+from db_functions.operators import refused_operators
 from db_functions.sandbox import MODEL_BYTES
 from db_functions.watchdog import Watchdog
 
@@ -81,6 +82,8 @@ def open_session(data: bytes) -> ort.InferenceSession:
     # One thread: scores are bit-identical at every batch size. Scale by processes.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Not the runtime's own format, whose operators nobody has looked at.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # A file given as bytes may name external data, which the runtime reads relative to the working directory unless
     # told otherwise. An empty directory has none. (Every thread would see a change of the working directory.)
     with tempfile.TemporaryDirectory() as empty:
@@ -103,6 +106,8 @@ def load(model_id: int, version: str, data: bytes, sha256: str, golden: bytes | 
     digest = hashlib.sha256(data).hexdigest()
     if digest != sha256:
         raise InvalidModel(f"model {version} is not the file that was registered: sha256 {digest}, not {sha256}")
+    if refused := refused_operators(data):
+        raise InvalidModel(f"model {version}: " + "; ".join(refused[:5]))
     try:
         session = open_session(data)
     except Exception as error:

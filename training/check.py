@@ -29,12 +29,11 @@ from db_functions.contract import (
     read_training,
 )
 from db_functions.errors import InvalidModel, one_line
+from db_functions.operators import ALLOWED
 from db_functions.sandbox import MODEL_BYTES, TRIAL_MEMORY, TRIAL_S, run_child
 from training.attribution import background
 
-DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
-
-REFUSED: Final = {
+WHY_NOT: Final = {
     **dict.fromkeys(("Loop", "Scan", "SequenceMap"), "it can run forever"),
     **dict.fromkeys(
         (
@@ -48,7 +47,7 @@ REFUSED: Final = {
         "the same row must always get the same answer",
     ),
 }
-"""Operators of the allowed domains that a model may not use, and why. ``If`` is allowed; its branches are checked."""
+"""Why operators that people ask for are not on the list of :mod:`db_functions.operators`."""
 
 
 def read_checked(path: Path, *, max_bytes: int = MODEL_BYTES) -> tuple[bytes, list[str]]:
@@ -109,7 +108,7 @@ def _structure_faults(model: onnx.ModelProto) -> Iterator[str]:
                 f"the model uses operator set {opset.version}; {onnx.defs.onnx_opset_version()} is the newest that "
                 f"ONNX {onnx.__version__} knows, so export for that or an older one"
             )
-        if opset.domain not in DOMAINS:
+        if opset.domain not in ALLOWED:
             yield (
                 f"the model imports the operator domain {opset.domain!r}; only ai.onnx and ai.onnx.ml are served, so "
                 "export without custom or runtime-specific operators"
@@ -133,12 +132,13 @@ def _graph_faults(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def _operator_faults(node: onnx.NodeProto) -> Iterator[str]:
-    if node.domain not in DOMAINS:
+    if node.domain not in ALLOWED:
         yield f"operator {node.op_type} is of the domain {node.domain!r}; only ai.onnx and ai.onnx.ml are served"
-    elif node.op_type in REFUSED:
-        yield f"operator {node.op_type} is not allowed: {REFUSED[node.op_type]}; rewrite the model without it"
     elif not onnx.defs.has(node.op_type, "" if node.domain == "ai.onnx" else node.domain):
         yield f"operator {node.op_type} is not known to ONNX {onnx.__version__}; export for an older operator set"
+    elif node.op_type not in ALLOWED[node.domain]:
+        why = WHY_NOT.get(node.op_type, "it is not on the list of db_functions/operators.py")
+        yield f"operator {node.op_type} is not allowed: {why}; rewrite the model without it"
 
 
 def _tensor_faults(tensor: onnx.TensorProto) -> Iterator[str]:

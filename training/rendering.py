@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from training.scores import fixed, percent
 
-_MARKDOWN_SYNTAX: Final = re.compile(r"[\\`*<>|&~]|](?=[(\[:])|(?<!\w)_|_(?!\w)")
+_MARKDOWN_SYNTAX: Final = re.compile(r"[\\`*<>|&~]|](?=[(\[:])|(?<!\w)_|_(?!\w)|:(?=//)|(?<=[wW]{3})\.")
+"""What could be markup, a bare address included, of which GitHub and others make a link."""
 _NUMBER: Final = re.compile(r"[-+]?[\d,]*(\.\d+)?%?")
 
 

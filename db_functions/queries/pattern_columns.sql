@@ -24,4 +24,6 @@
        case when abs(p.stoploss) < 1e300
             then case when abs(p.stoploss) > 1e-300 then p.stoploss else 0 end
             end::float8 as stoploss,
-       p.rule_confidence::float8 as rule_confidence, (p.metadata -> 'market')::text as market_json
+       -- Loaded while no trigger fired, a row has its confidence alone.
+       coalesce(p.rule_confidence, case when p.scored_at is null then p.confidence end)::float8
+           as rule_confidence, (p.metadata -> 'market')::text as market_json

@@ -78,11 +78,12 @@ create table ml_internal.adoption (
     added        text[] not null default '{}',
     triggers     jsonb not null default '[]',
     constraints  jsonb not null default '[]',
+    widened      jsonb not null default '[]',
     reloptions   text[]
 );
 comment on table ml_internal.adoption is
     'Per public object: born here or adopted, columns added, '
-    'triggers and checks replaced, storage options found';
+    'triggers and checks replaced, types widened, storage options found';
 
 -- adoption/adopted_values
 -- Adoption adds a column, of the type found, for each of our columns that was there already.
@@ -107,6 +108,29 @@ begin
     from unnest(array['pattern_events', 'pattern_lifecycle_history', 'price_bars']) r
     union all
     select 'pattern_status', to_regtype('public.pattern_status') is null, null;
+
+    -- Rows that live in another relation fire none of our triggers.
+    select string_agg(format('public.%s exists, but %s', a.relation, k.what), '; ') into wrong
+    from ml_internal.adoption a
+    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
+    cross join lateral (select case
+        when c.relkind = 'f' then 'is a foreign table'
+        when c.relkind not in ('r', 'p') then 'is not a table'
+        when c.relkind = 'p' and a.relation = 'pattern_events' then 'is partitioned'
+        when c.relispartition then 'is a partition of another table'
+        when c.relkind = 'r' and exists (select from pg_catalog.pg_inherits i
+                                         where c.oid in (i.inhrelid, i.inhparent))
+            then 'inherits from another table, or is inherited from'
+        when c.relpersistence <> 'p' and a.relation = 'pattern_events'
+            then 'is unlogged, so a crash would leave scores without their rows'
+    end as what) k
+    where not a.born and k.what is not null;
+    if wrong is not null then
+        raise exception '%', wrong
+            using errcode = 'wrong_object_type',
+                  hint = 'Put a plain table in its place and upgrade again; '
+                         'nothing has been changed.';
+    end if;
 
     -- What is there has to be what its name says, before anything is built on it.
     select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', '
@@ -159,15 +183,6 @@ begin
             using errcode = 'duplicate_table',
                   hint = 'Rename that table, or give it these columns, and '
                          'upgrade again; nothing has been changed.';
-    end if;
-    select string_agg(c.relname, ', ') into wrong
-    from ml_internal.adoption a
-    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
-    where not a.born and c.relkind not in ('r', 'p');
-    if wrong is not null then
-        raise exception 'public.% exists, but is not a table', wrong
-            using errcode = 'wrong_object_type',
-                  hint = 'Rename it and upgrade again; nothing has been changed.';
     end if;
     if not (select born from ml_internal.adoption where relation = 'price_bars')
        and not exists (
@@ -330,6 +345,8 @@ declare
     wanted   record;
     found    text;
     exactly  text;
+    wide     text;
+    col      pg_catalog.pg_attribute;
     old      record;
     fits     boolean;
 begin
@@ -360,7 +377,7 @@ begin
             ('prediction_latency_ms', 'number',  'double precision', '',
              'insert to score in milliseconds, by the clock of the database'),
             ('ml_metadata',           'jsonb',   'jsonb',
-             'not null default ''{"source": "rule", "reason": "pending"}''',
+             'not null default ''{"source": "rule", "reason": "pending", "loaded": true}''',
              'how confidence was decided: source, reason, weights, threshold, settings version'),
             ('outcome_label',         'text',    'text',
              'check (outcome_label in (''positive'', ''negative'', ''neutral''))',
@@ -382,11 +399,11 @@ begin
              'who set the outcome: automatic, analyst or backfill')
         ) w (name, kind, type, rest, meaning)
     loop
-        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod)
-            into found, exactly
-        from pg_catalog.pg_attribute a
+        select a.* into col from pg_catalog.pg_attribute a
         where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name
           and not a.attisdropped;
+        found := format_type(col.atttypid, null);
+        exactly := format_type(col.atttypid, col.atttypmod);
 
         if found is null then
             if wanted.rest like 'check %' and not
@@ -407,7 +424,7 @@ begin
         elsif not (case wanted.kind
                 when 'number' then found in ('double precision', 'real', 'numeric', 'smallint',
                                              'integer', 'bigint')
-                when 'text' then found in ('text', 'character varying')
+                when 'text' then found in ('text', 'character varying', 'character')
                 when 'time' then found = 'timestamp with time zone'
                 else found = wanted.kind
             end)
@@ -417,9 +434,57 @@ begin
                 using errcode = 'datatype_mismatch',
                       hint = 'Rename the column or change its type, then run the '
                              'upgrade again; nothing has been changed.';
+        elsif col.attgenerated <> '' or col.attnotnull
+              and wanted.name not in ('detected_at', 'direction', 'rule_confidence', 'ml_metadata')
+        then
+            raise exception 'public.pattern_events.% is %, and every score writes it', wanted.name,
+                case when col.attgenerated <> '' then 'generated'
+                     else 'not null, which it must be able to be' end
+                using errcode = 'object_not_in_prerequisite_state',
+                      hint = case when col.attgenerated <> '' then 'Rename the column'
+                                  else format('alter table public.pattern_events alter column %I '
+                                              'drop not null', wanted.name) end
+                             || ', then run the upgrade again; nothing has been changed.';
         else
             execute format('alter table ml_internal.adopted_values add column %I %s',
                            wanted.name, exactly);
+            -- What we write has to fit, or no row could be scored. A length or a precision that
+            -- goes rewrites no table.
+            wide := case
+                when found in ('numeric', 'character varying', 'timestamp with time zone')
+                     and exactly <> found then found
+                when wanted.type = 'double precision'
+                     and found not in ('double precision', 'numeric') then 'double precision'
+                when wanted.type = 'integer' and found = 'smallint' then 'integer'
+                when found = 'character' then 'text'
+            end;
+            continue when wide is null;
+            if col.attcollation <> (select t.typcollation from pg_catalog.pg_type t
+                                    where t.oid = col.atttypid) then
+                select format('%s collate %I.%I', wide, n.nspname, c.collname),
+                       format('%s collate %I.%I', exactly, n.nspname, c.collname)
+                into wide, exactly
+                from pg_catalog.pg_collation c
+                join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+                where c.oid = col.attcollation;
+            end if;
+            begin
+                execute format('alter table public.pattern_events alter column %I type %s',
+                               wanted.name, wide);
+            exception when feature_not_supported then
+                raise exception
+                    'public.pattern_events.% has type %, too narrow, and cannot be widened: %',
+                    wanted.name, exactly, sqlerrm
+                    using errcode = 'datatype_mismatch',
+                          hint = format('Drop what depends on it, or change its type to %s, then '
+                                        'run the upgrade again; nothing has been changed.', wide);
+            end;
+            raise warning 'public.pattern_events.% was %, too narrow for a score: it is % now',
+                wanted.name, exactly, wide;
+            update ml_internal.adoption
+            set widened = widened || jsonb_build_object('name', wanted.name, 'type', exactly,
+                                                        'kind', wanted.kind)
+            where relation = 'pattern_events';
         end if;
     end loop;
 
@@ -1976,7 +2041,8 @@ begin
         end if;
         -- Only a blend differs from the rule confidence; a difference that adoption found ends with
         -- this write.
-        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence
+        new.confidence := case when old.ml_metadata ->> 'source' = 'blend'
+                               then old.blended_confidence
                                else new.rule_confidence end;
     end if;
     new.direction := coalesce(new.direction, old.direction);
@@ -2368,6 +2434,43 @@ comment on function ml_internal.decide(
     'The recorded reason of a row; the blend is served where it is "scored", the rule confidence '
     'elsewhere';
 
+-- scoring/given_rule
+-- The rule confidence that the application stands by, of a row that it may have written while no
+-- trigger fired: a load, a replica, a disabled trigger. What the system did not leave in confidence
+-- is the application's.
+create function ml_internal.given_rule(p public.pattern_events) returns double precision
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rule   double precision := ml_internal.usable_rule(p.rule_confidence);
+    left_  double precision := case when p.ml_metadata ->> 'source' = 'blend'
+                                    then ml_internal.usable_rule(p.blended_confidence)
+                                    else rule end;
+    v      ml_internal.adopted_values;
+begin
+    if p.confidence is not distinct from left_
+       -- An adopted numeric column keeps 15 digits of what it was given.
+       or abs(p.confidence - left_) < 1e-12
+       or not (p.confidence >= 0 and p.confidence <= 1)
+    then
+        return rule;
+    end if;
+    if p.ml_metadata ? 'settings_version'
+       or p.ml_metadata = jsonb '{"source": "rule", "reason": "pending"}'
+       or rule is null
+    then
+        return p.confidence;
+    end if;
+    -- Loaded or adopted with both, and not decided yet: as in an INSERT the rule confidence counts,
+    -- unless the confidence beside it has changed since it was adopted.
+    select * into v from ml_internal.adopted_values a where a.pattern_id = p.id;
+    return case when v.pattern_id is not null and v.confidence is distinct from p.confidence
+                then p.confidence else rule end;
+end
+$$;
+comment on function ml_internal.given_rule(public.pattern_events) is
+    'Internal: the rule confidence that the application gave, in confidence or rule_confidence';
+
 -- scoring/blend_pattern
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
 -- and ml_internal.blended.
@@ -2379,16 +2482,33 @@ as $$
 declare
     s       record;
     rule    double precision := ml_internal.usable_rule(new.rule_confidence);
+    -- An older script may have left anything here, NaN included.
+    ml      double precision := ml_internal.usable_rule(new.ml_confidence);
+    given   double precision;
     kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
                           else '{}' end;
     reason  text;
 begin
+    -- Written while no trigger fired: the application's, before anything takes its place.
+    if new.rule_confidence is not distinct from old.rule_confidence
+       and old.confidence is distinct from rule
+       and (old.ml_metadata ->> 'source' is distinct from 'blend'
+            or old.confidence is distinct from ml_internal.usable_rule(old.blended_confidence))
+    then
+        given := ml_internal.given_rule(old);
+        if given is distinct from rule then
+            rule := given;
+            -- By way of text: float to numeric alone keeps only 15 digits.
+            new.rule_confidence := given::text::numeric;
+        end if;
+    end if;
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled,
-                                 s.threshold);
-    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight,
-                                                  s.rule_weight);
+    reason := ml_internal.decide(ml, rule, kept ->> 'reason', s.enabled, s.threshold);
+    new.blended_confidence := ml_internal.blended(ml, rule, s.ml_weight, s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
+    if kept ? 'loaded' then
+        kept := kept - 'loaded';
+    end if;
     new.ml_metadata := kept || jsonb_build_object(
         'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
         'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
@@ -7249,6 +7369,9 @@ begin
                                        now()),
                 -- By way of text: float to numeric alone keeps only 15 digits.
                 rule_confidence = coalesce(p.rule_confidence, p.confidence::text::numeric::%s),
+                -- Taken in from here on: a confidence unlike the rule is then a newer one.
+                ml_metadata = case when p.rule_confidence is null and p.ml_metadata ? 'loaded'
+                                   then p.ml_metadata - 'loaded' else p.ml_metadata end,
                 direction = coalesce(p.direction, case
                     when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity'
                     and p.target > p.entry then 1
@@ -7269,10 +7392,35 @@ $$;
 comment on procedure ml_internal.adopt_rows(integer) is
     'Fills detected_at, rule_confidence and direction on adopted rows, in batches; may be repeated';
 
+-- adoption/settle_rows
+-- For a downgrade: confidence is again what the application gave. A row that was never adopted, or
+-- never decided, still has its own; only what was written to it while no trigger fired moves into
+-- its rule confidence, so that the values found at the upgrade do not come back over it.
+create function ml_internal.settle_rows(ids uuid[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.pattern_events p
+    set confidence = g.given,
+        rule_confidence = case when g.given is distinct from g.rule then g.given::text::numeric
+                               else p.rule_confidence end
+    from (select q.id, ml_internal.given_rule(q) as given,
+                 ml_internal.usable_rule(q.rule_confidence) as rule
+          from public.pattern_events q where ids is null or q.id = any (ids)) g
+    where p.id = g.id and p.detected_at is not null
+      and case when p.ml_metadata ? 'settings_version'
+               -- An adopted rule confidence may be out of range; what it stood beside comes back
+               -- with the adopted values.
+               then (g.given is not null or g.rule is not null or p.rule_confidence is null)
+                    and (p.confidence is distinct from g.given or g.given is distinct from g.rule)
+               else g.rule is not null and g.given is distinct from g.rule end;
+end
+$$;
+comment on function ml_internal.settle_rows(uuid[]) is
+    'Internal: puts what the application gave back into confidence, of all rows when ids is null';
+
 -- adoption/restore_rows
--- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way. Only where
--- a blend has decided the confidence: a row that was never adopted, or never scored, still has its
--- own.
+-- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way.
 create or replace procedure ml_internal.restore_rows(batch integer default 5000)
 language plpgsql
 as $$
@@ -7302,13 +7450,7 @@ begin
               limit batch + 1) b;
         next_id := ids[batch + 1];
         call ml_internal.set_triggers(false);
-        update public.pattern_events p
-        set confidence = p.rule_confidence
-        where p.id = any (ids[:batch]) and p.ml_metadata ? 'settings_version'
-          -- An adopted rule confidence may be out of range; what it stood beside comes back with
-          -- the adopted values.
-          and (p.rule_confidence is null or p.rule_confidence between 0 and 1)
-          and p.confidence is distinct from p.rule_confidence::double precision;
+        perform ml_internal.settle_rows(ids[:batch]);
         call ml_internal.set_triggers(true);
         commit;
         refusals := 0;

@@ -151,6 +151,14 @@ def test_every_panel_of_the_dashboard_asks_what_the_schema_answers(transaction: 
         assert target["format"] == "table" or names[0] == "time", panel["title"]
 
 
+def test_no_panel_of_the_dashboard_reads_a_value_as_markup() -> None:
+    text = (DEPLOY / "grafana-dashboard.json").read_text()
+    panels = json.loads(text)["panels"]
+    assert {panel["type"] for panel in panels} == {"table", "timeseries", "stat"}, "a text panel is HTML or Markdown"
+    # Cells as images, Markdown or links, and links of data with values inside.
+    assert not re.search(r'"(cellOptions|displayMode|links|content)"', text)
+
+
 def test_rules_ask_for_series_that_there_are() -> None:
     health = dict.fromkeys(
         (

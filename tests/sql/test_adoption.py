@@ -19,6 +19,7 @@ from db_functions.database import Connection
 from tests.conftest import ROOT, downgrade, upgrade
 from tests.older import OLD_CLIENT, ROWS, VARIANTS, build, catalogue, columns, contents, differences, shape
 from tests.servers import Server
+from tests.sql_support import write_scores
 from tests.support import at, insert_bars, make_champion, row_of, wait_until
 from worker.operating.backfill import Selection, backfill
 from worker.serving.listener import Signals
@@ -378,6 +379,52 @@ def test_bars_stay_on_downgrade_and_are_adopted_again(plain: str) -> None:
             "alter table pattern_events drop column verdict",
             r"public\.pattern_events .* pattern_events\.verdict",
         ),
+        (
+            "alter table pattern_events add column scored_at timestamp",
+            r"pattern_events\.scored_at .* without time zone",
+        ),
+        ("alter table pattern_events add column outcome_label text[]", r"pattern_events\.outcome_label .* text\[\]"),
+        (
+            "create type outcome as enum ('win'); alter table pattern_events add column outcome_label outcome",
+            r"pattern_events\.outcome_label .* outcome",
+        ),
+        (
+            "alter table pattern_events add column ml_confidence float8 generated always as (confidence) stored",
+            r"pattern_events\.ml_confidence .*generated",
+        ),
+        (
+            "alter table pattern_events add column model_version text not null default ''",
+            r"pattern_events\.model_version .*not null",
+        ),
+        (
+            """alter table pattern_events add column ml_confidence real;
+            create view seen as select ml_confidence from pattern_events""",
+            r"pattern_events\.ml_confidence .* real, .*widened",
+        ),
+        ("create table closed () inherits (pattern_events)", r"public\.pattern_events .*inherit"),
+        (
+            "alter table pattern_events rename to all_events; create table pattern_events () inherits (all_events)",
+            r"public\.pattern_events .*inherit",
+        ),
+        (
+            """drop table pattern_lifecycle_history; alter table pattern_events rename to once;
+            create table pattern_events (like once) partition by list (symbol)""",
+            r"public\.pattern_events .*partitioned",
+        ),
+        (
+            "drop table pattern_lifecycle_history; alter table pattern_events set unlogged",
+            r"public\.pattern_events .*unlogged",
+        ),
+        (
+            f"""create foreign data wrapper far; create server away foreign data wrapper far;
+            create foreign table price_bars ({BAR_COLUMNS}) server away""",
+            r"public\.price_bars .*foreign table",
+        ),
+        (
+            f"""create table price_bars ({BAR_COLUMNS}, primary key (symbol, timeframe, ts));
+            create table old_bars () inherits (price_bars)""",
+            r"public\.price_bars .*inherit",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name_with_nothing_changed(plain: str, statement: str, message: str) -> None:
@@ -391,6 +438,92 @@ def test_what_does_not_fit_is_refused_by_name_with_nothing_changed(plain: str, s
     with _open(plain) as connection:
         assert differences(objects, catalogue(connection)) == []
         assert contents(connection, of) == rows
+
+
+NARROW = {
+    "rule_confidence": ("numeric(3,2)", "0.50"),
+    "blended_confidence": ("real", "0.1"),
+    "ml_confidence": ("numeric(6,2)", "0.25"),
+    "prediction_class": ("char(3)", "'up'"),
+    "model_version": ("varchar(12)", "'old-1'"),
+    "scored_at": ("timestamptz(0)", "'2024-01-01'"),
+    "prediction_latency_ms": ("smallint", "12"),
+    "outcome_label": ("varchar(4)", "'win'"),
+    "realized_pnl": ("numeric(4,2)", "-0.01"),
+    "max_favorable_move": ("integer", "1"),
+    "bars_to_outcome": ("smallint", "7"),
+    "labeling_method": ('varchar(5) collate "C"', "'hand'"),
+}
+"""Columns of our names that hold less than we write, with a value of each."""
+
+
+def _narrowed(connection: Connection) -> None:
+    connection.execute("update pattern_events set parent_pattern_id = null")
+    connection.execute("delete from pattern_lifecycle_history; delete from pattern_events where id::text > '1'")
+    added = ", ".join(f"add column {name} {kind}" for name, (kind, _) in NARROW.items())
+    connection.execute(f"alter table pattern_events {added}".encode())
+    values = ", ".join(f"{name} = {value}" for name, (_, value) in NARROW.items())
+    connection.execute(f"update pattern_events set {values} where id::text < '08'".encode())
+
+
+def test_narrow_columns_are_widened_and_given_back(plain: str) -> None:
+    with _open(plain) as connection:
+        _narrowed(connection)
+        of = shape(connection, "public")
+        rows, objects = contents(connection, of), catalogue(connection)
+    upgrade(plain)
+    with _open(plain) as connection:
+        _fill_with_ours(connection)
+    downgrade(plain)
+    with _open(plain) as connection:
+        assert differences(objects, catalogue(connection)) == []
+        assert contents(connection, of) == rows
+
+
+def _fill_with_ours(connection: Connection) -> None:
+    """Scores, latencies and outcomes that none of those columns could hold."""
+    make_champion(connection, "a-version-of-more-than-twelve-letters")
+    ids = [row[0] for row in connection.execute("select id::text from pattern_events").fetchall()]
+    write_scores(connection, ids, [0.123456] * len(ids), enqueued_at=at(0))
+    for pattern in ids:
+        connection.execute("select ml.label(%s, 'positive', 'seen')", [pattern])
+    wrong = connection.execute(
+        "select id from pattern_events where round(ml_confidence, 6) <> 0.123456 or prediction_latency_ms < 1e6 "
+        "or model_version <> 'a-version-of-more-than-twelve-letters' or labeling_method <> 'analyst'"
+    )
+    assert wrong.fetchall() == []
+
+
+def test_a_column_whose_values_no_longer_fit_stays_wide_and_says_so(
+    plain: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _open(plain) as connection:
+        _narrowed(connection)
+    upgrade(plain)
+    with _open(plain) as connection:
+        make_champion(connection, "a-version-of-more-than-twelve-letters")
+        write_scores(connection, [_insert_as_old_client(connection)], [0.7], enqueued_at=at(0))
+    downgrade(plain)
+    said = capsys.readouterr().err
+    with _open(plain) as connection:
+        kinds: dict[str, str] = dict(
+            connection.execute(
+                "select attname::text, format_type(atttypid, atttypmod) from pg_attribute "
+                "where attrelid = 'pattern_events'::regclass and attname = any (%s)", [list(NARROW)],
+            ).fetchall()
+        )  # fmt: skip
+        assert kinds["model_version"] == "character varying"
+        assert kinds["prediction_latency_ms"] == "double precision"
+        assert kinds["ml_confidence"] == "numeric(6,2)"
+        assert row_of(connection, _newest(connection), "model_version", "ml_confidence::text") == {
+            "model_version": "a-version-of-more-than-twelve-letters", "ml_confidence": "0.70",
+        }  # fmt: skip
+    assert all(name in said for name in ("model_version", "prediction_latency_ms", "prediction_class"))
+    upgrade(plain)
+
+
+def _newest(connection: Connection) -> str:
+    return str(_value(connection, "select id from pattern_events order by created_at desc nulls last limit 1"))
 
 
 def _unadopted(connection: Connection) -> int:

@@ -26,6 +26,16 @@ def test_hostile_text_is_read_as_text() -> None:
     assert "".join(token.content for token in shown) == " ".join(HOSTILE.split("\n"))
 
 
+@pytest.mark.parametrize("text", ["see http://evil.example/x", "www.evil.example", "HTTPS://a.b"])
+def test_a_bare_address_is_no_link_where_the_card_is_shown(text: str) -> None:
+    """GitHub and others make links of them; a backslash before a sign that only they read ends that."""
+    escaped = markdown_text(text)
+    assert not {"p://", "S://", "www."} & {escaped[at : at + 4] for at in range(len(escaped))}
+    shown = MarkdownIt().parseInline(escaped)[0].children
+    assert shown is not None
+    assert "".join(token.content for token in shown) == text
+
+
 @pytest.mark.parametrize("text", ["random_forest, logistic", "0.1234 [0.1000, 0.2000]", "2013-10-05", "+0.5 ± 0.1"])
 def test_ordinary_text_reads_well_in_a_terminal(text: str) -> None:
     assert markdown_text(text) == text

@@ -340,3 +340,30 @@ def test_a_running_backfill_is_seen(
     monkeypatch.setattr(Engine, "score_rows", score_and_look)
     assert run(database)[0] == 3
     assert seen == [(0,), (1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    "silence", ["alter table pattern_events disable trigger user", "set session_replication_role = replica"]
+)
+def test_rows_loaded_with_triggers_off_keep_what_the_application_gave(
+    ready: Connection, database: str, silence: str
+) -> None:
+    """A load, then the remedy that doctor names for it: they are blended as if they had been inserted."""
+    ready.execute("select ml.set('ml_weight', 0.5, 'test')")
+    ready.execute("select ml.set('rule_weight', 0.5, 'test')")
+    inserted = insert_pattern(ready, confidence=0.8, direction=1)
+    ready.execute(silence.encode())
+    loaded = insert_pattern(ready, confidence=0.8, direction=1)
+    ready.execute(
+        "alter table pattern_events enable trigger user; reset session_replication_role; delete from ml.queue"
+    )
+    run(database)
+    one, other = (
+        row_of(ready, pattern, "confidence", "rule_confidence", "ml_confidence", "blended_confidence", "ml_metadata")
+        for pattern in (inserted, loaded)
+    )
+    assert one == other
+    assert one["rule_confidence"] == 0.8
+    ready.execute("select ml.disable('test')")
+    ready.execute("select ml.reblend('test', false)")
+    assert row_of(ready, loaded, "confidence") == {"confidence": 0.8}

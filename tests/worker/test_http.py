@@ -26,7 +26,8 @@ from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker_support import count, process, working
 from worker.cli import main
-from worker.http.app import BODY_BYTES, NO_BODY, description, listening, make_app, serve
+from worker.http.app import BODY_BYTES, NO_BODY, description, make_app, serve
+from worker.http.server import listening
 
 pytestmark = pytest.mark.usefixtures("within_an_hour")
 

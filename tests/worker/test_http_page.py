@@ -22,7 +22,7 @@ from selenium.webdriver.common.keys import Keys
 
 from db_functions.database import Connection
 from tests.drift_support import featured_baseline, insert_rows, register_featured
-from tests.support import insert_bars, insert_pattern, make_champion, wait_until
+from tests.support import insert_bars, insert_pattern, make_champion, register, wait_until
 from tests.worker.test_http import reader, site
 from tests.worker_support import FAST, count, working
 from worker.serving.engine import Engine
@@ -244,6 +244,29 @@ def test_one_slow_minute_flattens_no_other(site: str, served: Connection) -> Non
     assert slow < drawn["level"] < fast <= drawn["base"]
     assert fast - drawn["level"] > 20 < drawn["level"] - slow, "pixels of 170"
     assert drawn["labels"][:5] == ["10", "100", "1k", "10k", "100k"]
+
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+
+
+def test_names_from_the_database_stay_text(site: str, served: Connection) -> None:
+    served.execute("update pattern_events set pattern_type = %s, timeframe = %s", [HOSTILE, HOSTILE])
+    served.execute("update ml.predictions set pattern_type = %s, timeframe = %s", [HOSTILE, HOSTILE])
+    served.execute("update ml_internal.outcome_changes set pattern_type = %s, timeframe = %s", [HOSTILE, HOSTILE])
+    served.execute("update ml_internal.cohorts set pattern_type = %s, timeframe = %s", [HOSTILE, HOSTILE])
+    served.execute(
+        "insert into ml.alert_log (type, subject, level, message, since, last_seen) "
+        "values ('model_fault', %s, 'critical', %s, now(), now())",
+        [HOSTILE, HOSTILE],
+    )
+    register(served, "small-2")
+    served.execute("select ml.promote('small-2', %s)", [HOSTILE])
+    with browser("desk", "light") as driver:
+        opened(driver, site)
+        assert HOSTILE in driver.find_element(By.ID, "alerts").text
+        assert driver.page_source.count("&lt;script&gt;") > 1
+        assert driver.execute_script("return document.querySelectorAll('main img, main script').length") == 0
+        assert "taken" not in driver.title
 
 
 def test_an_alert_that_nobody_wrote_down_has_no_date(site: str, connection: Connection) -> None:

@@ -1,33 +1,29 @@
-"""Routes of the HTTP process, and how it is served."""
+"""Routes of the HTTP process."""
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import logging
 import os
-import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import uvicorn
 from psycopg.rows import class_row
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db_functions.errors import ScoringError
 from worker import __version__
-from worker.http import prometheus
+from worker.http import prometheus, server
 from worker.http.store import Store
 from worker.log import event
 
@@ -48,6 +44,7 @@ FILES = {
 BASELINE = ("version", "since", "until", "reason")
 """What the body of a POST may name; every value is text."""
 BODY_BYTES = 65_536
+RETRY_AFTER_S = 5
 NO_BODY = f"the body must be a JSON object of texts: reason, optional version, since, until; at most {BODY_BYTES} bytes"
 HEADERS = {
     "content-security-policy": (
@@ -129,7 +126,7 @@ class Endpoints:
             return refusal
         try:
             parameters = _read_baseline(await _read_body(request))
-        except ValueError:
+        except (ValueError, ClientDisconnect):
             return JSONResponse({"error": NO_BODY}, 400)
         try:
             made = await run_in_threadpool(self._store.write, "set_baseline_json", parameters)
@@ -214,7 +211,11 @@ async def _unavailable(request: Request, error: Exception) -> Response:
         "%(path)s cannot be answered: %(error)s",
         event("request_failed", path=request.url.path, error=" ".join(str(error).split())),
     )
-    return JSONResponse({"status": "unavailable", "error": "the database does not answer this now; see the log"}, 503)
+    return JSONResponse(
+        {"status": "unavailable", "error": "the database does not answer this now; see the log"},
+        503,
+        {"retry-after": str(RETRY_AFTER_S)},
+    )
 
 
 class _Headers:
@@ -235,44 +236,6 @@ class _Headers:
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-class _Server(uvicorn.Server):
-    """Ends cleanly after a signal: Uvicorn raises the signal again after its shutdown, which looks like a failure."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def until_told(self, bound: socket.socket, host: str) -> None:
-        def stop() -> None:
-            self.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
-        # Only now: a supervisor that reads this line may send a signal at once.
-        port = bound.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        logger.info("listening on http://%(host)s:%(port)d", event("http_started", host=shown, port=port))
-        await self.serve(sockets=[bound])
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there, on both protocols for an address of IPv6. Raises OSError when it cannot."""
-    if ":" in host:
-        both = socket.has_dualstack_ipv6()
-        bound = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=both)
-    else:
-        bound = socket.create_server((host, port))
-    # Connections inherit it. asyncio does not set it, since these sockets name no protocol; a client that keeps its
-    # connection would then wait 40 ms for each answer, the time that its system takes to acknowledge the head.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return bound
-
-
 def serve(url: str, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises OSError when it cannot listen."""
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    config = uvicorn.Config(make_app(url), log_config=None, access_log=False, server_header=False)
-    server = _Server(config)
-    with listening(host, port) as bound:
-        asyncio.run(server.until_told(bound, host))
-    logger.info("stopped", event("http_stopped"))
+    server.serve(make_app(url), host, port)

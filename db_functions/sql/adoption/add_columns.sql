@@ -5,6 +5,8 @@ declare
     wanted   record;
     found    text;
     exactly  text;
+    wide     text;
+    col      pg_catalog.pg_attribute;
     old      record;
     fits     boolean;
 begin
@@ -35,7 +37,7 @@ begin
             ('prediction_latency_ms', 'number',  'double precision', '',
              'insert to score in milliseconds, by the clock of the database'),
             ('ml_metadata',           'jsonb',   'jsonb',
-             'not null default ''{"source": "rule", "reason": "pending"}''',
+             'not null default ''{"source": "rule", "reason": "pending", "loaded": true}''',
              'how confidence was decided: source, reason, weights, threshold, settings version'),
             ('outcome_label',         'text',    'text',
              'check (outcome_label in (''positive'', ''negative'', ''neutral''))',
@@ -57,11 +59,11 @@ begin
              'who set the outcome: automatic, analyst or backfill')
         ) w (name, kind, type, rest, meaning)
     loop
-        select format_type(a.atttypid, null), format_type(a.atttypid, a.atttypmod)
-            into found, exactly
-        from pg_catalog.pg_attribute a
+        select a.* into col from pg_catalog.pg_attribute a
         where a.attrelid = 'public.pattern_events'::regclass and a.attname = wanted.name
           and not a.attisdropped;
+        found := format_type(col.atttypid, null);
+        exactly := format_type(col.atttypid, col.atttypmod);
 
         if found is null then
             if wanted.rest like 'check %' and not
@@ -82,7 +84,7 @@ begin
         elsif not (case wanted.kind
                 when 'number' then found in ('double precision', 'real', 'numeric', 'smallint',
                                              'integer', 'bigint')
-                when 'text' then found in ('text', 'character varying')
+                when 'text' then found in ('text', 'character varying', 'character')
                 when 'time' then found = 'timestamp with time zone'
                 else found = wanted.kind
             end)
@@ -92,9 +94,57 @@ begin
                 using errcode = 'datatype_mismatch',
                       hint = 'Rename the column or change its type, then run the '
                              'upgrade again; nothing has been changed.';
+        elsif col.attgenerated <> '' or col.attnotnull
+              and wanted.name not in ('detected_at', 'direction', 'rule_confidence', 'ml_metadata')
+        then
+            raise exception 'public.pattern_events.% is %, and every score writes it', wanted.name,
+                case when col.attgenerated <> '' then 'generated'
+                     else 'not null, which it must be able to be' end
+                using errcode = 'object_not_in_prerequisite_state',
+                      hint = case when col.attgenerated <> '' then 'Rename the column'
+                                  else format('alter table public.pattern_events alter column %I '
+                                              'drop not null', wanted.name) end
+                             || ', then run the upgrade again; nothing has been changed.';
         else
             execute format('alter table ml_internal.adopted_values add column %I %s',
                            wanted.name, exactly);
+            -- What we write has to fit, or no row could be scored. A length or a precision that
+            -- goes rewrites no table.
+            wide := case
+                when found in ('numeric', 'character varying', 'timestamp with time zone')
+                     and exactly <> found then found
+                when wanted.type = 'double precision'
+                     and found not in ('double precision', 'numeric') then 'double precision'
+                when wanted.type = 'integer' and found = 'smallint' then 'integer'
+                when found = 'character' then 'text'
+            end;
+            continue when wide is null;
+            if col.attcollation <> (select t.typcollation from pg_catalog.pg_type t
+                                    where t.oid = col.atttypid) then
+                select format('%s collate %I.%I', wide, n.nspname, c.collname),
+                       format('%s collate %I.%I', exactly, n.nspname, c.collname)
+                into wide, exactly
+                from pg_catalog.pg_collation c
+                join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+                where c.oid = col.attcollation;
+            end if;
+            begin
+                execute format('alter table public.pattern_events alter column %I type %s',
+                               wanted.name, wide);
+            exception when feature_not_supported then
+                raise exception
+                    'public.pattern_events.% has type %, too narrow, and cannot be widened: %',
+                    wanted.name, exactly, sqlerrm
+                    using errcode = 'datatype_mismatch',
+                          hint = format('Drop what depends on it, or change its type to %s, then '
+                                        'run the upgrade again; nothing has been changed.', wide);
+            end;
+            raise warning 'public.pattern_events.% was %, too narrow for a score: it is % now',
+                wanted.name, exactly, wide;
+            update ml_internal.adoption
+            set widened = widened || jsonb_build_object('name', wanted.name, 'type', exactly,
+                                                        'kind', wanted.kind)
+            where relation = 'pattern_events';
         end if;
     end loop;
 

@@ -63,6 +63,9 @@ begin
                                        now()),
                 -- By way of text: float to numeric alone keeps only 15 digits.
                 rule_confidence = coalesce(p.rule_confidence, p.confidence::text::numeric::%s),
+                -- Taken in from here on: a confidence unlike the rule is then a newer one.
+                ml_metadata = case when p.rule_confidence is null and p.ml_metadata ? 'loaded'
+                                   then p.ml_metadata - 'loaded' else p.ml_metadata end,
                 direction = coalesce(p.direction, case
                     when abs(p.target) < 'Infinity' and abs(p.entry) < 'Infinity'
                     and p.target > p.entry then 1

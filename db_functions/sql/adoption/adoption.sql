@@ -5,8 +5,9 @@ create table ml_internal.adoption (
     added        text[] not null default '{}',
     triggers     jsonb not null default '[]',
     constraints  jsonb not null default '[]',
+    widened      jsonb not null default '[]',
     reloptions   text[]
 );
 comment on table ml_internal.adoption is
     'Per public object: born here or adopted, columns added, '
-    'triggers and checks replaced, storage options found';
+    'triggers and checks replaced, types widened, storage options found';

@@ -10,6 +10,29 @@ begin
     union all
     select 'pattern_status', to_regtype('public.pattern_status') is null, null;
 
+    -- Rows that live in another relation fire none of our triggers.
+    select string_agg(format('public.%s exists, but %s', a.relation, k.what), '; ') into wrong
+    from ml_internal.adoption a
+    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
+    cross join lateral (select case
+        when c.relkind = 'f' then 'is a foreign table'
+        when c.relkind not in ('r', 'p') then 'is not a table'
+        when c.relkind = 'p' and a.relation = 'pattern_events' then 'is partitioned'
+        when c.relispartition then 'is a partition of another table'
+        when c.relkind = 'r' and exists (select from pg_catalog.pg_inherits i
+                                         where c.oid in (i.inhrelid, i.inhparent))
+            then 'inherits from another table, or is inherited from'
+        when c.relpersistence <> 'p' and a.relation = 'pattern_events'
+            then 'is unlogged, so a crash would leave scores without their rows'
+    end as what) k
+    where not a.born and k.what is not null;
+    if wrong is not null then
+        raise exception '%', wrong
+            using errcode = 'wrong_object_type',
+                  hint = 'Put a plain table in its place and upgrade again; '
+                         'nothing has been changed.';
+    end if;
+
     -- What is there has to be what its name says, before anything is built on it.
     select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', '
                       order by w.n) into wrong
@@ -61,15 +84,6 @@ begin
             using errcode = 'duplicate_table',
                   hint = 'Rename that table, or give it these columns, and '
                          'upgrade again; nothing has been changed.';
-    end if;
-    select string_agg(c.relname, ', ') into wrong
-    from ml_internal.adoption a
-    join pg_catalog.pg_class c on c.oid = to_regclass('public.' || a.relation)
-    where not a.born and c.relkind not in ('r', 'p');
-    if wrong is not null then
-        raise exception 'public.% exists, but is not a table', wrong
-            using errcode = 'wrong_object_type',
-                  hint = 'Rename it and upgrade again; nothing has been changed.';
     end if;
     if not (select born from ml_internal.adoption where relation = 'price_bars')
        and not exists (

@@ -1,6 +1,4 @@
--- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way. Only where
--- a blend has decided the confidence: a row that was never adopted, or never scored, still has its
--- own.
+-- The way back of ml_internal.adopt_rows, batched and with triggers off in the same way.
 create or replace procedure ml_internal.restore_rows(batch integer default 5000)
 language plpgsql
 as $$
@@ -30,13 +28,7 @@ begin
               limit batch + 1) b;
         next_id := ids[batch + 1];
         call ml_internal.set_triggers(false);
-        update public.pattern_events p
-        set confidence = p.rule_confidence
-        where p.id = any (ids[:batch]) and p.ml_metadata ? 'settings_version'
-          -- An adopted rule confidence may be out of range; what it stood beside comes back with
-          -- the adopted values.
-          and (p.rule_confidence is null or p.rule_confidence between 0 and 1)
-          and p.confidence is distinct from p.rule_confidence::double precision;
+        perform ml_internal.settle_rows(ids[:batch]);
         call ml_internal.set_triggers(true);
         commit;
         refusals := 0;

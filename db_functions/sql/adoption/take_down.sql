@@ -8,6 +8,7 @@ declare
     columns     text;
     changed     text;
     holds_rows  boolean;
+    too_long    boolean;
     path        text := current_setting('search_path');
 begin
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -59,22 +60,21 @@ begin
     -- Rows scored since the batched restore, and values that stood in our columns before
     -- the upgrade. The foreign keys' own triggers are not touched.
     call ml_internal.set_triggers(false);
-    update public.pattern_events set confidence = rule_confidence
-    where ml_metadata ? 'settings_version'
-      and (rule_confidence is null or rule_confidence between 0 and 1)
-      and confidence is distinct from rule_confidence::double precision;
+    perform ml_internal.settle_rows(null);
 
     select format_type(a.atttypid, a.atttypmod) into rule_type from pg_catalog.pg_attribute a
-    where a.attrelid = 'ml_internal.adopted_values'::regclass and a.attname = 'rule_confidence'
-      and not a.attisdropped;
+    where a.attrelid = 'public.pattern_events'::regclass and a.attname = 'rule_confidence'
+      and a.attname <> all (events.added);
     if rule_type is not null then
         -- Where a client has written a rule confidence since, that is the newer truth.
         execute format('update public.pattern_events p
                         set confidence = v.confidence, rule_confidence = v.rule_confidence
                         from ml_internal.adopted_values v
                         where v.pattern_id = p.id
-                          and p.rule_confidence is not distinct from
-                              coalesce(v.rule_confidence, v.confidence::text::numeric::%s)
+                          and (p.rule_confidence is not distinct from
+                                   coalesce(v.rule_confidence, v.confidence::text::numeric::%1$s)
+                               or ml_internal.usable_rule(v.rule_confidence) is null
+                                  and p.rule_confidence = v.confidence::text::numeric::%1$s)
                           and (p.confidence is distinct from v.confidence
                                or p.rule_confidence is distinct from v.rule_confidence)',
                        rule_type);
@@ -106,6 +106,26 @@ begin
     end loop;
     call ml_internal.set_triggers(true);
 
+    -- Types as they were found. Numbers that came since are rounded; what would be cut or overflow
+    -- keeps its column wide.
+    for old in
+        select w.* from jsonb_to_recordset(events.widened) w (name text, type text, kind text)
+    loop
+        begin
+            execute format('select exists (select from public.pattern_events where %L = ''text'' '
+                           'and %2$I::text <> %2$I::%3$s::text)', old.kind, old.name,
+                           split_part(old.type, ' collate ', 1)) into too_long;
+            if too_long then
+                raise exception 'some values are longer' using errcode = '22001';
+            end if;
+            execute format('alter table public.pattern_events alter column %I type %s using %1$I::%s',
+                           old.name, old.type, split_part(old.type, ' collate ', 1));
+        exception when data_exception or feature_not_supported then
+            raise warning 'public.pattern_events.% was % and stays wide: %', old.name, old.type,
+                sqlerrm;
+        end;
+    end loop;
+
     if (select born from ml_internal.adoption where relation = 'pattern_lifecycle_history') then
         if not events.born and exists (select from public.pattern_lifecycle_history) then
             raise warning 'public.pattern_lifecycle_history holds rows and stays';
@@ -114,6 +134,7 @@ begin
         end if;
     end if;
     if events.born then
+        drop function ml_internal.given_rule(public.pattern_events);
         drop table public.pattern_events;
     else
         alter table public.pattern_events reset (fillfactor);

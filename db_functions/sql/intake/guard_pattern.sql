@@ -62,7 +62,8 @@ begin
         end if;
         -- Only a blend differs from the rule confidence; a difference that adoption found ends with
         -- this write.
-        new.confidence := case when old.ml_metadata ->> 'source' = 'blend' then old.confidence
+        new.confidence := case when old.ml_metadata ->> 'source' = 'blend'
+                               then old.blended_confidence
                                else new.rule_confidence end;
     end if;
     new.direction := coalesce(new.direction, old.direction);

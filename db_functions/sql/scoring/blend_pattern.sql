@@ -8,16 +8,33 @@ as $$
 declare
     s       record;
     rule    double precision := ml_internal.usable_rule(new.rule_confidence);
+    -- An older script may have left anything here, NaN included.
+    ml      double precision := ml_internal.usable_rule(new.ml_confidence);
+    given   double precision;
     kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
                           else '{}' end;
     reason  text;
 begin
+    -- Written while no trigger fired: the application's, before anything takes its place.
+    if new.rule_confidence is not distinct from old.rule_confidence
+       and old.confidence is distinct from rule
+       and (old.ml_metadata ->> 'source' is distinct from 'blend'
+            or old.confidence is distinct from ml_internal.usable_rule(old.blended_confidence))
+    then
+        given := ml_internal.given_rule(old);
+        if given is distinct from rule then
+            rule := given;
+            -- By way of text: float to numeric alone keeps only 15 digits.
+            new.rule_confidence := given::text::numeric;
+        end if;
+    end if;
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    reason := ml_internal.decide(new.ml_confidence, rule, kept ->> 'reason', s.enabled,
-                                 s.threshold);
-    new.blended_confidence := ml_internal.blended(new.ml_confidence, rule, s.ml_weight,
-                                                  s.rule_weight);
+    reason := ml_internal.decide(ml, rule, kept ->> 'reason', s.enabled, s.threshold);
+    new.blended_confidence := ml_internal.blended(ml, rule, s.ml_weight, s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
+    if kept ? 'loaded' then
+        kept := kept - 'loaded';
+    end if;
     new.ml_metadata := kept || jsonb_build_object(
         'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
         'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
