@@ -4559,11 +4559,11 @@ comment on column ml.shadow_comparison.calibration_error is
 create function ml_internal.unseen(snapshot pg_snapshot)
     returns table (low xid8, high xid8)
 language sql stable
-as $$
+begin atomic
     select pg_snapshot_xmax(snapshot), '18446744073709551615'::xid8
     union all
-    select x, x from pg_snapshot_xip(snapshot) x
-$$;
+    select x, x from pg_snapshot_xip(snapshot) x;
+end;
 comment on function ml_internal.unseen(pg_snapshot) is
     'Ranges of the transaction numbers that a snapshot did not show';
 
