@@ -118,7 +118,8 @@ begin
             if too_long then
                 raise exception 'some values are longer' using errcode = '22001';
             end if;
-            execute format('alter table public.pattern_events alter column %I type %s using %1$I::%s',
+            execute format('alter table public.pattern_events alter column %1$I type %2$s '
+                           'using %1$I::%3$s',
                            old.name, old.type, split_part(old.type, ' collate ', 1));
         exception when data_exception or feature_not_supported then
             raise warning 'public.pattern_events.% was % and stays wide: %', old.name, old.type,
