@@ -1,6 +1,8 @@
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
 union all
+select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_upkeep
+union all
 select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
 where holds is not null
 union all

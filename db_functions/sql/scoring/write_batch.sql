@@ -14,7 +14,8 @@ create function ml_internal.write_batch(
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],
-    out kept        uuid[])
+    out kept        uuid[],
+    out refused     ml_internal.refusal[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -36,7 +37,7 @@ begin
     then
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
-    select w.* into written_at, written, kept
+    select w.* into written_at, written, kept, refused
     from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
                                   cache_hits, cache_misses, rescore, worker) w;
 end
