@@ -3207,7 +3207,8 @@ begin
     select pg_catalog.array_agg(b.id) into locked from pg_catalog.unnest(before) b;
     with given as (
         select g.*, b.old_type, b.old_label, b.old_at
-        from pg_catalog.unnest(ids, labels, outcome_at, pnl, favorable, adverse, bars)
+        -- Of several arrays it is always pg_catalog's.
+        from unnest(ids, labels, outcome_at, pnl, favorable, adverse, bars)
              g (id, label, outcome_at, pnl, favorable, adverse, bars)
         join pg_catalog.unnest(before) b on b.id = g.id
     ), updated as (
