@@ -12,8 +12,8 @@ select (select array_agg(r)
        current_user as user_name,
        (select array_agg(o.name order by o.name)
         from (select oid::regprocedure::text as name, proowner as owner,
-                     case when proname in ('update_scores', 'update_labels', 'update_metadata',
-                                           'lock_patterns', 'can_reach')
+                     case when proname in ('update_scores', 'update_publicly', 'update_labels',
+                                           'update_metadata', 'lock_patterns', 'can_reach')
                           then 'ml_writer' else 'ml_owner' end as wanted from pg_proc
               where pronamespace in ('ml'::regnamespace, 'ml_internal'::regnamespace)
               union all

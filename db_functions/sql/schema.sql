@@ -2408,8 +2408,10 @@ comment on function ml_internal.count_scores(integer, ml_internal.score[]) is
 -- The update that gives patterns their scores, as ml_writer: triggers of an application run with no
 -- other right of the system. Locks first and updates in another statement, since one statement
 -- would not tell a row that is locked from one that a trigger swallowed.
--- Triggers often name tables without a schema, so public is on the path; therefore every function
--- here is named with its schema, and every operator meets its exact types in pg_catalog.
+-- It has the path of the function that calls it, which only functions of ml_owner may do: one of
+-- its own would cost a lone row 50 us. Since public may be on it (ml_internal.update_publicly),
+-- every function here is named with its schema, and every operator meets its exact types in
+-- pg_catalog.
 create function ml_internal.update_scores(
     scores      ml_internal.score[],
     roles       text[],                   -- of each run
@@ -2422,7 +2424,7 @@ create function ml_internal.update_scores(
     out locked  integer[],
     out free    integer[],                -- of these, those that have no newer score
     out served  ml_internal.served[])
-language plpgsql security definer set search_path = pg_catalog, public, pg_temp
+language plpgsql security definer
 as $$
 declare
     every  boolean;
@@ -2508,6 +2510,22 @@ comment on function ml_internal.update_scores(
     'Internal: updates patterns with their scores, as ml_writer; says which '
     'it locked, which took their score, and what they hold now';
 
+-- Triggers of an application often name tables without a schema. When they cannot be found, the
+-- write is tried again like this.
+create function ml_internal.update_publicly(
+    scores ml_internal.score[], roles text[], versions text[], first integer, last integer,
+    written_at timestamptz, waits boolean, rescore boolean,
+    out locked integer[], out free integer[], out served ml_internal.served[])
+language sql security definer set search_path = pg_catalog, public, pg_temp
+as $$
+    select u.locked, u.free, u.served
+    from ml_internal.update_scores(scores, roles, versions, first, last, written_at, waits,
+                                   rescore) u
+$$;
+comment on function ml_internal.update_publicly(
+    ml_internal.score[], text[], text[], integer, integer, timestamptz, boolean, boolean) is
+    'Internal: ml_internal.update_scores with schema public on the path';
+
 -- scoring/update_metadata
 -- As ml_internal.update_scores: updates that change nothing but what was decided and why. A row
 -- that is touched without a reason is decided again by the blend trigger.
@@ -2547,8 +2565,8 @@ comment on function ml_internal.update_metadata(uuid[], text) is
     'returns those that took it';
 
 -- scoring/serve_scores
--- Gives patterns their scores, all in one subtransaction; when a trigger or a constraint of the
--- application refuses, the part is halved until the row at fault is alone.
+-- When ml_internal.update_scores did not write all rows of a batch: tells why, and when a trigger or
+-- a constraint of the application refuses, halves the part until the row at fault is alone.
 create function ml_internal.serve_scores(
     source       text,
     scores       ml_internal.score[],
@@ -2557,19 +2575,21 @@ create function ml_internal.serve_scores(
     serving      integer,                 -- of these, the first are to be served
     written_at   timestamptz,
     rescore      boolean,
+    locked       integer[],               -- what it gave for all rows; null: it raised
+    free         integer[],
+    part         ml_internal.served[],
     out served   ml_internal.served[],    -- by place, null where a score was not written
-    out whole    boolean,                 -- all were written
     out refused  ml_internal.refusal[],
     out kept     uuid[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    given     boolean := locked is not null;
     patience  constant interval := '30 s';
     firsts    integer[] := array[1];
     lasts     integer[] := array[serving];
     first     integer;
     last      integer;
-    part      record;
     began     timestamptz;
     state     text;
     message   text;
@@ -2581,8 +2601,9 @@ declare
     one       ml_internal.served;
     unlocked  uuid[];
 begin
-    whole := true;
     kept := '{}';
+    refused := '{}';
+    served := array_fill(null::ml_internal.served, array[serving]);
     while cardinality(firsts) > 0 loop
         first := firsts[cardinality(firsts)];
         last := lasts[cardinality(lasts)];
@@ -2591,44 +2612,35 @@ begin
         began := clock_timestamp();
         if began - written_at > patience then
             kept := kept || array(select g.pattern_id from unnest(scores[first:last]) g);
-            whole := false;
             continue;
         end if;
         state := null;
         begin
-            select u.locked, u.free, u.served into part
-            from ml_internal.update_scores(scores, roles, versions, first, last, written_at,
-                                           source <> 'live', rescore) u;
+            if not given then
+                select u.locked, u.free, u.served into locked, free, part
+                from ml_internal.update_publicly(scores, roles, versions, first, last, written_at,
+                                                 source <> 'live', rescore) u;
+            end if;
+            given := false;
         exception when others or assert_failure then
             get stacked diagnostics state = returned_sqlstate, message = message_text,
                                     context = pg_exception_context;
         end;
         if state is null then
-            if cardinality(part.served) = last - first + 1 and part.served[1].place = first then
-                at_fault := true;
-                if last - first + 1 = serving then
-                    served := part.served;
-                    exit;
-                end if;
-            else
-                whole := false;
+            if cardinality(part) is distinct from last - first + 1 then
                 unlocked := unlocked || array(
-                    select g.pattern_id from unnest(scores) with ordinality
-                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                           quality, bars, history, input_hash, features, place)
-                    where g.place between first and last and roles[g.run] <> 'challenger'
-                      and g.place <> all (coalesce(part.locked, '{}')));
+                    select (scores[n]).pattern_id from generate_series(first, last) n
+                    where n <> all (coalesce(locked, '{}')));
                 refused := refused || array(
                     select row((scores[f]).pattern_id,
                                'not written: a trigger of pattern_events returned NULL, or a '
                                'policy or rule withheld the row')::ml_internal.refusal
-                    from unnest(part.free) f
+                    from unnest(free) f
                     -- A pattern that is there twice takes one of its scores.
                     where (scores[f]).pattern_id not in (
-                        select (scores[w.place]).pattern_id from unnest(part.served) w));
+                        select (scores[w.place]).pattern_id from unnest(part) w));
             end if;
-            served := coalesce(served, array_fill(null::ml_internal.served, array[serving]));
-            foreach one in array coalesce(part.served, '{}') loop
+            foreach one in array coalesce(part, '{}') loop
                 served[one.place] := one;
                 at_fault := true;
             end loop;
@@ -2652,7 +2664,6 @@ begin
             lasts := lasts || array[last, (first + last) / 2];
             continue;
         end if;
-        whole := false;
         if waited and source = 'live'
            and (scores[first]).enqueued_at > written_at - interval '2 minutes' then
             kept := kept || (scores[first]).pattern_id;
@@ -2677,7 +2688,8 @@ begin
 end
 $$;
 comment on function ml_internal.serve_scores(
-    text, ml_internal.score[], text[], text[], integer, timestamptz, boolean) is
+    text, ml_internal.score[], text[], text[], integer, timestamptz, boolean, integer[], integer[],
+    ml_internal.served[]) is
     'Internal: updates patterns with their scores; says what came back, which rows refuse and '
     'which stay, since another session has them in hand';
 
@@ -2790,8 +2802,11 @@ declare
     -- Rows that the batch may not write are the exception: none of the checks below costs anything
     -- until there is one.
     partial    boolean := false;
+    part       record;
     served     ml_internal.served[];
+    edited     uuid[];
     taken      uuid[];
+    run        ml_internal.run;
     roles      text[];
     versions   text[];
     serving    integer := 0;
@@ -2807,16 +2822,16 @@ begin
     written_at := clock_timestamp();
     kept := '{}';
     refused := '{}';
-    select v.* into strict s from ml.settings v;
+    select v.version, v.enabled, v.threshold, v.ml_weight, v.rule_weight, v.sla_ms, v.announce
+    into strict s from ml.settings v;
     if source <> 'replay' and cardinality(scores) > 0 then
         -- A live row that an application has locked is passed over: to wait for it would hold up
         -- all others, and who waits with others in hand can deadlock. The score that comes second,
         -- live or backfill, finds the first and leaves it.
-        select array_agg(r.role order by r.n), array_agg(m.version order by r.n)
-        into roles, versions
-        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
-                                             sums, squares, n)
-        left join ml.models m on m.id = r.model_id;
+        foreach run in array runs loop
+            roles := roles || run.role;
+            versions := versions || (select m.version from ml.models m where m.id = run.model_id);
+        end loop;
         serving := cardinality(scores);
         if 'challenger' = any (roles) then
             select count(*), coalesce(max(g.place) filter (where roles[g.run] <> 'challenger'), 0)
@@ -2831,10 +2846,23 @@ begin
             end if;
         end if;
         if serving > 0 then
-            select v.served, not v.whole, v.refused, v.kept into served, partial, refused, kept
-            from ml_internal.serve_scores(source, scores, roles, versions, serving, written_at,
-                                          rescore) v;
-            refused := coalesce(refused, '{}');
+            begin
+                part := ml_internal.update_scores(scores, roles, versions, 1, serving, written_at,
+                                                  not live, rescore);
+                served := part.served;
+            exception when others or assert_failure then
+                select null::integer[] as locked, null::integer[] as free,
+                       null::ml_internal.served[] as served into part;
+            end;
+            if cardinality(served) is distinct from serving then
+                partial := true;
+                part := ml_internal.serve_scores(source, scores, roles, versions, serving,
+                                                 written_at, rescore, part.locked, part.free,
+                                                 part.served);
+                served := part.served;
+                refused := part.refused;
+                kept := part.kept;
+            end if;
         end if;
         if partial then
             taken := array(select (scores[w.place]).pattern_id from unnest(served) w
@@ -2842,11 +2870,10 @@ begin
         end if;
     end if;
 
-    with run as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.version
+    with ran as materialized (
+        select r.n as run, r.model_id, r.role, r.inference_ms
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
-        left join ml.models m on m.id = r.model_id
     ), given as materialized (
         select g.*, r.model_id, r.role, r.inference_ms,
                (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
@@ -2856,7 +2883,7 @@ begin
                 history, input_hash, features,
                 served, pattern_type, timeframe, outcome_label, class, rule, blended, confidence,
                 decision, threshold, settings_version, altered, place)
-        join run r on r.run = g.run
+        join ran r on r.run = g.run
         where g.served is not null
           or (r.role in ('challenger', 'replay')
               and (not partial or g.pattern_id = any (taken)))
@@ -2879,28 +2906,6 @@ begin
         where g.role in ('challenger', 'replay')
     ), scored as materialized (
         select * from given g where g.served is not null union all select * from beside
-    ), noticed as (
-        -- What came back is not what was written, or not what the settings make of it.
-        insert into ml_internal.altered_writes (at, task, rows, pattern_id)
-        select written_at, 'score', count(*), (array_agg(w.pattern_id))[1]
-        from scored w
-        cross join lateral (
-            select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
-                                      s.threshold) as decision,
-                   ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
-                                       s.rule_weight) as blended) due
-        cross join lateral (
-            select case when due.decision = 'scored' then due.blended
-                        else w.rule end as confidence) d
-        where w.served is not null
-          and (w.altered or w.settings_version = s.version and (
-                   w.decision is distinct from due.decision
-                   -- An adopted column may keep fewer digits.
-                   or coalesce(abs(w.blended - due.blended) > 1e-4,
-                               (w.blended is null) <> (due.blended is null))
-                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
-                               (w.confidence is null) <> (d.confidence is null))))
-        having count(*) > 0
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
@@ -2936,7 +2941,30 @@ begin
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
     )
-    select array_agg(w.place) into written from scored w;
+    select array_agg(w.place),
+           -- What came back is not what was written, or not what the settings make of it.
+           array_agg(w.pattern_id) filter (where w.served is not null and (
+               w.altered or w.settings_version = s.version and (
+                   w.decision is distinct from due.decision
+                   -- An adopted column may keep fewer digits.
+                   or coalesce(abs(w.blended - due.blended) > 1e-4,
+                               (w.blended is null) <> (due.blended is null))
+                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
+                               (w.confidence is null) <> (d.confidence is null)))))
+        into written, edited
+    from scored w
+    cross join lateral (
+        select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
+                                  s.threshold) as decision,
+               ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
+                                   s.rule_weight) as blended) due
+    cross join lateral (
+        select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
+
+    if edited is not null then
+        insert into ml_internal.altered_writes (at, task, rows, pattern_id)
+        values (written_at, 'score', cardinality(edited), edited[1]);
+    end if;
 
     insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
     select written_at, source, r.role, r.model_id, t.*
@@ -3029,11 +3057,17 @@ create function ml_internal.write_batch(
     out refused     ml_internal.refusal[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    allowed  boolean := source in ('live', 'backfill');
+    beside   boolean := false;
+    run      ml_internal.run;
+    done     record;
 begin
-    if source not in ('live', 'backfill') or exists (
-        select from unnest(runs) r
-        where r.role not in ('champion', 'standby', 'canary', 'challenger'))
-    then
+    foreach run in array runs loop
+        beside := beside or run.role in ('challenger', 'canary');
+        allowed := allowed and run.role in ('champion', 'standby', 'canary', 'challenger');
+    end loop;
+    if not allowed then
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
@@ -3041,16 +3075,19 @@ begin
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;
-    if exists (
+    if beside and exists (
         select from unnest(runs) r
         where r.role in ('challenger', 'canary') and not exists (
             select from ml_internal.challengers c where c.model_id = r.model_id))
     then
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
-    select w.* into written_at, written, kept, refused
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
-                                  cache_hits, cache_misses, rescore, worker) w;
+    done := ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
+                                     cache_hits, cache_misses, rescore, worker);
+    written_at := done.written_at;
+    written := done.written;
+    kept := done.kept;
+    refused := done.refused;
 end
 $$;
 comment on function ml_internal.write_batch(
@@ -7746,7 +7783,7 @@ create trigger ml_recount after update of pattern_type on public.pattern_events
 create trigger ml_enqueue after insert on public.pattern_events
     referencing new table as inserted
     for each statement execute function ml_internal.enqueue_patterns();
-create trigger ml_requeue after update on public.pattern_events
+create trigger ml_requeue after update of id on public.pattern_events
     for each row when (old.id is distinct from new.id and new.scored_at is null)
     execute function ml_internal.requeue_pattern();
 
@@ -7805,8 +7842,8 @@ begin
     for routine in
         select p.oid from pg_catalog.pg_proc p
         where p.pronamespace = 'ml_internal'::regnamespace
-          and p.proname in ('update_scores', 'update_labels', 'update_metadata', 'lock_patterns',
-                            'can_reach')
+          and p.proname in ('update_scores', 'update_publicly', 'update_labels',
+                            'update_metadata', 'lock_patterns', 'can_reach')
     loop
         execute format('alter function %s owner to ml_writer', routine);
         execute format('grant execute on function %s to ml_owner', routine);

@@ -8,8 +8,8 @@ begin
     for routine in
         select p.oid from pg_catalog.pg_proc p
         where p.pronamespace = 'ml_internal'::regnamespace
-          and p.proname in ('update_scores', 'update_labels', 'update_metadata', 'lock_patterns',
-                            'can_reach')
+          and p.proname in ('update_scores', 'update_publicly', 'update_labels',
+                            'update_metadata', 'lock_patterns', 'can_reach')
     loop
         execute format('alter function %s owner to ml_writer', routine);
         execute format('grant execute on function %s to ml_owner', routine);

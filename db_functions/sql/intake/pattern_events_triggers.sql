@@ -20,6 +20,6 @@ create trigger ml_recount after update of pattern_type on public.pattern_events
 create trigger ml_enqueue after insert on public.pattern_events
     referencing new table as inserted
     for each statement execute function ml_internal.enqueue_patterns();
-create trigger ml_requeue after update on public.pattern_events
+create trigger ml_requeue after update of id on public.pattern_events
     for each row when (old.id is distinct from new.id and new.scored_at is null)
     execute function ml_internal.requeue_pattern();

@@ -1,5 +1,5 @@
--- Gives patterns their scores, all in one subtransaction; when a trigger or a constraint of the
--- application refuses, the part is halved until the row at fault is alone.
+-- When ml_internal.update_scores did not write all rows of a batch: tells why, and when a trigger or
+-- a constraint of the application refuses, halves the part until the row at fault is alone.
 create function ml_internal.serve_scores(
     source       text,
     scores       ml_internal.score[],
@@ -8,19 +8,21 @@ create function ml_internal.serve_scores(
     serving      integer,                 -- of these, the first are to be served
     written_at   timestamptz,
     rescore      boolean,
+    locked       integer[],               -- what it gave for all rows; null: it raised
+    free         integer[],
+    part         ml_internal.served[],
     out served   ml_internal.served[],    -- by place, null where a score was not written
-    out whole    boolean,                 -- all were written
     out refused  ml_internal.refusal[],
     out kept     uuid[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    given     boolean := locked is not null;
     patience  constant interval := '30 s';
     firsts    integer[] := array[1];
     lasts     integer[] := array[serving];
     first     integer;
     last      integer;
-    part      record;
     began     timestamptz;
     state     text;
     message   text;
@@ -32,8 +34,9 @@ declare
     one       ml_internal.served;
     unlocked  uuid[];
 begin
-    whole := true;
     kept := '{}';
+    refused := '{}';
+    served := array_fill(null::ml_internal.served, array[serving]);
     while cardinality(firsts) > 0 loop
         first := firsts[cardinality(firsts)];
         last := lasts[cardinality(lasts)];
@@ -42,44 +45,35 @@ begin
         began := clock_timestamp();
         if began - written_at > patience then
             kept := kept || array(select g.pattern_id from unnest(scores[first:last]) g);
-            whole := false;
             continue;
         end if;
         state := null;
         begin
-            select u.locked, u.free, u.served into part
-            from ml_internal.update_scores(scores, roles, versions, first, last, written_at,
-                                           source <> 'live', rescore) u;
+            if not given then
+                select u.locked, u.free, u.served into locked, free, part
+                from ml_internal.update_publicly(scores, roles, versions, first, last, written_at,
+                                                 source <> 'live', rescore) u;
+            end if;
+            given := false;
         exception when others or assert_failure then
             get stacked diagnostics state = returned_sqlstate, message = message_text,
                                     context = pg_exception_context;
         end;
         if state is null then
-            if cardinality(part.served) = last - first + 1 and part.served[1].place = first then
-                at_fault := true;
-                if last - first + 1 = serving then
-                    served := part.served;
-                    exit;
-                end if;
-            else
-                whole := false;
+            if cardinality(part) is distinct from last - first + 1 then
                 unlocked := unlocked || array(
-                    select g.pattern_id from unnest(scores) with ordinality
-                        g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                           quality, bars, history, input_hash, features, place)
-                    where g.place between first and last and roles[g.run] <> 'challenger'
-                      and g.place <> all (coalesce(part.locked, '{}')));
+                    select (scores[n]).pattern_id from generate_series(first, last) n
+                    where n <> all (coalesce(locked, '{}')));
                 refused := refused || array(
                     select row((scores[f]).pattern_id,
                                'not written: a trigger of pattern_events returned NULL, or a '
                                'policy or rule withheld the row')::ml_internal.refusal
-                    from unnest(part.free) f
+                    from unnest(free) f
                     -- A pattern that is there twice takes one of its scores.
                     where (scores[f]).pattern_id not in (
-                        select (scores[w.place]).pattern_id from unnest(part.served) w));
+                        select (scores[w.place]).pattern_id from unnest(part) w));
             end if;
-            served := coalesce(served, array_fill(null::ml_internal.served, array[serving]));
-            foreach one in array coalesce(part.served, '{}') loop
+            foreach one in array coalesce(part, '{}') loop
                 served[one.place] := one;
                 at_fault := true;
             end loop;
@@ -103,7 +97,6 @@ begin
             lasts := lasts || array[last, (first + last) / 2];
             continue;
         end if;
-        whole := false;
         if waited and source = 'live'
            and (scores[first]).enqueued_at > written_at - interval '2 minutes' then
             kept := kept || (scores[first]).pattern_id;
@@ -128,6 +121,7 @@ begin
 end
 $$;
 comment on function ml_internal.serve_scores(
-    text, ml_internal.score[], text[], text[], integer, timestamptz, boolean) is
+    text, ml_internal.score[], text[], text[], integer, timestamptz, boolean, integer[], integer[],
+    ml_internal.served[]) is
     'Internal: updates patterns with their scores; says what came back, which rows refuse and '
     'which stay, since another session has them in hand';

@@ -1,8 +1,10 @@
 -- The update that gives patterns their scores, as ml_writer: triggers of an application run with no
 -- other right of the system. Locks first and updates in another statement, since one statement
 -- would not tell a row that is locked from one that a trigger swallowed.
--- Triggers often name tables without a schema, so public is on the path; therefore every function
--- here is named with its schema, and every operator meets its exact types in pg_catalog.
+-- It has the path of the function that calls it, which only functions of ml_owner may do: one of
+-- its own would cost a lone row 50 us. Since public may be on it (ml_internal.update_publicly),
+-- every function here is named with its schema, and every operator meets its exact types in
+-- pg_catalog.
 create function ml_internal.update_scores(
     scores      ml_internal.score[],
     roles       text[],                   -- of each run
@@ -15,7 +17,7 @@ create function ml_internal.update_scores(
     out locked  integer[],
     out free    integer[],                -- of these, those that have no newer score
     out served  ml_internal.served[])
-language plpgsql security definer set search_path = pg_catalog, public, pg_temp
+language plpgsql security definer
 as $$
 declare
     every  boolean;
@@ -100,3 +102,19 @@ comment on function ml_internal.update_scores(
     ml_internal.score[], text[], text[], integer, integer, timestamptz, boolean, boolean) is
     'Internal: updates patterns with their scores, as ml_writer; says which '
     'it locked, which took their score, and what they hold now';
+
+-- Triggers of an application often name tables without a schema. When they cannot be found, the
+-- write is tried again like this.
+create function ml_internal.update_publicly(
+    scores ml_internal.score[], roles text[], versions text[], first integer, last integer,
+    written_at timestamptz, waits boolean, rescore boolean,
+    out locked integer[], out free integer[], out served ml_internal.served[])
+language sql security definer set search_path = pg_catalog, public, pg_temp
+as $$
+    select u.locked, u.free, u.served
+    from ml_internal.update_scores(scores, roles, versions, first, last, written_at, waits,
+                                   rescore) u
+$$;
+comment on function ml_internal.update_publicly(
+    ml_internal.score[], text[], text[], integer, integer, timestamptz, boolean, boolean) is
+    'Internal: ml_internal.update_scores with schema public on the path';

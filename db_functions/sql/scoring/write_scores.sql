@@ -28,8 +28,11 @@ declare
     -- Rows that the batch may not write are the exception: none of the checks below costs anything
     -- until there is one.
     partial    boolean := false;
+    part       record;
     served     ml_internal.served[];
+    edited     uuid[];
     taken      uuid[];
+    run        ml_internal.run;
     roles      text[];
     versions   text[];
     serving    integer := 0;
@@ -45,16 +48,16 @@ begin
     written_at := clock_timestamp();
     kept := '{}';
     refused := '{}';
-    select v.* into strict s from ml.settings v;
+    select v.version, v.enabled, v.threshold, v.ml_weight, v.rule_weight, v.sla_ms, v.announce
+    into strict s from ml.settings v;
     if source <> 'replay' and cardinality(scores) > 0 then
         -- A live row that an application has locked is passed over: to wait for it would hold up
         -- all others, and who waits with others in hand can deadlock. The score that comes second,
         -- live or backfill, finds the first and leaves it.
-        select array_agg(r.role order by r.n), array_agg(m.version order by r.n)
-        into roles, versions
-        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
-                                             sums, squares, n)
-        left join ml.models m on m.id = r.model_id;
+        foreach run in array runs loop
+            roles := roles || run.role;
+            versions := versions || (select m.version from ml.models m where m.id = run.model_id);
+        end loop;
         serving := cardinality(scores);
         if 'challenger' = any (roles) then
             select count(*), coalesce(max(g.place) filter (where roles[g.run] <> 'challenger'), 0)
@@ -69,10 +72,23 @@ begin
             end if;
         end if;
         if serving > 0 then
-            select v.served, not v.whole, v.refused, v.kept into served, partial, refused, kept
-            from ml_internal.serve_scores(source, scores, roles, versions, serving, written_at,
-                                          rescore) v;
-            refused := coalesce(refused, '{}');
+            begin
+                part := ml_internal.update_scores(scores, roles, versions, 1, serving, written_at,
+                                                  not live, rescore);
+                served := part.served;
+            exception when others or assert_failure then
+                select null::integer[] as locked, null::integer[] as free,
+                       null::ml_internal.served[] as served into part;
+            end;
+            if cardinality(served) is distinct from serving then
+                partial := true;
+                part := ml_internal.serve_scores(source, scores, roles, versions, serving,
+                                                 written_at, rescore, part.locked, part.free,
+                                                 part.served);
+                served := part.served;
+                refused := part.refused;
+                kept := part.kept;
+            end if;
         end if;
         if partial then
             taken := array(select (scores[w.place]).pattern_id from unnest(served) w
@@ -80,11 +96,10 @@ begin
         end if;
     end if;
 
-    with run as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.version
+    with ran as materialized (
+        select r.n as run, r.model_id, r.role, r.inference_ms
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
-        left join ml.models m on m.id = r.model_id
     ), given as materialized (
         select g.*, r.model_id, r.role, r.inference_ms,
                (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
@@ -94,7 +109,7 @@ begin
                 history, input_hash, features,
                 served, pattern_type, timeframe, outcome_label, class, rule, blended, confidence,
                 decision, threshold, settings_version, altered, place)
-        join run r on r.run = g.run
+        join ran r on r.run = g.run
         where g.served is not null
           or (r.role in ('challenger', 'replay')
               and (not partial or g.pattern_id = any (taken)))
@@ -117,28 +132,6 @@ begin
         where g.role in ('challenger', 'replay')
     ), scored as materialized (
         select * from given g where g.served is not null union all select * from beside
-    ), noticed as (
-        -- What came back is not what was written, or not what the settings make of it.
-        insert into ml_internal.altered_writes (at, task, rows, pattern_id)
-        select written_at, 'score', count(*), (array_agg(w.pattern_id))[1]
-        from scored w
-        cross join lateral (
-            select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
-                                      s.threshold) as decision,
-                   ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
-                                       s.rule_weight) as blended) due
-        cross join lateral (
-            select case when due.decision = 'scored' then due.blended
-                        else w.rule end as confidence) d
-        where w.served is not null
-          and (w.altered or w.settings_version = s.version and (
-                   w.decision is distinct from due.decision
-                   -- An adopted column may keep fewer digits.
-                   or coalesce(abs(w.blended - due.blended) > 1e-4,
-                               (w.blended is null) <> (due.blended is null))
-                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
-                               (w.confidence is null) <> (d.confidence is null))))
-        having count(*) > 0
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
@@ -174,7 +167,30 @@ begin
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
     )
-    select array_agg(w.place) into written from scored w;
+    select array_agg(w.place),
+           -- What came back is not what was written, or not what the settings make of it.
+           array_agg(w.pattern_id) filter (where w.served is not null and (
+               w.altered or w.settings_version = s.version and (
+                   w.decision is distinct from due.decision
+                   -- An adopted column may keep fewer digits.
+                   or coalesce(abs(w.blended - due.blended) > 1e-4,
+                               (w.blended is null) <> (due.blended is null))
+                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
+                               (w.confidence is null) <> (d.confidence is null)))))
+        into written, edited
+    from scored w
+    cross join lateral (
+        select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
+                                  s.threshold) as decision,
+               ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
+                                   s.rule_weight) as blended) due
+    cross join lateral (
+        select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
+
+    if edited is not null then
+        insert into ml_internal.altered_writes (at, task, rows, pattern_id)
+        values (written_at, 'score', cardinality(edited), edited[1]);
+    end if;
 
     insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
     select written_at, source, r.role, r.model_id, t.*
