@@ -96,11 +96,34 @@ begin
         end if;
     end if;
 
+    if cardinality(scores) > serving then
+        -- Those that are only logged, with what the blend would have been.
+        served := coalesce(served, array_fill(null::ml_internal.served, array[serving])) || array(
+            select case when p.id is not null and (not partial or p.id = any (taken)) then row(
+                       g.place, p.pattern_type, p.timeframe, p.outcome_label,
+                       case when g.ml_confidence is not null
+                            then ml_internal.predicted_class(g.probabilities) end,
+                       r.rule,
+                       ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight),
+                       null,
+                       ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled,
+                                          s.threshold),
+                       s.threshold, s.version, false)::ml_internal.served end
+            from unnest(scores) with ordinality
+                 g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality,
+                    bars, history, input_hash, features, place)
+            left join public.pattern_events p on p.id = g.pattern_id
+            cross join lateral (
+                select ml_internal.usable_rule(p.rule_confidence) as rule) r
+            where g.place > serving
+            order by g.place);
+    end if;
+
     with ran as materialized (
         select r.n as run, r.model_id, r.role, r.inference_ms
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
-    ), given as materialized (
+    ), scored as materialized (
         select g.*, r.model_id, r.role, r.inference_ms,
                (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
                    as latency_ms
@@ -111,27 +134,6 @@ begin
                 decision, threshold, settings_version, altered, place)
         join ran r on r.run = g.run
         where g.served is not null
-          or (r.role in ('challenger', 'replay')
-              and (not partial or g.pattern_id = any (taken)))
-    ), beside as (
-        select g.run, g.pattern_id, g.enqueued_at, g.reason, g.ml_confidence, g.probabilities,
-               g.quality, g.bars, g.history, g.input_hash, g.features, g.served,
-               p.pattern_type, p.timeframe, p.outcome_label,
-               case when g.ml_confidence is not null
-                    then ml_internal.predicted_class(g.probabilities) end as class,
-               ml_internal.usable_rule(p.rule_confidence) as rule,
-               -- What the blend would have been.
-               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                   s.ml_weight, s.rule_weight) as blended,
-               null::double precision as confidence,
-               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                  g.reason, s.enabled, s.threshold) as decision,
-               s.threshold as threshold, s.version as settings_version, false as altered, g.place,
-               g.model_id, g.role, g.inference_ms, g.latency_ms
-        from given g join public.pattern_events p on p.id = g.pattern_id
-        where g.role in ('challenger', 'replay')
-    ), scored as materialized (
-        select * from given g where g.served is not null union all select * from beside
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
@@ -169,7 +171,7 @@ begin
     )
     select array_agg(w.place),
            -- What came back is not what was written, or not what the settings make of it.
-           array_agg(w.pattern_id) filter (where w.served is not null and (
+           array_agg(w.pattern_id) filter (where w.place <= serving and (
                w.altered or w.settings_version = s.version and (
                    w.decision is distinct from due.decision
                    -- An adopted column may keep fewer digits.
