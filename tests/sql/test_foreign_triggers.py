@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 
@@ -34,7 +36,7 @@ FORGE = (
 
 
 @pytest.fixture
-def mallory(connection: Connection) -> Connection:
+def mallory(connection: Connection) -> Iterator[Connection]:
     """A role with TRIGGER on pattern_events, and a table that anybody may write to."""
     insert_bars(connection)
     make_champion(connection, "small-1")
@@ -48,8 +50,13 @@ def mallory(connection: Connection) -> Connection:
     connection.execute("drop owned by mallory cascade; drop role mallory")
 
 
-def trap(connection: Connection, statement: str, when: str = "after update", on: str = "public.pattern_events",
-         name: str = "trap") -> None:
+def trap(
+    connection: Connection,
+    statement: str,
+    when: str = "after update",
+    on: str = "public.pattern_events",
+    name: str = "trap",
+) -> None:
     """A trigger of mallory's that tries ``statement``, and notes who it was when that succeeds."""
     kind = "constraint trigger" if "deferred" in when else "trigger"
     event, _, rest = when.partition(" deferrable")

@@ -1,7 +1,6 @@
-"""An application's own triggers and policies refuse, swallow or hide a row: it alone is a dead letter, with its reason."""
+"""Triggers and policies of an application refuse, swallow or hide a row: it alone is a dead letter, with its reason."""
 
 from __future__ import annotations
-
 
 import psycopg
 import pytest
@@ -9,14 +8,28 @@ import pytest
 from db_functions.database import Connection
 from db_functions.errors import first_line
 from tests.support import at, insert_bars, insert_pattern, make_champion, row_of, wait_until
-from tests.worker_support import Options, count, patterns, working
+from tests.worker_support import count, patterns, working
 from worker.serving import probation
 from worker.serving.engine import Engine
-from worker.serving.listener import Signals
+from worker.serving.loop import Options
 
 pytestmark = pytest.mark.compat
 
-CODES = ("P0001", "P0004", "42501", "0A000", "XX000", "55000", "40001", "40P01", "55P03", "25006", "22012", "53100", "58030")
+CODES = (
+    "P0001",
+    "P0004",
+    "42501",
+    "0A000",
+    "XX000",
+    "55000",
+    "40001",
+    "40P01",
+    "55P03",
+    "25006",
+    "22012",
+    "53100",
+    "58030",
+)
 
 
 def refuse(connection: Connection, body: str, when: str = "before update", condition: str = "true") -> None:
@@ -238,7 +251,8 @@ def test_labelling_skips_a_row_that_refuses(served: Connection) -> None:
         served.execute("select ml.label(%s, 'positive', 'seen')", [closed])
     except psycopg.Error as error:
         said = first_line(error)
-    assert said is not None and "immutable" in said, "a person is told"
+    assert said is not None
+    assert "immutable" in said, "a person is told"
 
     served.execute("drop trigger zz_theirs on pattern_events")
     served.execute("update ml_internal.refusals set refused_at = now() - interval '2 days'")
@@ -276,8 +290,10 @@ def test_reblend_skips_a_row_that_refuses(served: Connection) -> None:
 
 
 def test_an_alert_tells_of_a_task_that_fails_again_and_again(served: Connection, database: str) -> None:
-    served.execute("create or replace function ml.label_outcomes(max_rows integer default null, method text "
-                   "default 'automatic') returns integer language plpgsql as $$ begin raise 'broken'; end $$")
+    served.execute(
+        "create or replace function ml.label_outcomes(max_rows integer default null, method text "
+        "default 'automatic') returns integer language plpgsql as $$ begin raise 'broken'; end $$"
+    )
     every = {"label_due": 0.02, "check_alerts": 0.02}
     standing = "select level, message from ml.alerts where (type, subject) = ('upkeep_failing', 'label_due')"
     with working(database, Options(poll_interval_s=60, heartbeat_s=60, upkeep_s=every)):
@@ -285,6 +301,8 @@ def test_an_alert_tells_of_a_task_that_fails_again_and_again(served: Connection,
         found = served.execute(standing).fetchone()
         assert found is not None
         assert "broken" in found[1]
-        served.execute("create or replace function ml.label_outcomes(max_rows integer default null, method text "
-                       "default 'automatic') returns integer language sql as 'select 0'")
+        served.execute(
+            "create or replace function ml.label_outcomes(max_rows integer default null, method text "
+            "default 'automatic') returns integer language sql as 'select 0'"
+        )
         wait_until(lambda: served.execute(standing).fetchone() is None, "the end of the alert")

@@ -155,7 +155,7 @@ def _reblend(options: argparse.Namespace) -> int:
     print(f"{done.reblended:,} of {done.seen:,} scored rows blended again")
     _print_changes(done, "changed")
     if done.refused:
-        print(f"{done.refused:,} refused to be written: select * from ml_internal.refusals where task = 'reblend'")
+        print(f"{done.refused:,} refused to be written; ml_internal.refusals says why")
     if not done.finished:
         print(f"stopped; go on with --run {done.run}")
     return 0
