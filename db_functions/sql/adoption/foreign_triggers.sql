@@ -9,6 +9,12 @@ with trigger as (
     where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal
       and t.tgenabled <> 'D' and (t.tgtype & 16) <> 0
       and p.pronamespace <> 'ml_internal'::regnamespace
+      -- Kept from before, with a condition that leaves the system's writes out.
+      and t.tgname <> 'pattern_events_updated_at'
+      and (cardinality(t.tgattr::int2[]) = 0
+           or exists (select from pg_attribute a
+                      where a.attrelid = t.tgrelid and a.attnum = any (t.tgattr::int2[])
+                        and has_column_privilege('ml_writer', a.attrelid, a.attnum, 'update')))
 ), used as (
     -- insert into x, update x, delete from x; from x and join x read.
     select t.name, t.function, w.privilege,
