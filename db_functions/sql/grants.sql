@@ -1,6 +1,7 @@
 -- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
 -- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns every
--- object: what the functions may do is what ml_owner may do.
+-- object: what the functions may do is what ml_owner may do. Those that update pattern_events are
+-- ml_writer's (adoption/hand_over.sql).
 do $$
 declare
     granted  record;
@@ -50,6 +51,8 @@ begin
             ('ml_internal.alert_rates',            'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_server',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_states',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.alert_upkeep',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.altered_writes',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_transitions',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.attributed_scores',      ''  , 'r' , 'r' , 'r'),
             ('ml_internal.bar_changes',            'r' , ''  , 'r' , ''),
@@ -67,9 +70,11 @@ begin
             ('ml_internal.doorbell',               'r' , ''  , ''  , ''),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.failing_tasks',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_counts',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_rollups',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.folds',                  'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.foreign_triggers',       'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_cohorts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_features',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_metrics',          'r' , 'r' , 'r' , 'r'),
@@ -79,6 +84,7 @@ begin
             ('ml_internal.outcome_changes',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_days',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.overdue_partitions',     'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.refusals',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),
@@ -126,6 +132,7 @@ begin
             ('ml_internal.metrics_between',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.mute_doorbell',          'x' , ''  , ''  , ''),
             ('ml_internal.normal_tail',            'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.note_task',              'x' , ''  , ''  , ''),
             ('ml_internal.ordered_pairs',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.page_json',              ''  , 'x' , 'x' , 'x'),
             ('ml_internal.prune',                  'x' , ''  , ''  , ''),
@@ -172,3 +179,7 @@ grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml
 -- What is made for applications; they need none of it.
 grant usage on schema ml to ml_app;
 grant execute on function ml.wait_for_score(uuid, interval) to ml_app;
+-- What its functions call.
+grant usage on schema ml_internal to ml_writer;
+grant execute on function ml_internal.predicted_class(real[]),
+    ml_internal.usable_rule(double precision), ml_internal.usable_rule(numeric) to ml_writer;

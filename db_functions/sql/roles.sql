@@ -2,7 +2,7 @@
 -- same moment, and downgrade keeps them.
 do $$
 declare
-    roles    constant text[] := array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst',
+    roles    constant text[] := array['ml_owner', 'ml_writer', 'ml_app', 'ml_worker', 'ml_analyst',
                                       'ml_publisher', 'ml_operator'];
     -- From 16 on membership alone neither inherits nor lets one hand objects over.
     options  constant text := case when current_setting('server_version_num')::integer >= 160000
@@ -24,27 +24,28 @@ begin
         raise exception 'these roles do not exist, and % may not create them: %',
                 current_user, array_to_string(missing, ', ')
             using errcode = 'insufficient_privilege',
-                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; '
+                  hint = format('Ask an administrator to run: %s '
+                                'grant ml_owner, ml_writer to %I%s; '
                                 'then upgrade again. Nothing has been changed.',
                                 (select string_agg(format('create role %I nologin;', m), ' ')
                                  from unnest(missing) m),
                                 current_user, options);
     end if;
-    -- Handing objects to ml_owner, and using them afterwards, takes membership in it.
-    if not pg_has_role(current_user, 'ml_owner', 'USAGE')
-       or (options <> '' and not pg_has_role(current_user, 'ml_owner',
-                                             case when options <> '' then 'SET' else 'USAGE' end))
-    then
+    -- Handing objects to ml_owner and ml_writer, and using them afterwards, takes membership.
+    foreach wanted in array array['ml_owner', 'ml_writer'] loop
+        continue when pg_has_role(current_user, wanted, 'USAGE')
+            and pg_has_role(current_user, wanted, case when options <> '' then 'SET'
+                                                       else 'USAGE' end);
         begin
-            execute format('grant ml_owner to %I%s', current_user, options);
+            execute format('grant %I to %I%s', wanted, current_user, options);
         exception when insufficient_privilege then
-            raise exception '% is not a member of ml_owner and may not make itself one',
-                    current_user
+            raise exception '% is not a member of % and may not make itself one',
+                    current_user, wanted
                 using errcode = 'insufficient_privilege',
-                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; '
+                      hint = format('Ask an administrator to run: grant %I to %I%s; '
                                     'then upgrade again. Nothing has been changed.',
-                                    current_user, options);
+                                    wanted, current_user, options);
         end;
-    end if;
+    end loop;
 end
 $$;

@@ -12,7 +12,7 @@ create table public.ml_alembic_version (
 -- same moment, and downgrade keeps them.
 do $$
 declare
-    roles    constant text[] := array['ml_owner', 'ml_app', 'ml_worker', 'ml_analyst',
+    roles    constant text[] := array['ml_owner', 'ml_writer', 'ml_app', 'ml_worker', 'ml_analyst',
                                       'ml_publisher', 'ml_operator'];
     -- From 16 on membership alone neither inherits nor lets one hand objects over.
     options  constant text := case when current_setting('server_version_num')::integer >= 160000
@@ -34,28 +34,29 @@ begin
         raise exception 'these roles do not exist, and % may not create them: %',
                 current_user, array_to_string(missing, ', ')
             using errcode = 'insufficient_privilege',
-                  hint = format('Ask an administrator to run: %s grant ml_owner to %I%s; '
+                  hint = format('Ask an administrator to run: %s '
+                                'grant ml_owner, ml_writer to %I%s; '
                                 'then upgrade again. Nothing has been changed.',
                                 (select string_agg(format('create role %I nologin;', m), ' ')
                                  from unnest(missing) m),
                                 current_user, options);
     end if;
-    -- Handing objects to ml_owner, and using them afterwards, takes membership in it.
-    if not pg_has_role(current_user, 'ml_owner', 'USAGE')
-       or (options <> '' and not pg_has_role(current_user, 'ml_owner',
-                                             case when options <> '' then 'SET' else 'USAGE' end))
-    then
+    -- Handing objects to ml_owner and ml_writer, and using them afterwards, takes membership.
+    foreach wanted in array array['ml_owner', 'ml_writer'] loop
+        continue when pg_has_role(current_user, wanted, 'USAGE')
+            and pg_has_role(current_user, wanted, case when options <> '' then 'SET'
+                                                       else 'USAGE' end);
         begin
-            execute format('grant ml_owner to %I%s', current_user, options);
+            execute format('grant %I to %I%s', wanted, current_user, options);
         exception when insufficient_privilege then
-            raise exception '% is not a member of ml_owner and may not make itself one',
-                    current_user
+            raise exception '% is not a member of % and may not make itself one',
+                    current_user, wanted
                 using errcode = 'insufficient_privilege',
-                      hint = format('Ask an administrator to run: grant ml_owner to %I%s; '
+                      hint = format('Ask an administrator to run: grant %I to %I%s; '
                                     'then upgrade again. Nothing has been changed.',
-                                    current_user, options);
+                                    wanted, current_user, options);
         end;
-    end if;
+    end loop;
 end
 $$;
 
@@ -1037,6 +1038,7 @@ create table ml.reblends (
     seen         bigint not null default 0,
     reblended    bigint not null default 0,
     changed      bigint not null default 0,
+    refused      bigint not null default 0,
     started_by   text not null,
     started_at   timestamptz not null default clock_timestamp(),
     finished_at  timestamptz
@@ -1044,6 +1046,8 @@ create table ml.reblends (
 comment on table ml.reblends is
     'Every run of ml.reblend that wrote: who, when, why, with which settings, how far it is';
 comment on column ml.reblends.last_id is 'every row up to this id has been looked at';
+comment on column ml.reblends.refused is
+    'rows that a trigger or a constraint of the application would not let be written';
 
 -- scoring/replays
 -- Where the replays are among the predictions: few among many, they are found by pattern, not by
@@ -1284,6 +1288,35 @@ comment on table ml_internal.tasks is
     'A row to lock for each thing that one session at a time does';
 insert into ml_internal.tasks
 values ('fold'), ('label_due'), ('label_outcomes'), ('check_alerts'), ('partitions');
+
+-- upkeep/refusals
+-- Patterns that upkeep passes over for a day, since they refused to be written.
+create table ml_internal.refusals (
+    task        text not null check (task in ('label_outcomes', 'reblend')),
+    pattern_id  uuid not null,
+    error       text not null,
+    refused_at  timestamptz not null default clock_timestamp(),
+    primary key (task, pattern_id)
+);
+comment on table ml_internal.refusals is
+    'Patterns that did not let themselves be labelled or blended again, and why';
+create table ml_internal.altered_writes (
+    at          timestamptz not null default clock_timestamp(),
+    task        text not null check (task in ('score', 'label')),
+    rows        integer not null,
+    pattern_id  uuid not null
+);
+comment on table ml_internal.altered_writes is
+    'Writes of which something else came back: a trigger edited them; one of the patterns';
+create table ml_internal.failing_tasks (
+    task       text primary key,
+    failures   integer not null,
+    error      text not null,
+    since      timestamptz not null default clock_timestamp(),
+    failed_at  timestamptz not null default clock_timestamp()
+);
+comment on table ml_internal.failing_tasks is
+    'Tasks of upkeep whose last run failed, and how often in a row';
 
 -- alerts/alert_log
 create table ml.alert_log (
@@ -1978,16 +2011,17 @@ comment on function ml_internal.intake_pattern() is
 
 -- intake/guard_pattern
 -- Runs as the writer, since who writes is what it asks; it calls nothing in schema ml, where a
--- writer may have no right. The system writes through functions that run as ml_owner, who cannot
--- log in: everybody else's system columns are put back. (A setting in those functions would not do:
--- to name one of its own takes a superuser.)
+-- writer may have no right. The system writes through functions that run as ml_writer, who cannot
+-- log in: everybody else's system columns are put back, and those that a trigger writes while it
+-- runs as ml_writer. (A setting in those functions would not do: to name one of its own takes a
+-- superuser.)
 create or replace function ml_internal.guard_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     fault text[];
 begin
-    if current_user = 'ml_owner' then
+    if current_user = 'ml_writer' and pg_trigger_depth() = 1 then
         return new;
     end if;
     new.blended_confidence := old.blended_confidence;
@@ -2187,29 +2221,38 @@ $$;
 comment on function ml_internal.enqueue_patterns() is
     'Queues the rows of one INSERT and rings the doorbell when a worker sleeps';
 
--- queue/lock_patterns
--- Internal: before live rows are written. To wait for a row that an application has locked would
--- hold up all others, and who waits for one row with others in hand can deadlock with an
--- application that updates several.
-create or replace function ml_internal.lock_patterns(ids uuid[]) returns uuid[]
+-- queue/requeue_pattern
+-- An application that changes the id of a pattern leaves a queue row behind that finds nothing.
+create function ml_internal.requeue_pattern() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    locked  uuid[];
 begin
-    select array_agg(l.id) into locked
-    from (select p.id from public.pattern_events p where p.id = any (ids)
-          for no key update skip locked) l;
-    if cardinality(locked) = cardinality(ids) then
-        return '{}';
-    end if;
-    return array(select p.id from public.pattern_events p
-                 where p.id = any (ids) and p.id <> all (coalesce(locked, '{}')));
+    insert into ml.queue (pattern_id) values (new.id);
+    return null;
 end
 $$;
-comment on function ml_internal.lock_patterns(uuid[]) is
-    'Internal: locks the patterns that nobody else has locked, without '
-    'waiting; returns the others, except those that are gone';
+comment on function ml_internal.requeue_pattern() is
+    'Queues a pattern without a score under the id that it was given';
+
+-- queue/lock_patterns
+-- Internal: as ml_writer, which has the right that a lock takes. To wait for a row that an
+-- application has locked would hold up all others, and who waits for one row with others in hand
+-- can deadlock with an application that updates several.
+create function ml_internal.lock_patterns(ids uuid[], waits boolean default false) returns uuid[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if waits then
+        return array(select p.id from public.pattern_events p where p.id = any (ids)
+                     for no key update);
+    end if;
+    return array(select p.id from public.pattern_events p where p.id = any (ids)
+                 for no key update skip locked);
+end
+$$;
+comment on function ml_internal.lock_patterns(uuid[], boolean) is
+    'Internal: locks patterns, those only that nobody else has locked unless it waits; '
+    'returns which';
 
 -- queue/mute_doorbell
 create or replace function ml_internal.mute_doorbell(milliseconds integer) returns void
@@ -2358,9 +2401,197 @@ create type ml_internal.failure as (
     pattern_id      uuid,
     error           text,
     attempts        integer,
-    input_snapshot  jsonb
+    input_snapshot  jsonb,
+    marked          boolean           -- its pattern is to say that it failed
 );
 comment on type ml_internal.failure is 'A pattern that cannot be scored, and why';
+
+-- scoring/served
+-- What comes back from pattern_events when the system writes to it.
+create type ml_internal.served as (
+    place             integer,           -- of the score, from 1
+    pattern_type      text,
+    timeframe         text,
+    outcome_label     text,
+    class             text,
+    rule              double precision,
+    -- As the blend trigger left them.
+    blended           double precision,
+    confidence        double precision,
+    decision          text,
+    threshold         double precision,
+    settings_version  integer,
+    altered           boolean            -- differs from what was written
+);
+comment on type ml_internal.served is 'A pattern that took its score, as it stands after the write';
+
+create type ml_internal.relabelled as (
+    id             uuid,
+    old_type       text,
+    old_label      text,
+    old_at         timestamptz,
+    pattern_type   text,
+    outcome_label  text,
+    outcome_at     timestamptz,
+    altered        boolean
+);
+comment on type ml_internal.relabelled is
+    'A pattern that took a label: what it had, and what it has after the write';
+
+create type ml_internal.refusal as (
+    pattern_id  uuid,
+    error       text
+);
+comment on type ml_internal.refusal is 'A pattern that did not let itself be written, and why';
+
+-- queue/rows_may_hide
+-- Row-level security can hide a pattern from the system itself: by a restrictive policy, or when
+-- the system's own was dropped. A row that cannot be seen is then not proven to be gone.
+create function ml_internal.rows_may_hide() returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select c.relrowsecurity and (
+        exists (select from pg_policy o where o.polrelid = c.oid and not o.polpermissive)
+        or (select count(*) from pg_policy o, unnest(o.polroles) r
+            where o.polrelid = c.oid and o.polname = 'ml_system'
+              and r in ('ml_owner'::regrole, 'ml_writer'::regrole, 'ml_worker'::regrole)) < 3)
+    from pg_class c where c.oid = 'public.pattern_events'::regclass
+$$;
+comment on function ml_internal.rows_may_hide() is
+    'Internal: whether row-level security may hide patterns from the system itself';
+
+-- queue/can_reach
+-- As ml_writer, whom policies for UPDATE concern.
+create function ml_internal.can_reach(id uuid) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.pattern_events p where p.id = can_reach.id for no key update nowait;
+    return found;
+exception when lock_not_available then
+    return true;
+end
+$$;
+comment on function ml_internal.can_reach(uuid) is
+    'Internal: whether the pattern may be updated by the system, now or when another session '
+    'has let it go';
+
+-- queue/sort_unlocked
+-- Internal: what has become of patterns that a batch could not lock. Another session has those
+-- locked that can be seen and reached; those that a policy hides are refused, with the reason;
+-- the rest is gone.
+create function ml_internal.sort_unlocked(
+    ids uuid[], out kept uuid[], out refused ml_internal.refusal[])
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not ml_internal.rows_may_hide() then
+        kept := array(select p.id from public.pattern_events p where p.id = any (ids));
+        return;
+    end if;
+    with seen as (
+        select i.id, exists (select from public.pattern_events p where p.id = i.id) as visible,
+               ml_internal.can_reach(i.id) as reachable
+        from (select distinct i.id from unnest(ids) i (id)) i
+    )
+    select array_agg(s.id) filter (where s.visible and s.reachable),
+           array_agg(row(s.id, case when s.visible then 'row-level security keeps ml_writer from '
+                                    'updating the pattern'
+                               else 'the pattern cannot be seen: it is gone, or row-level '
+                                    'security hides it from the system' end
+                     )::ml_internal.refusal)
+               filter (where not (s.visible and s.reachable))
+    into kept, refused from seen s;
+end
+$$;
+comment on function ml_internal.sort_unlocked(uuid[]) is
+    'Internal: which of the patterns that could not be locked another session has in hand, '
+    'and which a policy hides';
+
+-- adoption/foreign_triggers
+-- Triggers of the application that fire when the system writes. They run as ml_writer; what a
+-- function needs is read from its text, which Postgres does not look into either.
+create view ml_internal.foreign_triggers with (security_invoker = true) as
+with trigger as (
+    select t.tgname::text as name, p.oid as function, p.prosecdef as definer, p.prosrc,
+           (t.tgtype & 3) = 3 as edits
+    from pg_trigger t
+    join pg_proc p on p.oid = t.tgfoid
+    where t.tgrelid = 'public.pattern_events'::regclass and not t.tgisinternal
+      and t.tgenabled <> 'D' and (t.tgtype & 16) <> 0
+      and p.pronamespace <> 'ml_internal'::regnamespace
+      -- Kept from before, with a condition that leaves the system's writes out.
+      and t.tgname <> 'pattern_events_updated_at'
+      and (cardinality(t.tgattr::int2[]) = 0
+           or exists (select from pg_attribute a
+                      where a.attrelid = t.tgrelid and a.attnum = any (t.tgattr::int2[])
+                        and has_column_privilege('ml_writer', a.attrelid, a.attnum, 'update')))
+), used as (
+    -- insert into x, update x, delete from x; from x and join x read.
+    select t.name, t.function, w.privilege,
+           to_regclass(case when m.word[1] ~ '\.' then m.word[1]
+                            else 'public.' || m.word[1] end) as relation
+    from trigger t
+    cross join (values
+        ('insert', '\minsert\s+into\s+'), ('delete', '\mdelete\s+from\s+(?:only\s+)?'),
+        ('update', '\mupdate\s+(?!set\M|of\M)(?:only\s+)?'),
+        ('select', '(?<!\mdelete\s)\m(?:from|join)\s+(?:only\s+)?')) w (privilege, verb)
+    cross join lateral regexp_matches(
+        regexp_replace(t.prosrc, '--[^\n]*', ' ', 'g'),
+        w.verb || '("?\w+"?(?:\."?\w+"?)?)', 'gi') m (word)
+    where not t.definer
+), needed as (
+    select u.name, format('grant %s on %s to ml_writer', u.privilege, r.relation) as lacking
+    from used u
+    join lateral (select format('%I.%I', n.nspname, c.relname) as relation
+                  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                  where c.oid = u.relation and n.nspname not in ('pg_catalog', 'ml', 'ml_internal')
+                 ) r on true
+    where not has_table_privilege('ml_writer', u.relation, u.privilege)
+      and not has_any_column_privilege('ml_writer', u.relation,
+                                       case u.privilege when 'delete' then 'select'
+                                            else u.privilege end)
+    union
+    select u.name, format('grant usage on sequence %s to ml_writer', d.objid::regclass)
+    from used u
+    join pg_depend d on d.refobjid = u.relation and d.classid = 'pg_class'::regclass
+        and d.refclassid = 'pg_class'::regclass and d.deptype = 'a'
+    join pg_class c on c.oid = d.objid and c.relkind = 'S'
+    where u.privilege = 'insert' and not has_sequence_privilege('ml_writer', c.oid, 'usage')
+    union
+    select u.name, format('grant usage on schema %I to ml_writer', n.nspname)
+    from used u
+    join pg_class c on c.oid = u.relation
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname not in ('ml', 'ml_internal')
+      and not has_schema_privilege('ml_writer', n.oid, 'usage')
+)
+select t.name, t.function::regprocedure::text as function, t.edits,
+       array(select distinct n.lacking from needed n where n.name = t.name order by 1) as lacks
+from trigger t;
+comment on view ml_internal.foreign_triggers is
+    'Triggers of the application that fire when the system writes to pattern_events, whether they '
+    'may edit what it writes, and the rights that they lack';
+
+-- scoring/refusal_of
+-- What a dead letter says of an error that a trigger or a constraint of the application raised.
+create function ml_internal.refusal_of(state text, message text, context text) returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select concat_ws('; ',
+        left(message, 400) || ' (' || state || ')',
+        -- The innermost function that is not ours.
+        (select 'in ' || left(l, 200) from regexp_split_to_table(context, e'\n') with ordinality
+            s (l, n) where l !~ 'ml_internal\.|^SQL statement' and l ~ 'function'
+         order by n limit 1),
+        case when state in ('42501', '42P01') then
+            'triggers run as ml_writer here: ' || (
+                select string_agg(g, ', ')
+                from ml_internal.foreign_triggers t, unnest(t.lacks) g)
+        end)
+$$;
+comment on function ml_internal.refusal_of(text, text, text) is
+    'Internal: an error of an application''s own trigger in a line, and the right that it needs';
 
 -- scoring/usable_rule
 -- An adopted column may hold anything; a value out of range is none, or its row could never be
@@ -2582,33 +2813,338 @@ comment on function ml_internal.count_scores(integer, ml_internal.score[]) is
     'Internal: how scores fall into the frozen bins of '
     'their model, as a row of ml_internal.tallies';
 
+-- scoring/update_scores
+-- The update that gives patterns their scores, as ml_writer: triggers of an application run with no
+-- other right of the system. Locks first and updates in another statement, since one statement
+-- would not tell a row that is locked from one that a trigger swallowed.
+-- It has the path of the function that calls it, which only functions of ml_owner may do: one of
+-- its own would cost a lone row 50 us. Since public may be on it (ml_internal.update_publicly),
+-- every function here is named with its schema, and every operator meets its exact types in
+-- pg_catalog.
+create function ml_internal.update_scores(
+    scores      ml_internal.score[],
+    roles       text[],                   -- of each run
+    versions    text[],                   -- of each run's model
+    first       integer,                  -- places to write
+    last        integer,
+    written_at  timestamptz,
+    waits       boolean,                  -- for rows that another session has locked
+    rescore     boolean,
+    out locked  integer[],
+    out free    integer[],                -- of these, those that have no newer score
+    out served  ml_internal.served[])
+language plpgsql security definer
+as $$
+declare
+    every  boolean;
+begin
+    if waits then
+        select pg_catalog.array_agg(l.place), pg_catalog.array_agg(l.place) filter (where l.free)
+        into locked, free
+        from (select g.place::integer as place,
+                     (rescore and g.ml_confidence is not null) or p.scored_at is null
+                         or p.scored_at < g.enqueued_at as free
+              from pg_catalog.unnest(scores) with ordinality
+                   g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
+                      quality, bars, history, input_hash, features, place)
+              join public.pattern_events p on p.id = g.pattern_id
+              where g.place between first::bigint and last::bigint
+                and roles[g.run] <> 'challenger'::text
+              for no key update of p) l;
+    else
+        select pg_catalog.array_agg(l.place), pg_catalog.array_agg(l.place) filter (where l.free)
+        into locked, free
+        from (select g.place::integer as place,
+                     (rescore and g.ml_confidence is not null) or p.scored_at is null
+                         or p.scored_at < g.enqueued_at as free
+              from pg_catalog.unnest(scores) with ordinality
+                   g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
+                      quality, bars, history, input_hash, features, place)
+              join public.pattern_events p on p.id = g.pattern_id
+              where g.place between first::bigint and last::bigint
+                and roles[g.run] <> 'challenger'::text
+              for no key update of p skip locked) l;
+    end if;
+    every := pg_catalog.cardinality(free) = last - first + 1;
+    with given as (
+        select g.*, roles[g.run] as role, versions[g.run] as version,
+               case when g.ml_confidence is not null
+                    then ml_internal.predicted_class(g.probabilities) end as class
+        from pg_catalog.unnest(scores) with ordinality
+             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
+                history, input_hash, features, place)
+        where g.place between first::bigint and last::bigint
+          and (every or g.place::integer = any (free))
+    ), updated as (
+        update public.pattern_events p
+        set ml_confidence = g.ml_confidence,
+            prediction_class = g.class,
+            model_version = case when g.ml_confidence is not null then g.version end,
+            scored_at = case when g.ml_confidence is not null then written_at end,
+            prediction_latency_ms = (extract(epoch from written_at - g.enqueued_at)
+                                     * 1000::numeric)::double precision,
+            ml_metadata = pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                'reason', g.reason,
+                'role', case when g.role = 'canary'::text then g.role end,
+                'model_version', case when g.ml_confidence is not null then g.version end,
+                'quality', pg_catalog.round(g.quality::numeric, 4), 'bars', g.bars,
+                'probabilities', case when g.ml_confidence is not null
+                                      then pg_catalog.to_jsonb(g.probabilities) end))
+        from given g
+        where p.id = g.pattern_id
+        returning g.place, p.pattern_type, p.timeframe, p.outcome_label, g.class,
+                  ml_internal.usable_rule(p.rule_confidence) as rule,
+                  p.blended_confidence::double precision as blended, p.confidence,
+                  p.ml_metadata ->> 'reason'::text as decision,
+                  (p.ml_metadata ->> 'threshold'::text)::double precision as threshold,
+                  (p.ml_metadata ->> 'settings_version'::text)::integer as settings_version,
+                  p.id <> g.pattern_id
+                  or (p.ml_confidence is null) <> (g.ml_confidence is null)
+                  or (p.scored_at is null) <> (g.ml_confidence is null)
+                  -- An adopted column may keep fewer digits.
+                  or coalesce(pg_catalog.abs(p.ml_confidence::double precision
+                                             - g.ml_confidence::double precision)
+                              > 1e-4::double precision, false)
+                  or p.prediction_class::text is distinct from g.class
+                  or p.model_version::text is distinct from
+                     case when g.ml_confidence is not null then g.version end as altered
+    )
+    select pg_catalog.array_agg(row(u.*)::ml_internal.served order by u.place)
+    into served from updated u;
+    -- Deferred triggers refuse now, while the row can still be told. Up to 17 they would run at
+    -- COMMIT as the worker's login, too.
+    set constraints all immediate;
+end
+$$;
+comment on function ml_internal.update_scores(
+    ml_internal.score[], text[], text[], integer, integer, timestamptz, boolean, boolean) is
+    'Internal: updates patterns with their scores, as ml_writer; says which '
+    'it locked, which took their score, and what they hold now';
+
+-- Triggers of an application often name tables without a schema. When they cannot be found, the
+-- write is tried again like this.
+create function ml_internal.update_publicly(
+    scores ml_internal.score[], roles text[], versions text[], first integer, last integer,
+    written_at timestamptz, waits boolean, rescore boolean,
+    out locked integer[], out free integer[], out served ml_internal.served[])
+language sql security definer set search_path = pg_catalog, public, pg_temp
+as $$
+    select u.locked, u.free, u.served
+    from ml_internal.update_scores(scores, roles, versions, first, last, written_at, waits,
+                                   rescore) u
+$$;
+comment on function ml_internal.update_publicly(
+    ml_internal.score[], text[], text[], integer, integer, timestamptz, boolean, boolean) is
+    'Internal: ml_internal.update_scores with schema public on the path';
+
+-- scoring/update_metadata
+-- As ml_internal.update_scores: updates that change nothing but what was decided and why. A row
+-- that is touched without a reason is decided again by the blend trigger.
+create function ml_internal.update_metadata(ids uuid[], failure text default null) returns uuid[]
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    touched  uuid[];
+begin
+    perform from public.pattern_events p where p.id = any (ids) for no key update;
+    if failure is null then
+        with updated as (
+            update public.pattern_events p
+            set ml_metadata = p.ml_metadata - 'settings_version'::text
+            where p.id = any (ids)
+            returning p.id
+        )
+        select pg_catalog.array_agg(u.id) into touched from updated u;
+    else
+        with updated as (
+            update public.pattern_events p
+            set ml_confidence = null, scored_at = null, model_version = null,
+                prediction_class = null,
+                ml_metadata = pg_catalog.jsonb_build_object(
+                    'reason', 'failed'::text, 'error', pg_catalog."left"(failure, 200))
+            where p.id = any (ids)
+            returning p.id
+        )
+        select pg_catalog.array_agg(u.id) into touched from updated u;
+    end if;
+    set constraints all immediate;
+    return touched;
+end
+$$;
+comment on function ml_internal.update_metadata(uuid[], text) is
+    'Internal: has patterns decided again, or takes their score away and says why, as ml_writer; '
+    'returns those that took it';
+
+-- scoring/serve_scores
+-- When ml_internal.update_scores did not write all rows of a batch: tells why, and when a trigger or
+-- a constraint of the application refuses, halves the part until the row at fault is alone.
+create function ml_internal.serve_scores(
+    source       text,
+    scores       ml_internal.score[],
+    roles        text[],
+    versions     text[],
+    serving      integer,                 -- of these, the first are to be served
+    written_at   timestamptz,
+    rescore      boolean,
+    locked       integer[],               -- what it gave for all rows; null: it raised
+    free         integer[],
+    part         ml_internal.served[],
+    out served   ml_internal.served[],    -- by place, null where a score was not written
+    out refused  ml_internal.refusal[],
+    out kept     uuid[])
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    given     boolean := locked is not null;
+    patience  constant interval := '30 s';
+    firsts    integer[] := array[1];
+    lasts     integer[] := array[serving];
+    first     integer;
+    last      integer;
+    began     timestamptz;
+    state     text;
+    message   text;
+    context   text;
+    busy      boolean;
+    waited    boolean;
+    tries     integer := 0;
+    at_fault  boolean := false;           -- not the server, but a row
+    one       ml_internal.served;
+    unlocked  uuid[];
+begin
+    kept := '{}';
+    refused := '{}';
+    served := array_fill(null::ml_internal.served, array[serving]);
+    while cardinality(firsts) > 0 loop
+        first := firsts[cardinality(firsts)];
+        last := lasts[cardinality(lasts)];
+        firsts := trim_array(firsts, 1);
+        lasts := trim_array(lasts, 1);
+        began := clock_timestamp();
+        if began - written_at > patience then
+            kept := kept || array(select g.pattern_id from unnest(scores[first:last]) g);
+            continue;
+        end if;
+        state := null;
+        begin
+            if not given then
+                select u.locked, u.free, u.served into locked, free, part
+                from ml_internal.update_publicly(scores, roles, versions, first, last, written_at,
+                                                 source <> 'live', rescore) u;
+            end if;
+            given := false;
+        exception when others or assert_failure then
+            get stacked diagnostics state = returned_sqlstate, message = message_text,
+                                    context = pg_exception_context;
+        end;
+        if state is null then
+            if cardinality(part) is distinct from last - first + 1 then
+                unlocked := unlocked || array(
+                    select (scores[n]).pattern_id from generate_series(first, last) n
+                    where n <> all (coalesce(locked, '{}')));
+                refused := refused || array(
+                    select row((scores[f]).pattern_id,
+                               'not written: a trigger of pattern_events returned NULL, or a '
+                               'policy or rule withheld the row')::ml_internal.refusal
+                    from unnest(free) f
+                    -- A pattern that is there twice takes one of its scores.
+                    where (scores[f]).pattern_id not in (
+                        select (scores[w.place]).pattern_id from unnest(part) w));
+            end if;
+            foreach one in array coalesce(part, '{}') loop
+                served[one.place] := one;
+                at_fault := true;
+            end loop;
+            continue;
+        end if;
+        -- Another session was in the way, or the trigger only says so: those that have waited are
+        -- no row's fault.
+        busy := state in ('40001', '40P01', '55P03');
+        waited := busy and clock_timestamp() - began > interval '300 ms';
+        if busy and not waited and tries < 3 then
+            tries := tries + 1;
+            firsts := firsts || first;
+            lasts := lasts || last;
+            perform pg_sleep(0.01 * tries * random());
+            continue;
+        elsif waited then
+            perform set_config('lock_timeout', '500ms', true);
+        end if;
+        if first < last then
+            firsts := firsts || array[(first + last) / 2 + 1, first];
+            lasts := lasts || array[last, (first + last) / 2];
+            continue;
+        end if;
+        if waited and source = 'live'
+           and (scores[first]).enqueued_at > written_at - interval '2 minutes' then
+            kept := kept || (scores[first]).pattern_id;
+        elsif waited and source <> 'live' then
+            raise exception '%', message using errcode = state;
+        else
+            at_fault := at_fault or left(state, 2) not in ('53', '58');
+            refused := refused || row(
+                (scores[first]).pattern_id,
+                ml_internal.refusal_of(state, message, context))::ml_internal.refusal;
+        end if;
+    end loop;
+    if cardinality(refused) > 0 and not at_fault then
+        -- A full disk, or no memory: it hits every row, and passes.
+        raise exception '%', message using errcode = state;
+    end if;
+    if cardinality(unlocked) > 0 then
+        select serve_scores.kept || coalesce(u.kept, '{}'), serve_scores.refused || u.refused
+        into kept, refused
+        from ml_internal.sort_unlocked(unlocked) u;
+    end if;
+end
+$$;
+comment on function ml_internal.serve_scores(
+    text, ml_internal.score[], text[], text[], integer, timestamptz, boolean, integer[], integer[],
+    ml_internal.served[]) is
+    'Internal: updates patterns with their scores; says what came back, which rows refuse and '
+    'which stay, since another session has them in hand';
+
 -- scoring/write_failures
--- Dead letters: their patterns keep the rule confidence and say why. Live ones that another session
--- has locked stay in the queue; they are returned.
+-- Dead letters: their patterns keep the rule confidence and say why, unless they refuse that too.
+-- Live ones that another session has locked stay in the queue; they are returned.
 create function ml_internal.write_failures(
     source text, model integer, failures ml_internal.failure[], written_at timestamptz)
     returns uuid[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    kept  uuid[] := '{}';
+    ids     constant uuid[] := array(select f.pattern_id from unnest(failures) f);
+    locked  uuid[];
+    kept    uuid[] := '{}';
+    failed  record;
+    struck  uuid[];
 begin
     if source = 'live' then
-        kept := ml_internal.lock_patterns(array(select f.pattern_id from unnest(failures) f));
+        locked := ml_internal.lock_patterns(ids);
+        if cardinality(locked) < cardinality(ids) then
+            select coalesce(u.kept, '{}') into kept
+            from ml_internal.sort_unlocked(
+                array(select i from unnest(ids) i where i <> all (locked))) u;
+        end if;
     end if;
     insert into ml.failures (pattern_id, model_id, error, attempts, input_snapshot)
     select f.pattern_id, model, f.error, f.attempts, f.input_snapshot
     from unnest(failures) f where f.pattern_id <> all (kept);
-    with failed as (
-        update public.pattern_events p
-        set ml_confidence = null, scored_at = null, model_version = null, prediction_class = null,
-            ml_metadata = jsonb_build_object('reason', 'failed', 'error', left(f.error, 200))
-        from unnest(failures) f
-        where p.id = f.pattern_id and f.pattern_id <> all (kept)
-          -- A rescore that fails leaves the score that is there.
-          and (source = 'live' or p.scored_at is null)
-        returning p.pattern_type, p.timeframe, p.ml_metadata ->> 'reason' as decision
-    )
+    -- A rescore that fails leaves the score that is there.
+    struck := array(
+        select p.id from public.pattern_events p
+        where p.id = any (ids) and p.id <> all (kept)
+          and (source = 'live' or p.scored_at is null));
+    for failed in
+        select f.pattern_id, f.error from unnest(failures) f
+        where f.marked and f.pattern_id = any (struck)
+    loop
+        begin
+            perform ml_internal.update_metadata(array[failed.pattern_id], failed.error);
+        exception when others or assert_failure then
+            null;  -- Its dead letter says what the row does not.
+        end;
+    end loop;
     insert into ml_internal.batches (
         at, source, role, model_id, sla_ms, reasons, latency_ms, classes, confidences, rules,
         blends, thresholds,
@@ -2616,12 +3152,13 @@ begin
     select written_at, source,
            case when model <> (select c.model_id from ml_internal.champion c) then 'standby'
                 else 'champion' end, model,
-           (select s.sla_ms from ml.settings s), array_agg(f.decision),
+           (select s.sla_ms from ml.settings s), array_agg('failed'::text),
            array_agg(null::double precision), array_agg(null::text), array_agg(null::real),
            array_agg(null::double precision), array_agg(null::double precision),
-           array_agg(null::double precision), array_agg(f.pattern_type),
-           array_agg(f.timeframe)
-    from failed f
+           array_agg(null::double precision), array_agg(p.pattern_type),
+           array_agg(p.timeframe)
+    from unnest(failures) f join public.pattern_events p on p.id = f.pattern_id
+    where f.pattern_id = any (struck)
     having count(*) > 0;
     return kept;
 end
@@ -2629,6 +3166,27 @@ $$;
 comment on function ml_internal.write_failures(text, integer, ml_internal.failure[], timestamptz) is
     'Internal: moves rows that cannot be scored to the dead '
     'letters, and counts them; returns those that stay';
+
+-- scoring/write_refusals
+-- Dead letters of rows that did not let themselves be written, as ml_internal.write_failures.
+create function ml_internal.write_refusals(
+    source text, model integer, refused ml_internal.refusal[], written_at timestamptz)
+    returns uuid[]
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select ml_internal.write_failures(source, model, array(
+        select row(f.pattern_id, f.error, 1, jsonb_strip_nulls(jsonb_build_object(
+                       'symbol', p.symbol, 'timeframe', p.timeframe,
+                       'pattern_type', p.pattern_type, 'detected_at', p.detected_at,
+                       'direction', p.direction, 'rule_confidence', p.rule_confidence,
+                       'support', p.support, 'resistance', p.resistance, 'target', p.target,
+                       'entry', p.entry, 'stoploss', p.stoploss)), true)::ml_internal.failure
+        from (select distinct on (r.pattern_id) r.* from unnest(refused) r) f
+        left join public.pattern_events p on p.id = f.pattern_id), written_at)
+$$;
+comment on function ml_internal.write_refusals(
+    text, integer, ml_internal.refusal[], timestamptz) is
+    'Internal: dead letters of patterns that refused to be written; returns those that stay';
 
 -- scoring/write_scores
 -- The one statement that writes scores: rows, prediction log, counts, pairs, dead letters and
@@ -2649,7 +3207,8 @@ create function ml_internal.write_scores(
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],                -- places, from 1, of scores that were written
-    out kept        uuid[])                   -- patterns that stay: another session locks them
+    out kept        uuid[],                   -- patterns that stay: another session locks them
+    out refused     ml_internal.refusal[])    -- dead letters: they refused the write
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -2660,112 +3219,112 @@ declare
     -- Rows that the batch may not write are the exception: none of the checks below costs anything
     -- until there is one.
     partial    boolean := false;
-    takes      integer[];
+    part       record;
+    served     ml_internal.served[];
+    edited     uuid[];
     taken      uuid[];
-    lockable   integer;
-    serving    integer;
+    run        ml_internal.run;
+    roles      text[];
+    versions   text[];
+    serving    integer := 0;
+    last_place integer;
+    orphans    uuid[];
     announced  uuid[];
 begin
+    -- Up to 17 a deferred trigger of the application runs at COMMIT as the worker's login.
+    if pg_trigger_depth() > 0 then
+        raise exception 'scores are not written from within a trigger'
+            using errcode = 'insufficient_privilege';
+    end if;
     written_at := clock_timestamp();
     kept := '{}';
-    select v.* into strict s from ml.settings v;
+    refused := '{}';
+    select v.version, v.enabled, v.threshold, v.ml_weight, v.rule_weight, v.sla_ms, v.announce
+    into strict s from ml.settings v;
     if source <> 'replay' and cardinality(scores) > 0 then
-        -- Locked in one statement and written in the next. A live row that an application has
-        -- locked is passed over: to wait for it would hold up all others, and who waits with others
-        -- in hand can deadlock. The score that comes second, live or backfill, finds the first and
-        -- leaves it.
-        if live then
-            select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place,
-                         (rescore and g.ml_confidence is not null) or p.scored_at is null
-                             or p.scored_at < g.enqueued_at as free
-                  from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                          quality, bars, history, input_hash, features, place)
-                  join public.pattern_events p on p.id = g.pattern_id
-                  where (runs[g.run]).role <> 'challenger'
-                  for no key update of p skip locked) l;
-        else
-            select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place,
-                         (rescore and g.ml_confidence is not null) or p.scored_at is null
-                             or p.scored_at < g.enqueued_at as free
-                  from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                          quality, bars, history, input_hash, features, place)
-                  join public.pattern_events p on p.id = g.pattern_id
-                  where (runs[g.run]).role <> 'challenger'
-                  for no key update of p) l;
-        end if;
+        -- A live row that an application has locked is passed over: to wait for it would hold up
+        -- all others, and who waits with others in hand can deadlock. The score that comes second,
+        -- live or backfill, finds the first and leaves it.
+        foreach run in array runs loop
+            roles := roles || run.role;
+            versions := versions || (select m.version from ml.models m where m.id = run.model_id);
+        end loop;
         serving := cardinality(scores);
-        if exists (select from unnest(runs) r where r.role = 'challenger') then
-            select count(*) into serving
-            from unnest(scores) g where (runs[g.run]).role <> 'challenger';
-        end if;
-        partial := coalesce(cardinality(takes), 0) < serving;
-        if partial then
-            takes := coalesce(takes, '{}');
-            taken := array(select (scores[t]).pattern_id from unnest(takes) t);
-            if live and lockable < serving then
-                kept := ml_internal.lock_patterns(array(
-                    select g.pattern_id from unnest(scores) g
-                    where (runs[g.run]).role <> 'challenger'));
+        if 'challenger' = any (roles) then
+            select count(*), coalesce(max(g.place) filter (where roles[g.run] <> 'challenger'), 0)
+            into serving, last_place
+            from unnest(scores) with ordinality
+                 g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality,
+                    bars, history, input_hash, features, place)
+            where roles[g.run] <> 'challenger';
+            if last_place > serving then
+                raise exception 'scores of challengers come after those that are served'
+                    using errcode = 'invalid_parameter_value';
             end if;
+        end if;
+        if serving > 0 then
+            begin
+                part := ml_internal.update_scores(scores, roles, versions, 1, serving, written_at,
+                                                  not live, rescore);
+                served := part.served;
+            exception when others or assert_failure then
+                select null::integer[] as locked, null::integer[] as free,
+                       null::ml_internal.served[] as served into part;
+            end;
+            if cardinality(served) is distinct from serving then
+                partial := true;
+                part := ml_internal.serve_scores(source, scores, roles, versions, serving,
+                                                 written_at, rescore, part.locked, part.free,
+                                                 part.served);
+                served := part.served;
+                refused := part.refused;
+                kept := part.kept;
+            end if;
+        end if;
+        if partial then
+            taken := array(select (scores[w.place]).pattern_id from unnest(served) w
+                           where w.place is not null);
         end if;
     end if;
 
-    with run as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.version
+    if cardinality(scores) > serving then
+        -- Those that are only logged, with what the blend would have been.
+        served := coalesce(served, array_fill(null::ml_internal.served, array[serving])) || array(
+            select case when p.id is not null and (not partial or p.id = any (taken)) then row(
+                       g.place, p.pattern_type, p.timeframe, p.outcome_label,
+                       case when g.ml_confidence is not null
+                            then ml_internal.predicted_class(g.probabilities) end,
+                       r.rule,
+                       ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight),
+                       null,
+                       ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled,
+                                          s.threshold),
+                       s.threshold, s.version, false)::ml_internal.served end
+            from unnest(scores) with ordinality
+                 g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality,
+                    bars, history, input_hash, features, place)
+            left join public.pattern_events p on p.id = g.pattern_id
+            cross join lateral (
+                select ml_internal.usable_rule(p.rule_confidence) as rule) r
+            where g.place > serving
+            order by g.place);
+    end if;
+
+    with ran as materialized (
+        select r.n as run, r.model_id, r.role, r.inference_ms
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
-        left join ml.models m on m.id = r.model_id
-    ), given as materialized (
-        select g.*, r.model_id, r.role, r.inference_ms, r.version,
-               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
-                   as latency_ms,
-               case when g.ml_confidence is not null
-                    then ml_internal.predicted_class(g.probabilities) end as class
-        from unnest(scores) with ordinality
-             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
-                history, input_hash, features, place)
-        join run r on r.run = g.run
-        where not partial or g.place = any (takes)
-          or (r.role = 'challenger' and g.pattern_id = any (taken))
-    ), served as (
-        update public.pattern_events p
-        set ml_confidence = g.ml_confidence,
-            prediction_class = g.class,
-            model_version = case when g.ml_confidence is not null then g.version end,
-            scored_at = case when g.ml_confidence is not null then written_at end,
-            prediction_latency_ms = g.latency_ms,
-            ml_metadata = jsonb_strip_nulls(jsonb_build_object(
-                'reason', g.reason, 'role', case when g.role = 'canary' then g.role end,
-                'model_version', case when g.ml_confidence is not null then g.version end,
-                'quality', round(g.quality::numeric, 4), 'bars', g.bars,
-                'probabilities', case when g.ml_confidence is not null
-                                      then to_jsonb(g.probabilities) end))
-        from given g
-        where p.id = g.pattern_id and g.role in ('champion', 'standby', 'canary')
-        returning g.*, p.outcome_label, p.pattern_type, p.timeframe,
-                  ml_internal.usable_rule(p.rule_confidence) as rule,
-                  -- As the blend trigger left them.
-                  p.blended_confidence::double precision as blended,
-                  p.ml_metadata ->> 'reason' as decision,
-                  (p.ml_metadata ->> 'threshold')::double precision as threshold,
-                  (p.ml_metadata ->> 'settings_version')::integer as settings_version
-    ), beside as (
-        select g.*, p.outcome_label, p.pattern_type, p.timeframe,
-               ml_internal.usable_rule(p.rule_confidence) as rule,
-               -- What the blend would have been.
-               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                   s.ml_weight, s.rule_weight) as blended,
-               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                  g.reason, s.enabled, s.threshold) as decision,
-               s.threshold as threshold, s.version as settings_version
-        from given g join public.pattern_events p on p.id = g.pattern_id
-        where g.role in ('challenger', 'replay')
     ), scored as materialized (
-        select * from served union all select * from beside
+        select g.*, r.model_id, r.role, r.inference_ms,
+               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
+                   as latency_ms
+        from rows from (unnest(scores), unnest(served)) with ordinality
+             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
+                history, input_hash, features,
+                served, pattern_type, timeframe, outcome_label, class, rule, blended, confidence,
+                decision, threshold, settings_version, altered, place)
+        join ran r on r.run = g.run
+        where g.served is not null
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
@@ -2801,7 +3360,30 @@ begin
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
     )
-    select array_agg(w.place) into written from scored w;
+    select array_agg(w.place),
+           -- What came back is not what was written, or not what the settings make of it.
+           array_agg(w.pattern_id) filter (where w.place <= serving and (
+               w.altered or w.settings_version = s.version and (
+                   w.decision is distinct from due.decision
+                   -- An adopted column may keep fewer digits.
+                   or coalesce(abs(w.blended - due.blended) > 1e-4,
+                               (w.blended is null) <> (due.blended is null))
+                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
+                               (w.confidence is null) <> (d.confidence is null)))))
+        into written, edited
+    from scored w
+    cross join lateral (
+        select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
+                                  s.threshold) as decision,
+               ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
+                                   s.rule_weight) as blended) due
+    cross join lateral (
+        select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
+
+    if edited is not null then
+        insert into ml_internal.altered_writes (at, task, rows, pattern_id)
+        values (written_at, 'score', cardinality(edited), edited[1]);
+    end if;
 
     insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
     select written_at, source, r.role, r.model_id, t.*
@@ -2828,6 +3410,24 @@ begin
     if cardinality(failures) > 0 then
         kept := kept || ml_internal.write_failures(source, failed_model, failures, written_at);
     end if;
+    if cardinality(queue_ids) > serving + cardinality(failures) then
+        -- Queue rows whose pattern the worker's login did not see.
+        orphans := array(
+            select q.pattern_id from ml.queue q
+            where q.id = any (queue_ids)
+              and q.pattern_id not in (select g.pattern_id from unnest(scores) g
+                                       union all select f.pattern_id from unnest(failures) f));
+        select write_scores.refused || coalesce(u.refused, '{}') || array(
+                   select row(k, 'row-level security hides the pattern from the worker''s login'
+                              )::ml_internal.refusal from unnest(u.kept) k)
+        into refused from ml_internal.sort_unlocked(orphans) u;
+    end if;
+    if cardinality(refused) > 0 then
+        kept := kept || ml_internal.write_refusals(
+            source, coalesce((select r.model_id from unnest(runs) r
+                              where r.role <> 'challenger' limit 1), failed_model),
+            refused, written_at);
+    end if;
     if cardinality(queue_ids) > 0 then
         delete from ml.queue q where q.id = any (queue_ids) and q.pattern_id <> all (kept);
     end if;
@@ -2839,7 +3439,9 @@ begin
             select (scores[w]).pattern_id from unnest(written) w
             where (runs[(scores[w]).run]).role <> 'challenger'
             union all
-            select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
+            select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept)
+            union all
+            select f.pattern_id from unnest(refused) f where f.pattern_id <> all (kept));
         -- A payload is shorter than 8000 bytes; 200 ids take 7399.
         perform ml_internal.notify('ml_scored', string_agg(id::text, ',' order by n))
         from unnest(announced) with ordinality g (id, n)
@@ -2870,14 +3472,21 @@ create function ml_internal.write_batch(
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],
-    out kept        uuid[])
+    out kept        uuid[],
+    out refused     ml_internal.refusal[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    allowed  boolean := source in ('live', 'backfill');
+    beside   boolean := false;
+    run      ml_internal.run;
+    done     record;
 begin
-    if source not in ('live', 'backfill') or exists (
-        select from unnest(runs) r
-        where r.role not in ('champion', 'standby', 'canary', 'challenger'))
-    then
+    foreach run in array runs loop
+        beside := beside or run.role in ('challenger', 'canary');
+        allowed := allowed and run.role in ('champion', 'standby', 'canary', 'challenger');
+    end loop;
+    if not allowed then
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
@@ -2892,16 +3501,19 @@ begin
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;
-    if exists (
+    if beside and exists (
         select from unnest(runs) r
         where r.role in ('challenger', 'canary') and not exists (
             select from ml_internal.challengers c where c.model_id = r.model_id))
     then
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
-    select w.* into written_at, written, kept
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
-                                  cache_hits, cache_misses, rescore, worker) w;
+    done := ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
+                                     cache_hits, cache_misses, rescore, worker);
+    written_at := done.written_at;
+    written := done.written;
+    kept := done.kept;
+    refused := done.refused;
 end
 $$;
 comment on function ml_internal.write_batch(
@@ -3053,6 +3665,119 @@ $$;
 comment on function ml_internal.forget_patterns() is
     'Takes the outcomes of deleted patterns out of the daily counts';
 
+-- labels/update_labels
+-- As ml_internal.update_scores: the update that gives patterns their labels, as ml_writer.
+create function ml_internal.update_labels(
+    ids uuid[], labels text[], outcome_at timestamptz[], pnl double precision[],
+    favorable double precision[], adverse double precision[], bars integer[], method text,
+    out locked uuid[], out relabelled ml_internal.relabelled[])
+language plpgsql security definer set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    before  ml_internal.relabelled[];
+begin
+    if method = 'analyst'::text then
+        select pg_catalog.array_agg(row(l.*, null, null, null, null)::ml_internal.relabelled)
+        into before
+        from (select p.id, p.pattern_type, p.outcome_label, p.outcome_at
+              from public.pattern_events p where p.id = any (ids) for no key update) l;
+    else
+        -- Labels of the machine can wait; whoever waits for one row with others in hand holds these
+        -- up, and can deadlock with an application that updates several.
+        select pg_catalog.array_agg(row(l.*, null, null, null, null)::ml_internal.relabelled)
+        into before
+        from (select p.id, p.pattern_type, p.outcome_label, p.outcome_at
+              from public.pattern_events p
+              where p.id = any (ids)
+                and p.labeling_method::text is distinct from 'analyst'::text
+              for no key update skip locked) l;
+    end if;
+    select pg_catalog.array_agg(b.id) into locked from pg_catalog.unnest(before) b;
+    with given as (
+        select g.*, b.old_type, b.old_label, b.old_at
+        -- Of several arrays it is always pg_catalog's.
+        from unnest(ids, labels, outcome_at, pnl, favorable, adverse, bars)
+             g (id, label, outcome_at, pnl, favorable, adverse, bars)
+        join pg_catalog.unnest(before) b on b.id = g.id
+    ), updated as (
+        update public.pattern_events p
+        set outcome_label = g.label, outcome_at = g.outcome_at, realized_pnl = g.pnl,
+            max_favorable_move = g.favorable, max_adverse_move = g.adverse,
+            bars_to_outcome = g.bars,
+            labeled_at = case when g.label is not null then pg_catalog.clock_timestamp() end,
+            labeling_method = case when g.label is not null then method end
+        from given g
+        where p.id = g.id
+        returning g.id, g.old_type, g.old_label, g.old_at, p.pattern_type, p.outcome_label,
+                  p.outcome_at,
+                  p.id <> g.id or p.outcome_label::text is distinct from g.label as altered
+    )
+    select pg_catalog.array_agg(row(u.*)::ml_internal.relabelled) into relabelled from updated u;
+    set constraints all immediate;
+end
+$$;
+comment on function ml_internal.update_labels(
+    uuid[], text[], timestamptz[], double precision[], double precision[], double precision[],
+    integer[], text) is
+    'Internal: updates patterns with their outcomes, as ml_writer; says which it locked, and '
+    'what those that took their label held before and hold now';
+
+-- labels/label_in_parts
+-- Labels of the machine, all in one subtransaction; a part that a trigger or a constraint of the
+-- application refuses is halved until the row at fault is alone.
+create function ml_internal.label_in_parts(
+    ids uuid[], labels text[], outcome_at timestamptz[], pnl double precision[],
+    favorable double precision[], adverse double precision[], bars integer[], method text,
+    out changed ml_internal.relabelled[], out refused ml_internal.refusal[])
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    firsts   integer[] := array[1];
+    lasts    integer[] := array[cardinality(ids)];
+    f        integer;
+    l        integer;
+    part     record;
+    state    text;
+    message  text;
+    context  text;
+begin
+    while cardinality(firsts) > 0 loop
+        f := firsts[cardinality(firsts)];
+        l := lasts[cardinality(lasts)];
+        firsts := trim_array(firsts, 1);
+        lasts := trim_array(lasts, 1);
+        state := null;
+        begin
+            select u.locked, u.relabelled into part
+            from ml_internal.update_labels(
+                ids[f:l], labels[f:l], outcome_at[f:l], pnl[f:l], favorable[f:l], adverse[f:l],
+                bars[f:l], method) u;
+        exception when others or assert_failure then
+            get stacked diagnostics state = returned_sqlstate, message = message_text,
+                                    context = pg_exception_context;
+        end;
+        if state is null then
+            changed := changed || part.relabelled;
+            refused := refused || array(
+                select row(k, 'not written: a trigger of pattern_events returned NULL, or a '
+                           'policy withholds the row')::ml_internal.refusal
+                from unnest(part.locked) k
+                where k not in (select w.id from unnest(part.relabelled) w));
+        elsif f < l then
+            firsts := firsts || array[(f + l) / 2 + 1, f];
+            lasts := lasts || array[l, (f + l) / 2];
+        else
+            refused := refused || row(
+                ids[f], ml_internal.refusal_of(state, message, context))::ml_internal.refusal;
+        end if;
+    end loop;
+end
+$$;
+comment on function ml_internal.label_in_parts(
+    uuid[], text[], timestamptz[], double precision[], double precision[], double precision[],
+    integer[], text) is
+    'Internal: labels patterns, and says which of them refuse';
+
 -- labels/write_labels
 -- Internal: the one place where outcomes are written, so that the daily counts and the cohorts
 -- always agree with the rows.
@@ -3064,40 +3789,32 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    changed  uuid[];
-    before   text[];
-    after    text[];
-    held     uuid[] := '{}';
+    changed  ml_internal.relabelled[];
+    refused  ml_internal.refusal[];
 begin
-    if method <> 'analyst' then
-        -- Labels of the machine can wait; whoever waits for one row with others in hand holds these
-        -- up, and can deadlock with an application that updates several.
-        held := ml_internal.lock_patterns(ids);
+    if method = 'analyst' then
+        -- A person is told.
+        select u.relabelled into changed
+        from ml_internal.update_labels(ids, labels, outcome_at, pnl, favorable, adverse, bars,
+                                       method) u;
+        if cardinality(changed) is distinct from cardinality(ids) then
+            raise exception 'the label was not written: a trigger of pattern_events returned NULL, '
+                            'or a policy withholds the row'
+                using errcode = 'object_not_in_prerequisite_state';
+        end if;
+    else
+        select u.changed, u.refused into changed, refused
+        from ml_internal.label_in_parts(ids, labels, outcome_at, pnl, favorable, adverse, bars,
+                                        method) u;
     end if;
-    with given as (
-        select * from unnest(ids, labels, outcome_at, pnl, favorable, adverse, bars)
-            g (id, label, outcome_at, pnl, favorable, adverse, bars)
-    ), before as (
-        select p.id, p.pattern_type, p.outcome_label, p.outcome_at from public.pattern_events p
-        where p.id = any (ids) and p.id <> all (held)
-          and (method = 'analyst' or p.labeling_method is distinct from 'analyst')
-        for no key update
-    ), written as (
-        update public.pattern_events p
-        set outcome_label = g.label, outcome_at = g.outcome_at, realized_pnl = g.pnl,
-            max_favorable_move = g.favorable, max_adverse_move = g.adverse,
-            bars_to_outcome = g.bars,
-            labeled_at = case when g.label is not null then clock_timestamp() end,
-            labeling_method = case when g.label is not null then method end
-        from given g join before b on b.id = g.id
-        where p.id = g.id
-        returning p.id, b.outcome_label as old_label, p.pattern_type, p.outcome_label, p.outcome_at
+    with written as (
+        select * from unnest(changed)
     ), change as (
         select c.pattern_type, (c.outcome_at at time zone 'UTC')::date as day,
                sum(c.sign * (c.outcome_label = 'positive')::integer)::integer as positives,
                sum(c.sign)::integer as total
         from (select w.pattern_type, w.outcome_label, w.outcome_at, 1 as sign from written w
-              union all select b.pattern_type, b.outcome_label, b.outcome_at, -1 from before b) c
+              union all select w.old_type, w.old_label, w.old_at, -1 from written w) c
         where c.outcome_label is not null and c.outcome_at is not null
           -- Longer than intake allows, from before the upgrade: it fits no index, and nobody counts
           -- it.
@@ -3109,9 +3826,18 @@ begin
         select * from change where positives <> 0 or total <> 0
         on conflict (pattern_type, day) do update
             set positives = d.positives + excluded.positives, total = d.total + excluded.total
+    ), noticed as (
+        insert into ml_internal.altered_writes (task, rows, pattern_id)
+        select 'label', count(*), (array_agg(w.id))[1] from written w where w.altered
+        having count(*) > 0
+    ), cleared as (
+        delete from ml_internal.refusals r using written w
+        where r.task = 'label_outcomes' and r.pattern_id = w.id
     )
-    select array_agg(w.id), array_agg(w.old_label), array_agg(w.outcome_label)
-        into changed, before, after from written w;
+    insert into ml_internal.refusals as r (task, pattern_id, error)
+    select 'label_outcomes', f.pattern_id, f.error from unnest(refused) f
+    on conflict on constraint refusals_pkey do update
+        set error = excluded.error, refused_at = excluded.refused_at;
 
     -- A statement of its own, so that it sees what a scorer committed while the row above was
     -- waited for; who scores later sees these labels and counts them itself.
@@ -3122,10 +3848,10 @@ begin
            s.role, s.model_id, s.pattern_type, s.timeframe, o.outcome, s.ml_confidence,
            s.rule_confidence,
            s.blended_confidence, s.threshold
-    from unnest(changed, before, after) c (id, old_label, new_label)
+    from unnest(changed) c
     join ml.predictions s on s.pattern_id = c.id
-    cross join lateral (values (-1, c.old_label), (1, c.new_label)) o (sign, outcome)
-    where c.old_label is distinct from c.new_label
+    cross join lateral (values (-1, c.old_label), (1, c.outcome_label)) o (sign, outcome)
+    where c.old_label is distinct from c.outcome_label
       and o.outcome in ('positive', 'negative', 'neutral')
       -- A replay is no prediction; scores from before this version do not say what they were
       -- compared with.
@@ -3137,7 +3863,8 @@ comment on function ml_internal.write_labels(uuid[], text[], timestamptz[], doub
                                              double precision[], double precision[],
                                              integer[], text) is
     'Internal: writes outcomes and keeps the daily counts and the cohorts of '
-    'predictions in step; the machine passes over rows that another session has locked';
+    'predictions in step; the machine passes over rows that another session has locked, and '
+    'notes those that refuse';
 
 -- labels/label
 create or replace function ml.label(id uuid, outcome text, reason text) returns void
@@ -3156,11 +3883,12 @@ begin
     if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a label needs a reason' using errcode = 'check_violation';
     end if;
+    perform ml_internal.lock_patterns(array[id], true);
     select p.symbol, p.timeframe, p.detected_at, p.outcome_label, p.outcome_at,
            p.realized_pnl::float8 as pnl, p.max_favorable_move::float8 as favorable,
            p.max_adverse_move::float8 as adverse, p.bars_to_outcome::integer as bars
     into found_row
-    from public.pattern_events p where p.id = label.id for update;
+    from public.pattern_events p where p.id = label.id;
     if not found then
         raise exception 'there is no pattern %', id using errcode = 'no_data_found';
     end if;
@@ -3229,6 +3957,10 @@ begin
                    greatest(-1e300, least(p.stoploss, 1e300)) end::float8 as stop
         from public.pattern_events p
         where p.outcome_label is null and p.direction <> 0
+          -- Tried again a day after it has refused.
+          and not exists (select from ml_internal.refusals r
+                          where r.task = 'label_outcomes' and r.pattern_id = p.id
+                            and r.refused_at > clock_timestamp() - interval '1 day')
     ), priced as (
         select c.*, coalesce(c.entry, latest.close) as price, recent.atr
         from candidate c
@@ -6382,11 +7114,37 @@ from state t;
 comment on view ml_internal.alert_server is
     'Internal: notifications and partitions that call for an alert';
 
+-- alerts/alert_upkeep
+-- Upkeep that does not get through, and writes that an application's triggers edit.
+create view ml_internal.alert_upkeep with (security_invoker = true) as
+select 'upkeep_failing' as type, f.task as subject, 'warning' as level, 'warning' as holds,
+       f.failures::double precision as value, 3::double precision as threshold,
+       format('%s has failed %s times in a row: %s', f.task, f.failures, left(f.error, 300))
+           as message, f.since
+from ml_internal.failing_tasks f where f.failures >= 3
+union all
+select 'upkeep_failing', r.task, 'warning', 'warning', count(*), 0,
+       format('%s patterns refuse to be written by %s; the newest: %s', count(*), r.task,
+              left((array_agg(r.error order by r.refused_at desc))[1], 300)), min(r.refused_at)
+from ml_internal.refusals r group by r.task
+union all
+select 'write_altered', '', 'warning', 'warning', sum(a.rows), 0,
+       format('a trigger of pattern_events edits what the system writes: %s rows in %s, such as '
+              'pattern %s', sum(a.rows), (select s.alert_window from ml.settings s),
+              (array_agg(a.pattern_id order by a.at desc))[1]), min(a.at)
+from ml_internal.altered_writes a
+where a.at > clock_timestamp() - (select s.alert_window from ml.settings s)
+having count(*) > 0;
+comment on view ml_internal.alert_upkeep is
+    'Internal: upkeep that does not get through, and edited writes, that call for an alert';
+
 -- alerts/alert_conditions
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
 union all
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_server
+union all
+select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_upkeep
 union all
 select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
 where holds is not null
@@ -6813,6 +7571,67 @@ comment on column ml.attribution_importance.mean_standard_error is
 comment on column ml.attribution_importance.rank is
     '1 is the largest mean_size of the model and member';
 
+-- scoring/touch_in_parts
+-- Has patterns decided again, all in one subtransaction; a part that a trigger or a constraint of
+-- the application refuses is halved until the row at fault is alone.
+create function ml_internal.touch_in_parts(ids uuid[], out touched bigint, out refused bigint)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    firsts   integer[] := array[1];
+    lasts    integer[] := array[cardinality(ids)];
+    f        integer;
+    l        integer;
+    done     uuid[];
+    errors   ml_internal.refusal[];
+    state    text;
+    message  text;
+    context  text;
+begin
+    touched := 0;
+    while cardinality(firsts) > 0 loop
+        f := firsts[cardinality(firsts)];
+        l := lasts[cardinality(lasts)];
+        firsts := trim_array(firsts, 1);
+        lasts := trim_array(lasts, 1);
+        state := null;
+        begin
+            done := coalesce(ml_internal.update_metadata(ids[f:l]), '{}');
+        exception when others or assert_failure then
+            get stacked diagnostics state = returned_sqlstate, message = message_text,
+                                    context = pg_exception_context;
+            -- Another session is in the way: the caller tries the page again.
+            if state in ('40P01', '55P03') and message ~ 'deadlock detected|lock timeout' then
+                raise;
+            end if;
+        end;
+        if state is null then
+            touched := touched + cardinality(done);
+            if cardinality(done) < l - f + 1 then
+                errors := errors || array(
+                    select row(p.id, 'not written: a trigger of pattern_events returned NULL, or '
+                               'a policy withholds the row')::ml_internal.refusal
+                    from public.pattern_events p
+                    where p.id = any (ids[f:l]) and p.id <> all (done));
+            end if;
+        elsif f < l then
+            firsts := firsts || array[(f + l) / 2 + 1, f];
+            lasts := lasts || array[l, (f + l) / 2];
+        else
+            errors := errors || row(
+                ids[f], ml_internal.refusal_of(state, message, context))::ml_internal.refusal;
+        end if;
+    end loop;
+    insert into ml_internal.refusals as r (task, pattern_id, error)
+    select 'reblend', e.pattern_id, e.error from unnest(errors) e
+    on conflict on constraint refusals_pkey do update
+        set error = excluded.error, refused_at = excluded.refused_at;
+    refused := coalesce(cardinality(errors), 0);
+end
+$$;
+comment on function ml_internal.touch_in_parts(uuid[]) is
+    'Internal: has patterns decided again; says how many took it and how many refuse';
+
 -- scoring/reblend_preview
 create view ml.reblend_preview with (security_invoker = true) as
 select p.id, p.symbol, p.detected_at, p.confidence::double precision as confidence,
@@ -6868,7 +7687,8 @@ create or replace function ml.reblend(
     out to_blend        bigint,
     out to_rule         bigint,
     out largest_change  double precision,
-    out finished        boolean)
+    out finished        boolean,
+    out refused         bigint)                      -- see ml_internal.refusals
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6876,6 +7696,7 @@ declare
     writes     constant boolean := not coalesce(dry_run, run is null);
     s          record;
     page       record;
+    done       record;
     job        ml.reblends;
 begin
     if max_rows < 1 then
@@ -6917,7 +7738,7 @@ begin
     run := job.id;
 
     seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0;
-    largest_change := 0; finished := false;
+    largest_change := 0; finished := false; refused := 0;
     while not finished and (max_rows is null or seen < max_rows) loop
         select count(*) as rows, (array_agg(v.id order by v.id desc))[1] as last_id,
                array_agg(v.id order by v.id) filter (where v.stale) as stale,
@@ -6936,13 +7757,15 @@ begin
                 and (job.symbol is null or p.symbol = job.symbol)
                 and (job.since is null or p.detected_at >= job.since)
               order by p.id limit least(page_rows, max_rows - seen)) v;
-        if writes then
-            update public.pattern_events p set ml_metadata = p.ml_metadata - 'settings_version'
-            where p.id = any (page.stale);
+        if writes and cardinality(page.stale) > 0 then
+            select * into done from ml_internal.touch_in_parts(page.stale);
+            reblended := reblended + done.touched;
+            refused := refused + done.refused;
+        elsif not writes then
+            reblended := reblended + coalesce(cardinality(page.stale), 0);
         end if;
         job.last_id := coalesce(page.last_id, job.last_id);
         seen := seen + page.rows;
-        reblended := reblended + coalesce(cardinality(page.stale), 0);
         changed := changed + page.changed;
         to_blend := to_blend + page.to_blend;
         to_rule := to_rule + page.to_rule;
@@ -6953,6 +7776,7 @@ begin
         update ml.reblends r
         set last_id = job.last_id, seen = r.seen + reblend.seen,
             reblended = r.reblended + reblend.reblended,
+            refused = r.refused + reblend.refused,
             changed = r.changed + reblend.changed,
             finished_at = case when finished then clock_timestamp() end
         where r.id = job.id;
@@ -6961,7 +7785,7 @@ end
 $$;
 comment on function ml.reblend(text, boolean, text, timestamptz, integer, bigint) is
     'Decides the confidence of stored rows anew with the '
-    'settings of now; a dry run unless told otherwise';
+    'settings of now, except of those that refuse; a dry run unless told otherwise';
 
 -- reports/health_json
 -- What the HTTP endpoints answer, for whoever asks in SQL or through PostgREST: the views, as one
@@ -7256,6 +8080,11 @@ as $$
         delete from ml_internal.shadow_pairs p using ml.settings s
         where p.scored_at < now() - s.keep_predictions
         returning 1
+    ), notes as (
+        delete from ml_internal.altered_writes a where a.at < now() - interval '7 days' returning 1
+    ), refusals as (
+        delete from ml_internal.refusals r where r.refused_at < now() - interval '7 days'
+        returning 1
     ), attributions as (
         -- With the predictions that they explain, which go by whole partitions.
         delete from ml_internal.attributed_scores a using ml.settings s
@@ -7265,11 +8094,30 @@ as $$
     select ((select count(*) from changes) + (select count(*) from batches)
             + (select count(*) from tallies) + (select count(*) from outcomes)
             + (select count(*) from minutes) + (select count(*) from pairs)
+            + (select count(*) from notes) + (select count(*) from refusals)
             + (select count(*) from attributions))::integer
 $$;
 comment on function ml_internal.prune() is
     'Removes log entries that no reader needs any more, '
     'and counts past their time; returns how many';
+
+-- upkeep/note_task
+create function ml_internal.note_task(task text, error text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if error is null then
+        delete from ml_internal.failing_tasks f where f.task = note_task.task;
+    else
+        insert into ml_internal.failing_tasks as f (task, failures, error)
+        values (note_task.task, 1, note_task.error)
+        on conflict on constraint failing_tasks_pkey do update
+            set failures = f.failures + 1, error = excluded.error, failed_at = excluded.failed_at;
+    end if;
+end
+$$;
+comment on function ml_internal.note_task(text, text) is
+    'Notes that a task of upkeep failed, or (error null) that it works again';
 
 -- adoption/set_triggers
 create or replace procedure ml_internal.set_triggers(enable boolean)
@@ -7465,7 +8313,7 @@ reset role;
 -- adoption/replace_triggers
 -- The older triggers: the status logger gives way to ours, and the one that stamps updated_at keeps
 -- its function but no longer fires for what the system itself writes, through functions that run as
--- ml_owner. Their definitions are kept for the downgrade.
+-- ml_writer. Their definitions are kept for the downgrade.
 do $$
 declare
     old     record;
@@ -7494,10 +8342,10 @@ begin
             execute case
                 when old.definition like '% WHEN (%' then
                     regexp_replace(old.definition, ' WHEN [(](.*)[)] EXECUTE ',
-                        E' WHEN ((current_user is distinct from ''ml_owner'') and (\\1)) EXECUTE ')
+                        E' WHEN ((current_user is distinct from ''ml_writer'') and (\\1)) EXECUTE ')
                 else
                     replace(old.definition, ' EXECUTE ',
-                        ' WHEN (current_user is distinct from ''ml_owner'') EXECUTE ')
+                        ' WHEN (current_user is distinct from ''ml_writer'') EXECUTE ')
                 end;
         end if;
     end loop;
@@ -7506,7 +8354,7 @@ begin
                    where tgrelid = 'public.pattern_events'::regclass
                      and tgname = 'pattern_events_updated_at') then
         create trigger pattern_events_updated_at before update on public.pattern_events
-            for each row when (current_user is distinct from 'ml_owner')
+            for each row when (current_user is distinct from 'ml_writer')
             execute function ml_internal.touch_pattern();
     end if;
     if exists (select from pg_catalog.pg_attribute
@@ -7568,6 +8416,9 @@ create trigger ml_forget after delete on public.pattern_events
     for each statement execute function ml_internal.forget_patterns();
 create trigger ml_forget_all after truncate on public.pattern_events
     for each statement execute function ml_internal.forget_patterns();
+create trigger ml_requeue after update of id on public.pattern_events
+    for each row when (old.id is distinct from new.id and new.scored_at is null)
+    execute function ml_internal.requeue_pattern();
 
 -- intake/price_bars_triggers
 -- TRUNCATE needs no trigger: it gives the table another file, which ml_internal.bar_tables shows.
@@ -7602,15 +8453,21 @@ $$;
 -- adoption/policies
 -- Row-level security is the application's to switch on; the system has to see every row all the
 -- same. These policies mean nothing until then.
-create policy ml_system on public.pattern_events to ml_owner, ml_worker
+create policy ml_system on public.pattern_events to ml_owner, ml_writer, ml_worker
     using (true) with check (true);
 create policy ml_system on public.price_bars for select to ml_owner, ml_worker using (true);
 
 -- adoption/grants
 -- Who may do what with the application's tables, and which upgrade this database has had, which is
 -- no secret.
-grant usage on schema public to ml_owner, ml_app, ml_worker, ml_analyst, ml_publisher, ml_operator;
-grant select, update on public.pattern_events to ml_owner;
+grant usage on schema public
+    to ml_owner, ml_writer, ml_app, ml_worker, ml_analyst, ml_publisher, ml_operator;
+grant select on public.pattern_events to ml_owner, ml_writer;
+-- All that ml_writer may do, as whom an application's own triggers run when the system writes.
+grant update (ml_confidence, prediction_class, model_version, scored_at, prediction_latency_ms,
+              ml_metadata, outcome_label, outcome_at, realized_pnl, max_favorable_move,
+              max_adverse_move, bars_to_outcome, labeled_at, labeling_method)
+    on public.pattern_events to ml_writer;
 grant select on public.price_bars to ml_owner;
 
 grant select, insert, update, delete on public.pattern_events to ml_app;
@@ -7622,12 +8479,34 @@ grant select on public.pattern_events, public.price_bars, public.pattern_lifecyc
     to ml_analyst, ml_publisher, ml_operator;
 grant select on public.ml_alembic_version to ml_worker, ml_analyst, ml_publisher, ml_operator;
 
+-- adoption/hand_over
+-- The updates of pattern_events belong to ml_writer, so that what an application has tied to them
+-- runs with its rights and no other. Only to take a function over does a role need CREATE.
+do $$
+declare
+    routine  regprocedure;
+begin
+    grant create on schema ml_internal to ml_writer;
+    for routine in
+        select p.oid from pg_catalog.pg_proc p
+        where p.pronamespace = 'ml_internal'::regnamespace
+          and p.proname in ('update_scores', 'update_publicly', 'update_labels',
+                            'update_metadata', 'lock_patterns', 'can_reach')
+    loop
+        execute format('alter function %s owner to ml_writer', routine);
+        execute format('grant execute on function %s to ml_owner', routine);
+    end loop;
+    revoke create on schema ml_internal from ml_writer;
+end
+$$;
+
 set role ml_owner;
 
 -- grants
 -- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
 -- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns every
--- object: what the functions may do is what ml_owner may do.
+-- object: what the functions may do is what ml_owner may do. Those that update pattern_events are
+-- ml_writer's (adoption/hand_over.sql).
 do $$
 declare
     granted  record;
@@ -7677,6 +8556,8 @@ begin
             ('ml_internal.alert_rates',            'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_server',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_states',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.alert_upkeep',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.altered_writes',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_transitions',      'r' , 'r' , 'r' , 'r'),
             ('ml_internal.attributed_scores',      ''  , 'r' , 'r' , 'r'),
             ('ml_internal.bar_changes',            'r' , ''  , 'r' , ''),
@@ -7694,9 +8575,11 @@ begin
             ('ml_internal.doorbell',               'r' , ''  , ''  , ''),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.failing_tasks',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_counts',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_rollups',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.folds',                  'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.foreign_triggers',       'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_cohorts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_features',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_metrics',          'r' , 'r' , 'r' , 'r'),
@@ -7706,6 +8589,7 @@ begin
             ('ml_internal.outcome_changes',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_days',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.overdue_partitions',     'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.refusals',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),
@@ -7753,6 +8637,7 @@ begin
             ('ml_internal.metrics_between',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.mute_doorbell',          'x' , ''  , ''  , ''),
             ('ml_internal.normal_tail',            'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.note_task',              'x' , ''  , ''  , ''),
             ('ml_internal.ordered_pairs',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.page_json',              ''  , 'x' , 'x' , 'x'),
             ('ml_internal.prune',                  'x' , ''  , ''  , ''),
@@ -7799,8 +8684,34 @@ grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml
 -- What is made for applications; they need none of it.
 grant usage on schema ml to ml_app;
 grant execute on function ml.wait_for_score(uuid, interval) to ml_app;
+-- What its functions call.
+grant usage on schema ml_internal to ml_writer;
+grant execute on function ml_internal.predicted_class(real[]),
+    ml_internal.usable_rule(double precision), ml_internal.usable_rule(numeric) to ml_writer;
 
 -- upkeep/first_partitions
 select ml_internal.make_partitions();
 
 reset role;
+
+-- adoption/report_triggers
+-- What the upgrade cannot decide for an application: the rights of its triggers.
+do $$
+declare
+    found  record;
+begin
+    for found in select * from ml_internal.foreign_triggers t where cardinality(t.lacks) > 0 loop
+        raise warning 'trigger % of public.pattern_events fires when a score is written, as the '
+                      'role ml_writer; until this has run, its rows become dead letters: %',
+                      found.name, array_to_string(found.lacks, '; ');
+    end loop;
+    for found in
+        select o.polname from pg_catalog.pg_policy o
+        where o.polrelid = 'public.pattern_events'::regclass and not o.polpermissive
+    loop
+        raise warning 'policy % of public.pattern_events is restrictive: rows that it hides from '
+                      'ml_owner, ml_writer or ml_worker become dead letters, and its expression '
+                      'runs with their rights', found.polname;
+    end loop;
+end
+$$;

@@ -97,7 +97,7 @@ def owner(server: Server, make_database: Callable[[str | None], str]) -> Iterato
         for role in LOGINS:  # which another document's blocks may have left
             admin.execute(f"drop role if exists {role}".encode())
         admin.execute("create role deployer login createrole")
-        for role in ("ml_owner", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator"):
+        for role in ("ml_owner", "ml_writer", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator"):
             if admin.execute("select 1 from pg_roles where rolname = %s", [role]).fetchone():
                 admin.execute(f"grant {role} to deployer with admin option".encode())
         admin.execute(f"alter database {name} owner to deployer".encode())

@@ -30,7 +30,7 @@ from worker.serving.engine import Engine
 pytestmark = pytest.mark.compat
 
 MakeDatabase = Callable[[str | None], str]
-ROLES = ("ml_owner", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")
+ROLES = ("ml_owner", "ml_writer", "ml_app", "ml_worker", "ml_analyst", "ml_publisher", "ml_operator")
 
 
 def _open(url: str) -> Connection:

@@ -74,7 +74,9 @@ def test_it_writes_nothing(healthy: Connection) -> None:
         ),
         ("revoke update on ml.queue from ml_worker", "roles", "1 rights", "grant update on ml.queue to ml_worker"),
         (
-            "alter function ml_internal.write_batch owner to postgres", "roles", "ml_owner does not own 1 objects",
+            "alter function ml_internal.write_batch owner to postgres",
+            "roles",
+            "1 objects of the system have another owner",
             "restore the dump with its owners",
         ),
         ("revoke usage on schema ml from ml_worker", "roles", "1 rights", "grant usage on schema ml to ml_worker"),

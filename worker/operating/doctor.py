@@ -76,7 +76,7 @@ class _Roles:
     may_work: bool
     user_name: str
     strays: list[str] | None
-    """What is in schemas ml and ml_internal and ml_owner does not own."""
+    """What is in schemas ml and ml_internal and has not the owner that it should have."""
 
 
 def _roles(connection: Connection) -> Finding:
@@ -85,8 +85,8 @@ def _roles(connection: Connection) -> Finding:
         remedy = f"create role {roles.missing[0]} nologin, as an administrator"
         return Finding(FAIL, f"missing: {', '.join(roles.missing)}", remedy)
     if roles.strays:
-        # Triggers recognise the system's writes by ml_owner: a score that another owner's function writes is discarded.
-        text = f"ml_owner does not own {len(roles.strays)} objects of the system, such as {roles.strays[0]}"
+        # Triggers recognise the system's writes by ml_writer: a score that another's function writes is discarded.
+        text = f"{len(roles.strays)} objects of the system have another owner than theirs, such as {roles.strays[0]}"
         return Finding(FAIL, text, "restore the dump with its owners, or alter each to owner ml_owner")
     lacking = fetch_values(connection, "doctor_grants", {"functions": schema.functions()})
     if lacking:
@@ -111,6 +111,29 @@ def _triggers(connection: Connection) -> Finding:
         remedy = "; ".join(f"alter table {one.on_table} enable trigger {one.trigger}" for one in silent)
         return Finding(FAIL, f"disabled: {named}", remedy)
     return Finding(OK, "every trigger of the system fires")
+
+
+@dataclass(frozen=True, slots=True)
+class _ForeignTriggers:
+    """The row of ``doctor_foreign_triggers``."""
+
+    triggers: list[str]
+    lacking: list[str]
+    grants: list[str]
+    policies: list[str]
+
+
+def _foreign_triggers(connection: Connection) -> Finding:
+    found = fetch_row(connection, "doctor_foreign_triggers", _ForeignTriggers)
+    if found.lacking:
+        text = f"rows become dead letters, since ml_writer, as whom they run, lacks rights: {', '.join(found.lacking)}"
+        return Finding(FAIL, text, "; ".join(found.grants))
+    notes = []
+    if found.triggers:
+        notes.append(f"may edit what the system writes, which write_altered would tell: {', '.join(found.triggers)}")
+    if found.policies:
+        notes.append(f"may hide rows, which become dead letters: restrictive policy {', '.join(found.policies)}")
+    return Finding(OK, "; ".join(notes) or "the application has none that fires when a score is written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +262,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("roles", _roles),
     ("triggers", _triggers),
     ("bars", check_bars),
+    ("foreign triggers", _foreign_triggers),
     ("settings", _settings),
     ("champion", _champion),
     ("model", _model),

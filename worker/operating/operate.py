@@ -34,6 +34,8 @@ class Reblended:
     to_rule: int = 0
     largest_change: float = 0.0
     finished: bool = False
+    refused: int = 0
+    """Rows that a trigger or a constraint of the application would not let be written."""
 
     def plus(self, page: Reblended) -> Reblended:
         """Both together; the run is that of ``page``."""
@@ -46,6 +48,7 @@ class Reblended:
             self.to_rule + page.to_rule,
             max(self.largest_change, page.largest_change),
             page.finished,
+            self.refused + page.refused,
         )
 
 
@@ -151,6 +154,8 @@ def _reblend(options: argparse.Namespace) -> int:
             done = reblend(connection, signals, parameters, total=foreseen.seen)
     print(f"{done.reblended:,} of {done.seen:,} scored rows blended again")
     _print_changes(done, "changed")
+    if done.refused:
+        print(f"{done.refused:,} refused to be written; ml_internal.refusals says why")
     if not done.finished:
         print(f"stopped; go on with --run {done.run}")
     return 0

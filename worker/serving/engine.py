@@ -21,7 +21,7 @@ from worker.serving import scoring
 from worker.serving.batch import BatchResult, BatchSettings, ClaimedRows, ScoredBatch, claimed_rows
 from worker.serving.challengers import ChallengerAnswers, Challengers
 from worker.serving.champion import Champion
-from worker.serving.writer import Writer
+from worker.serving.writer import Done, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ _TRIES = 4
 """How often a batch is tried: again when the champion changed under it, and once in parts when a row makes it fail."""
 _ROW_STATES = ("22", "23", "P0")
 """SQLSTATE classes that a row's own values cause: data, integrity, and what a user's trigger raises."""
+CANCELS = 3
+"""How often the write of a row alone may be cancelled before the row is given up; a cancel from outside is rare."""
 
 Claim = Callable[[], tuple[BatchSettings, ClaimedRows]]
 
@@ -49,6 +51,11 @@ def is_row_error(error: Exception) -> bool:
     if isinstance(error, psycopg.Error):
         return (error.sqlstate or "")[:2] in _ROW_STATES
     return isinstance(error, ValueError | TypeError | ArithmeticError)
+
+
+def _is_isolated(error: Exception, rows: ClaimedRows) -> bool:
+    """Whether to look for a row at fault here; live rows that cancel a statement are for :mod:`probation`."""
+    return is_row_error(error) or (isinstance(error, psycopg.errors.QueryCanceled) and not rows.queue_ids)
 
 
 class Engine:
@@ -102,13 +109,19 @@ class Engine:
 
     def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
         """Give up one waiting row without scoring it; returns 1, or 0 when another session has it or its pattern."""
+        try:
+            failed = self._give_up_queued(queue_id, error, attempts, marked=True)
+        except psycopg.errors.QueryCanceled:
+            failed = self._give_up_queued(queue_id, error, attempts, marked=False)
+        self._count_failure(failed)
+        return failed
+
+    def _give_up_queued(self, queue_id: int, error: str, attempts: int, *, marked: bool) -> int:
         with self.connection.transaction():
             settings, rows = self._claim(queue_id - 1, 1)
             if not rows.patterns or rows.queue_ids != [queue_id]:
                 return 0
-            failed = self._writer.give_up(rows, settings.champion, self.model, error, attempts)
-        self._count_failure(failed)
-        return failed
+            return self._writer.give_up(rows, settings.champion, self.model, error, attempts, marked=marked)
 
     def heartbeat(self, *, stopping: bool) -> None:
         """Record that this process lives, what it serves and what it has done."""
@@ -144,7 +157,7 @@ class Engine:
             except ChampionChanged:
                 logger.info("the champion changed during a batch; scoring it again", event("batch_repeated"))
             except Exception as error:
-                if in_parts or not is_row_error(error):
+                if in_parts or not _is_isolated(error, rows):
                     raise
                 logger.warning(
                     "a batch failed; looking for the row: %(error)s", event("batch_failed", error=first_line(error))
@@ -157,19 +170,27 @@ class Engine:
 
     def _score_in_parts(self, rows: ClaimedRows, settings: BatchSettings, *, rescore: bool) -> int:
         """As :meth:`_score_batch`, but a part that fails is halved until the row at fault is alone, and given up."""
-        parts, done = [rows], 0
+        parts, done, cancels = [rows], 0, 0
         while parts:
             part = parts.pop()
             try:
                 with self.connection.transaction():
                     done += self._score_batch(part, settings, rescore=rescore)
             except Exception as error:
-                if not is_row_error(error) or not part.patterns:
+                if not _is_isolated(error, part) or not part.patterns:
                     raise
                 if len(part.patterns) > 1:
                     parts += reversed(part.halves())
                     continue
-                failed = self._writer.give_up(part, settings.champion, self.model, first_line(error))
+                cancelled = isinstance(error, psycopg.errors.QueryCanceled)
+                cancels = cancels + 1 if cancelled else 0
+                if 0 < cancels < CANCELS:
+                    parts.append(part)
+                    continue
+                failed = self._writer.give_up(
+                    part, settings.champion, self.model, first_line(error), max(cancels, 1), marked=not cancelled
+                )
+                cancels = 0
                 self.counters.batches += 1
                 self._count_failure(failed)
                 done += failed
@@ -219,15 +240,15 @@ class Engine:
     def _write(self, batch: ScoredBatch) -> int:
         """Write everything in one call; returns how many rows are done."""
         done = self._writer.batch(batch)
-        self._count(batch, sorted(done))
-        return len(done) + len(batch.rows.orphans)
+        self._count(batch, done)
+        return len(done.rows) + len(batch.rows.orphans)
 
     # Failures and counts
 
-    def _count(self, batch: ScoredBatch, done: Sequence[int]) -> None:
+    def _count(self, batch: ScoredBatch, done: Done) -> None:
         answers = batch.answers
-        good = [i for i in done if answers.error[i] is None]
-        scored, failed = int(np.isfinite(answers.confidence[good]).sum()), len(done) - len(good)
+        good = [i for i in sorted(done.rows - done.refused) if answers.error[i] is None]
+        scored, failed = int(np.isfinite(answers.confidence[good]).sum()), len(done.rows) - len(good)
         self.counters.batches += 1
         self.counters.scored += scored
         self.counters.fallbacks += sum(answers.reason[i] is not None for i in good)
@@ -236,7 +257,7 @@ class Engine:
             "a batch of %(rows)d: %(scored)d scored by %(model)s in %(inference_ms).2f ms, %(failed)d failed",
             event(
                 "batch_scored",
-                rows=len(done),
+                rows=len(done.rows),
                 scored=scored,
                 failed=failed,
                 model=batch.model.version if batch.model else None,

@@ -197,7 +197,15 @@ class _Worker:
         full_look = marks.hot == marks.proven and marks.complete
         while not self._signals.stopping:
             self._signals.pause(self._doorbell.pace_s())
-            result = engine.score_queue(self._options.batch, marks.hot)
+            try:
+                result = engine.score_queue(self._options.batch, marks.hot)
+            except psycopg.errors.QueryCanceled as error:
+                logger.warning(
+                    "a batch was cancelled; looking for the row: %(error)s",
+                    event("batch_cancelled", error=first_line(error)),
+                )
+                probation.serve(engine, self._listener.connection, self._signals)
+                continue
             marks.claimed(result.claimed_up_to)
             if result.done:
                 self._doorbell.claimed(engine.connection, result.done)

@@ -4,6 +4,9 @@ When a worker of this host ended without a goodbye, the next one scores the olde
 marks it over another connection in a commit of its own, and removes the mark in the commit that scores the row. So a
 mark on a row that is not locked means that a process died while it scored this row alone. Rows with such marks come
 last, when others have shown that this process can score at all; one with several marks becomes a dead letter.
+
+A row whose write is cancelled, by a trigger of the application that takes too long or says so, is found likewise: the
+mark stays, since the transaction that would remove it is rolled back.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psycopg
+
 from db_functions.database import Connection
 from db_functions.queries import fetch_value, fetch_values, query
 from worker.serving.engine import BATCH, Engine
@@ -22,7 +27,7 @@ from worker.serving.listener import Signals
 logger = logging.getLogger(__name__)
 
 DEATHS = 3
-"""How often a process may die over a row; a kill from outside hits good rows too, though rarely twice."""
+"""How often a row alone may end its process or its statement; a kill from outside hits good rows too, rarely twice."""
 _ANY = 2**63 - 1
 
 
@@ -66,25 +71,31 @@ class _Row:
 
 def _score_alone(engine: Engine, marking: Connection, *, after: int, until: int, skip: Sequence[int]) -> _Row | None:
     """Score the oldest row between two ids, or give it up; None when there is none that this process can lock."""
-    with engine.connection.transaction():
-        queue_id: int | None = fetch_value(
-            engine.connection, "lock_queued", {"after": after, "until": until, "but": skip}
-        )
+    queue_id: int | None = None
+    try:
+        with engine.connection.transaction():
+            queue_id = fetch_value(engine.connection, "lock_queued", {"after": after, "until": until, "but": skip})
+            return None if queue_id is None else _score_locked(engine, marking, queue_id)
+    except psycopg.errors.QueryCanceled:
         if queue_id is None:
-            return None
-        # While the row is locked, so that no other process that lives can have marked it.
-        deaths = fetch_value(marking, "mark_suspect", {"queue_id": queue_id})
-        given_up = 0
-        if deaths > DEATHS:
-            given_up = engine.dead_letter(
-                queue_id, f"the process died {DEATHS} times while scoring this row alone", DEATHS
-            )
-            if not given_up:
-                return _Row(queue_id)  # an application has locked its pattern: the mark stays
-        else:
-            engine.score_queue(1, queue_id - 1)
-        engine.connection.execute(query("clear_suspect"), {"queue_id": queue_id})
-        return _Row(queue_id, given_up)
+            raise
+        return _Row(queue_id)
+
+
+def _score_locked(engine: Engine, marking: Connection, queue_id: int) -> _Row:
+    """Score a row that this process has locked, or give it up."""
+    # While the row is locked, so that no other process that lives can have marked it.
+    tries = fetch_value(marking, "mark_suspect", {"queue_id": queue_id})
+    given_up = 0
+    if tries > DEATHS:
+        error = f"{DEATHS} times the process died, or the statement was cancelled, while it scored this row alone"
+        given_up = engine.dead_letter(queue_id, error, DEATHS)
+        if not given_up:
+            return _Row(queue_id)  # an application has locked its pattern: the mark stays
+    else:
+        engine.score_queue(1, queue_id - 1)
+    engine.connection.execute(query("clear_suspect"), {"queue_id": queue_id})
+    return _Row(queue_id, given_up)
 
 
 def _is_alive(pid: int) -> bool:

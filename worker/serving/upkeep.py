@@ -1,7 +1,8 @@
 """Regular work beside scoring: adding up counts, raising alerts, labelling outcomes, dropping old data.
 
 It runs in a thread with its own connection, so that no row waits for it. Every worker has one: each function locks a
-row of ml_internal.tasks, and the second to come finds nothing to do. A task that fails is tried again at its next turn.
+row of ml_internal.tasks, and the second to come finds nothing to do. A task that fails is tried again at its next turn,
+and noted for ``ml.alerts``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import psycopg
 
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, first_line
-from db_functions.queries import fetch_value
+from db_functions.queries import fetch_value, query
 from db_functions.sessions import discard_plans, prepare_upkeep
 from worker.log import event
 
@@ -54,6 +55,7 @@ class Upkeep:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._connection: Connection | None = None
+        self._failing = set[str]()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
     def start(self) -> None:
@@ -106,6 +108,11 @@ class Upkeep:
                 "upkeep task %(task)s failed, to be tried again: %(error)s",
                 event("upkeep_failed", task=task, error=first_line(error)),
             )
+            self._failing.add(task)
+            connection.execute(query("note_task"), {"task": task, "error": first_line(error)})
             return
+        if task in self._failing:
+            self._failing.remove(task)
+            connection.execute(query("note_task"), {"task": task, "error": None})
         if done and task in _DID:
             logger.info("upkeep: %(done)d %(what)s", event("upkeep_done", task=task, done=done, what=_DID[task]))

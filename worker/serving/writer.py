@@ -38,6 +38,18 @@ class Written:
     """Places, from 1, of the scores that rows took or that were logged."""
     kept: list[str]
     """Patterns whose rows stay in the queue: another session has them locked."""
+    refused: list[str]
+    """Patterns that are dead letters, since they did not let themselves be written."""
+    refusals: list[str]
+    """Why, in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Places of the rows that are done; those that refused to be written are among them."""
+
+    rows: set[int]
+    refused: set[int]
 
 
 class Writer:
@@ -55,8 +67,8 @@ class Writer:
         self.connection = connection
         self._bins.forget()
 
-    def batch(self, batch: ScoredBatch) -> set[int]:
-        """Write what the models answered; returns the places of the rows that are done."""
+    def batch(self, batch: ScoredBatch) -> Done:
+        """Write what the models answered."""
         answers, rows = batch.answers, batch.rows
         scores = _Collected()
         offered, failed = set(answers.offered), sorted(answers.failed)
@@ -87,27 +99,39 @@ class Writer:
         self._cache_told = told
         done = _done(rows, written)
         for i in failed:
-            if i in done:
-                _log_failure(rows.patterns[i], answers.error[i])
+            if i in done.rows:
+                _log_failure(rows.patterns[i].id, answers.error[i])
+        for pattern_id, error in zip(written.refused, written.refusals, strict=True):
+            _log_failure(pattern_id, error)
         return done
 
     def give_up(
-        self, rows: ClaimedRows, champion: int | None, model: Model | None, error: str, attempts: int = 1
+        self,
+        rows: ClaimedRows,
+        champion: int | None,
+        model: Model | None,
+        error: str,
+        attempts: int = 1,
+        *,
+        marked: bool = True,
     ) -> int:
-        """Make a dead letter of the only row; returns 0 when another session has its pattern locked, else 1."""
+        """Make a dead letter of the only row; returns 0 when another session has its pattern locked, else 1.
+
+        The pattern says so too, unless ``marked`` is false: to update it is what cannot be done.
+        """
         (pattern,) = rows.patterns
         written = self._call(
             champion,
             "live" if rows.queue_ids else "backfill",
             _Collected(),
-            failures=[_failure(pattern, error, attempts)],
+            failures=[_failure(pattern, error, attempts, marked=marked)],
             failed_model=model,
             queue_ids=[*rows.queue_ids, *rows.orphans],
         )
         done = _done(rows, written)
-        if done:
-            _log_failure(pattern, error)
-        return len(done)
+        if done.rows:
+            _log_failure(pattern.id, error)
+        return len(done.rows)
 
     def _call(
         self,
@@ -213,23 +237,27 @@ def _pairs(run: int, batch: ScoredBatch, challenger: ModelAnswers, rows: list[in
     ]
 
 
-def _failure(pattern: Pattern, error: str | None, attempts: int = 1) -> Block:
+def _failure(pattern: Pattern, error: str | None, attempts: int = 1, *, marked: bool = True) -> Block:
     return 1, [
         composites.uuids([pattern.id]),
         composites.text((error or "").replace("\0", ""), 1),
         composites.integers([attempts]),
         composites.jsonb(snapshot(pattern), 1),
+        composites.booleans([marked]),
     ]
 
 
-def _done(rows: ClaimedRows, written: Written) -> set[int]:
-    kept = set(written.kept)
-    return {i for i, pattern in enumerate(rows.patterns) if pattern.id not in kept}
+def _done(rows: ClaimedRows, written: Written) -> Done:
+    kept, refused = set(written.kept), set(written.refused) - set(written.kept)
+    return Done(
+        {i for i, pattern in enumerate(rows.patterns) if pattern.id not in kept},
+        {i for i, pattern in enumerate(rows.patterns) if pattern.id in refused},
+    )
 
 
-def _log_failure(pattern: Pattern, error: str | None) -> None:
+def _log_failure(pattern_id: str, error: str | None) -> None:
     logger.error(
-        "pattern %(pattern)s cannot be scored: %(error)s", event("pattern_failed", pattern=pattern.id, error=error)
+        "pattern %(pattern)s cannot be scored: %(error)s", event("pattern_failed", pattern=pattern_id, error=error)
     )
 
 

@@ -1,6 +1,6 @@
 -- The older triggers: the status logger gives way to ours, and the one that stamps updated_at keeps
 -- its function but no longer fires for what the system itself writes, through functions that run as
--- ml_owner. Their definitions are kept for the downgrade.
+-- ml_writer. Their definitions are kept for the downgrade.
 do $$
 declare
     old     record;
@@ -29,10 +29,10 @@ begin
             execute case
                 when old.definition like '% WHEN (%' then
                     regexp_replace(old.definition, ' WHEN [(](.*)[)] EXECUTE ',
-                        E' WHEN ((current_user is distinct from ''ml_owner'') and (\\1)) EXECUTE ')
+                        E' WHEN ((current_user is distinct from ''ml_writer'') and (\\1)) EXECUTE ')
                 else
                     replace(old.definition, ' EXECUTE ',
-                        ' WHEN (current_user is distinct from ''ml_owner'') EXECUTE ')
+                        ' WHEN (current_user is distinct from ''ml_writer'') EXECUTE ')
                 end;
         end if;
     end loop;
@@ -41,7 +41,7 @@ begin
                    where tgrelid = 'public.pattern_events'::regclass
                      and tgname = 'pattern_events_updated_at') then
         create trigger pattern_events_updated_at before update on public.pattern_events
-            for each row when (current_user is distinct from 'ml_owner')
+            for each row when (current_user is distinct from 'ml_writer')
             execute function ml_internal.touch_pattern();
     end if;
     if exists (select from pg_catalog.pg_attribute

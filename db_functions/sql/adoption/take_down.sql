@@ -187,7 +187,7 @@ begin
         union all select 'schema public'
     loop
         execute format(
-            'revoke all on %s from ml_owner, ml_app, '
+            'revoke all on %s from ml_owner, ml_writer, ml_app, '
             'ml_worker, ml_analyst, ml_publisher, ml_operator', name);
     end loop;
     perform set_config('search_path', path, true);

@@ -3,6 +3,8 @@ select type, subject, level, holds, value, threshold, message, since from ml_int
 union all
 select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_server
 union all
+select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_upkeep
+union all
 select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
 where holds is not null
 union all

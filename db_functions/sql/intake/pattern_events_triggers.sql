@@ -25,3 +25,6 @@ create trigger ml_forget after delete on public.pattern_events
     for each statement execute function ml_internal.forget_patterns();
 create trigger ml_forget_all after truncate on public.pattern_events
     for each statement execute function ml_internal.forget_patterns();
+create trigger ml_requeue after update of id on public.pattern_events
+    for each row when (old.id is distinct from new.id and new.scored_at is null)
+    execute function ml_internal.requeue_pattern();

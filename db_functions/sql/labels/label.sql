@@ -14,11 +14,12 @@ begin
     if coalesce(reason, '') !~ '[^[:space:]]' then
         raise exception 'a label needs a reason' using errcode = 'check_violation';
     end if;
+    perform ml_internal.lock_patterns(array[id], true);
     select p.symbol, p.timeframe, p.detected_at, p.outcome_label, p.outcome_at,
            p.realized_pnl::float8 as pnl, p.max_favorable_move::float8 as favorable,
            p.max_adverse_move::float8 as adverse, p.bars_to_outcome::integer as bars
     into found_row
-    from public.pattern_events p where p.id = label.id for update;
+    from public.pattern_events p where p.id = label.id;
     if not found then
         raise exception 'there is no pattern %', id using errcode = 'no_data_found';
     end if;

@@ -34,6 +34,10 @@ begin
                    greatest(-1e300, least(p.stoploss, 1e300)) end::float8 as stop
         from public.pattern_events p
         where p.outcome_label is null and p.direction <> 0
+          -- Tried again a day after it has refused.
+          and not exists (select from ml_internal.refusals r
+                          where r.task = 'label_outcomes' and r.pattern_id = p.id
+                            and r.refused_at > clock_timestamp() - interval '1 day')
     ), priced as (
         select c.*, coalesce(c.entry, latest.close) as price, recent.atr
         from candidate c

@@ -8,40 +8,32 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    changed  uuid[];
-    before   text[];
-    after    text[];
-    held     uuid[] := '{}';
+    changed  ml_internal.relabelled[];
+    refused  ml_internal.refusal[];
 begin
-    if method <> 'analyst' then
-        -- Labels of the machine can wait; whoever waits for one row with others in hand holds these
-        -- up, and can deadlock with an application that updates several.
-        held := ml_internal.lock_patterns(ids);
+    if method = 'analyst' then
+        -- A person is told.
+        select u.relabelled into changed
+        from ml_internal.update_labels(ids, labels, outcome_at, pnl, favorable, adverse, bars,
+                                       method) u;
+        if cardinality(changed) is distinct from cardinality(ids) then
+            raise exception 'the label was not written: a trigger of pattern_events returned NULL, '
+                            'or a policy withholds the row'
+                using errcode = 'object_not_in_prerequisite_state';
+        end if;
+    else
+        select u.changed, u.refused into changed, refused
+        from ml_internal.label_in_parts(ids, labels, outcome_at, pnl, favorable, adverse, bars,
+                                        method) u;
     end if;
-    with given as (
-        select * from unnest(ids, labels, outcome_at, pnl, favorable, adverse, bars)
-            g (id, label, outcome_at, pnl, favorable, adverse, bars)
-    ), before as (
-        select p.id, p.pattern_type, p.outcome_label, p.outcome_at from public.pattern_events p
-        where p.id = any (ids) and p.id <> all (held)
-          and (method = 'analyst' or p.labeling_method is distinct from 'analyst')
-        for no key update
-    ), written as (
-        update public.pattern_events p
-        set outcome_label = g.label, outcome_at = g.outcome_at, realized_pnl = g.pnl,
-            max_favorable_move = g.favorable, max_adverse_move = g.adverse,
-            bars_to_outcome = g.bars,
-            labeled_at = case when g.label is not null then clock_timestamp() end,
-            labeling_method = case when g.label is not null then method end
-        from given g join before b on b.id = g.id
-        where p.id = g.id
-        returning p.id, b.outcome_label as old_label, p.pattern_type, p.outcome_label, p.outcome_at
+    with written as (
+        select * from unnest(changed)
     ), change as (
         select c.pattern_type, (c.outcome_at at time zone 'UTC')::date as day,
                sum(c.sign * (c.outcome_label = 'positive')::integer)::integer as positives,
                sum(c.sign)::integer as total
         from (select w.pattern_type, w.outcome_label, w.outcome_at, 1 as sign from written w
-              union all select b.pattern_type, b.outcome_label, b.outcome_at, -1 from before b) c
+              union all select w.old_type, w.old_label, w.old_at, -1 from written w) c
         where c.outcome_label is not null and c.outcome_at is not null
           -- Longer than intake allows, from before the upgrade: it fits no index, and nobody counts
           -- it.
@@ -53,9 +45,18 @@ begin
         select * from change where positives <> 0 or total <> 0
         on conflict (pattern_type, day) do update
             set positives = d.positives + excluded.positives, total = d.total + excluded.total
+    ), noticed as (
+        insert into ml_internal.altered_writes (task, rows, pattern_id)
+        select 'label', count(*), (array_agg(w.id))[1] from written w where w.altered
+        having count(*) > 0
+    ), cleared as (
+        delete from ml_internal.refusals r using written w
+        where r.task = 'label_outcomes' and r.pattern_id = w.id
     )
-    select array_agg(w.id), array_agg(w.old_label), array_agg(w.outcome_label)
-        into changed, before, after from written w;
+    insert into ml_internal.refusals as r (task, pattern_id, error)
+    select 'label_outcomes', f.pattern_id, f.error from unnest(refused) f
+    on conflict on constraint refusals_pkey do update
+        set error = excluded.error, refused_at = excluded.refused_at;
 
     -- A statement of its own, so that it sees what a scorer committed while the row above was
     -- waited for; who scores later sees these labels and counts them itself.
@@ -66,10 +67,10 @@ begin
            s.role, s.model_id, s.pattern_type, s.timeframe, o.outcome, s.ml_confidence,
            s.rule_confidence,
            s.blended_confidence, s.threshold
-    from unnest(changed, before, after) c (id, old_label, new_label)
+    from unnest(changed) c
     join ml.predictions s on s.pattern_id = c.id
-    cross join lateral (values (-1, c.old_label), (1, c.new_label)) o (sign, outcome)
-    where c.old_label is distinct from c.new_label
+    cross join lateral (values (-1, c.old_label), (1, c.outcome_label)) o (sign, outcome)
+    where c.old_label is distinct from c.outcome_label
       and o.outcome in ('positive', 'negative', 'neutral')
       -- A replay is no prediction; scores from before this version do not say what they were
       -- compared with.
@@ -81,4 +82,5 @@ comment on function ml_internal.write_labels(uuid[], text[], timestamptz[], doub
                                              double precision[], double precision[],
                                              integer[], text) is
     'Internal: writes outcomes and keeps the daily counts and the cohorts of '
-    'predictions in step; the machine passes over rows that another session has locked';
+    'predictions in step; the machine passes over rows that another session has locked, and '
+    'notes those that refuse';

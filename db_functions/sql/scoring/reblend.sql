@@ -15,7 +15,8 @@ create or replace function ml.reblend(
     out to_blend        bigint,
     out to_rule         bigint,
     out largest_change  double precision,
-    out finished        boolean)
+    out finished        boolean,
+    out refused         bigint)                      -- see ml_internal.refusals
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -23,6 +24,7 @@ declare
     writes     constant boolean := not coalesce(dry_run, run is null);
     s          record;
     page       record;
+    done       record;
     job        ml.reblends;
 begin
     if max_rows < 1 then
@@ -64,7 +66,7 @@ begin
     run := job.id;
 
     seen := 0; reblended := 0; changed := 0; to_blend := 0; to_rule := 0;
-    largest_change := 0; finished := false;
+    largest_change := 0; finished := false; refused := 0;
     while not finished and (max_rows is null or seen < max_rows) loop
         select count(*) as rows, (array_agg(v.id order by v.id desc))[1] as last_id,
                array_agg(v.id order by v.id) filter (where v.stale) as stale,
@@ -83,13 +85,15 @@ begin
                 and (job.symbol is null or p.symbol = job.symbol)
                 and (job.since is null or p.detected_at >= job.since)
               order by p.id limit least(page_rows, max_rows - seen)) v;
-        if writes then
-            update public.pattern_events p set ml_metadata = p.ml_metadata - 'settings_version'
-            where p.id = any (page.stale);
+        if writes and cardinality(page.stale) > 0 then
+            select * into done from ml_internal.touch_in_parts(page.stale);
+            reblended := reblended + done.touched;
+            refused := refused + done.refused;
+        elsif not writes then
+            reblended := reblended + coalesce(cardinality(page.stale), 0);
         end if;
         job.last_id := coalesce(page.last_id, job.last_id);
         seen := seen + page.rows;
-        reblended := reblended + coalesce(cardinality(page.stale), 0);
         changed := changed + page.changed;
         to_blend := to_blend + page.to_blend;
         to_rule := to_rule + page.to_rule;
@@ -100,6 +104,7 @@ begin
         update ml.reblends r
         set last_id = job.last_id, seen = r.seen + reblend.seen,
             reblended = r.reblended + reblend.reblended,
+            refused = r.refused + reblend.refused,
             changed = r.changed + reblend.changed,
             finished_at = case when finished then clock_timestamp() end
         where r.id = job.id;
@@ -108,4 +113,4 @@ end
 $$;
 comment on function ml.reblend(text, boolean, text, timestamptz, integer, bigint) is
     'Decides the confidence of stored rows anew with the '
-    'settings of now; a dry run unless told otherwise';
+    'settings of now, except of those that refuse; a dry run unless told otherwise';

@@ -12,6 +12,7 @@ create table ml.reblends (
     seen         bigint not null default 0,
     reblended    bigint not null default 0,
     changed      bigint not null default 0,
+    refused      bigint not null default 0,
     started_by   text not null,
     started_at   timestamptz not null default clock_timestamp(),
     finished_at  timestamptz
@@ -19,3 +20,5 @@ create table ml.reblends (
 comment on table ml.reblends is
     'Every run of ml.reblend that wrote: who, when, why, with which settings, how far it is';
 comment on column ml.reblends.last_id is 'every row up to this id has been looked at';
+comment on column ml.reblends.refused is
+    'rows that a trigger or a constraint of the application would not let be written';

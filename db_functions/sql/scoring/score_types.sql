@@ -43,6 +43,7 @@ create type ml_internal.failure as (
     pattern_id      uuid,
     error           text,
     attempts        integer,
-    input_snapshot  jsonb
+    input_snapshot  jsonb,
+    marked          boolean           -- its pattern is to say that it failed
 );
 comment on type ml_internal.failure is 'A pattern that cannot be scored, and why';

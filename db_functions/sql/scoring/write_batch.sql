@@ -14,14 +14,21 @@ create function ml_internal.write_batch(
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],
-    out kept        uuid[])
+    out kept        uuid[],
+    out refused     ml_internal.refusal[])
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    allowed  boolean := source in ('live', 'backfill');
+    beside   boolean := false;
+    run      ml_internal.run;
+    done     record;
 begin
-    if source not in ('live', 'backfill') or exists (
-        select from unnest(runs) r
-        where r.role not in ('champion', 'standby', 'canary', 'challenger'))
-    then
+    foreach run in array runs loop
+        beside := beside or run.role in ('challenger', 'canary');
+        allowed := allowed and run.role in ('champion', 'standby', 'canary', 'challenger');
+    end loop;
+    if not allowed then
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
@@ -36,16 +43,19 @@ begin
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;
-    if exists (
+    if beside and exists (
         select from unnest(runs) r
         where r.role in ('challenger', 'canary') and not exists (
             select from ml_internal.challengers c where c.model_id = r.model_id))
     then
         raise exception 'the challenger has changed' using errcode = 'ML001';
     end if;
-    select w.* into written_at, written, kept
-    from ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
-                                  cache_hits, cache_misses, rescore, worker) w;
+    done := ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
+                                     cache_hits, cache_misses, rescore, worker);
+    written_at := done.written_at;
+    written := done.written;
+    kept := done.kept;
+    refused := done.refused;
 end
 $$;
 comment on function ml_internal.write_batch(

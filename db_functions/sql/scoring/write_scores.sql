@@ -16,7 +16,8 @@ create function ml_internal.write_scores(
     worker          bigint,
     out written_at  timestamptz,
     out written     integer[],                -- places, from 1, of scores that were written
-    out kept        uuid[])                   -- patterns that stay: another session locks them
+    out kept        uuid[],                   -- patterns that stay: another session locks them
+    out refused     ml_internal.refusal[])    -- dead letters: they refused the write
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -27,112 +28,112 @@ declare
     -- Rows that the batch may not write are the exception: none of the checks below costs anything
     -- until there is one.
     partial    boolean := false;
-    takes      integer[];
+    part       record;
+    served     ml_internal.served[];
+    edited     uuid[];
     taken      uuid[];
-    lockable   integer;
-    serving    integer;
+    run        ml_internal.run;
+    roles      text[];
+    versions   text[];
+    serving    integer := 0;
+    last_place integer;
+    orphans    uuid[];
     announced  uuid[];
 begin
+    -- Up to 17 a deferred trigger of the application runs at COMMIT as the worker's login.
+    if pg_trigger_depth() > 0 then
+        raise exception 'scores are not written from within a trigger'
+            using errcode = 'insufficient_privilege';
+    end if;
     written_at := clock_timestamp();
     kept := '{}';
-    select v.* into strict s from ml.settings v;
+    refused := '{}';
+    select v.version, v.enabled, v.threshold, v.ml_weight, v.rule_weight, v.sla_ms, v.announce
+    into strict s from ml.settings v;
     if source <> 'replay' and cardinality(scores) > 0 then
-        -- Locked in one statement and written in the next. A live row that an application has
-        -- locked is passed over: to wait for it would hold up all others, and who waits with others
-        -- in hand can deadlock. The score that comes second, live or backfill, finds the first and
-        -- leaves it.
-        if live then
-            select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place,
-                         (rescore and g.ml_confidence is not null) or p.scored_at is null
-                             or p.scored_at < g.enqueued_at as free
-                  from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                          quality, bars, history, input_hash, features, place)
-                  join public.pattern_events p on p.id = g.pattern_id
-                  where (runs[g.run]).role <> 'challenger'
-                  for no key update of p skip locked) l;
-        else
-            select array_agg(l.place) filter (where l.free), count(*) into takes, lockable
-            from (select g.place,
-                         (rescore and g.ml_confidence is not null) or p.scored_at is null
-                             or p.scored_at < g.enqueued_at as free
-                  from unnest(scores) with ordinality
-                       g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                          quality, bars, history, input_hash, features, place)
-                  join public.pattern_events p on p.id = g.pattern_id
-                  where (runs[g.run]).role <> 'challenger'
-                  for no key update of p) l;
-        end if;
+        -- A live row that an application has locked is passed over: to wait for it would hold up
+        -- all others, and who waits with others in hand can deadlock. The score that comes second,
+        -- live or backfill, finds the first and leaves it.
+        foreach run in array runs loop
+            roles := roles || run.role;
+            versions := versions || (select m.version from ml.models m where m.id = run.model_id);
+        end loop;
         serving := cardinality(scores);
-        if exists (select from unnest(runs) r where r.role = 'challenger') then
-            select count(*) into serving
-            from unnest(scores) g where (runs[g.run]).role <> 'challenger';
-        end if;
-        partial := coalesce(cardinality(takes), 0) < serving;
-        if partial then
-            takes := coalesce(takes, '{}');
-            taken := array(select (scores[t]).pattern_id from unnest(takes) t);
-            if live and lockable < serving then
-                kept := ml_internal.lock_patterns(array(
-                    select g.pattern_id from unnest(scores) g
-                    where (runs[g.run]).role <> 'challenger'));
+        if 'challenger' = any (roles) then
+            select count(*), coalesce(max(g.place) filter (where roles[g.run] <> 'challenger'), 0)
+            into serving, last_place
+            from unnest(scores) with ordinality
+                 g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality,
+                    bars, history, input_hash, features, place)
+            where roles[g.run] <> 'challenger';
+            if last_place > serving then
+                raise exception 'scores of challengers come after those that are served'
+                    using errcode = 'invalid_parameter_value';
             end if;
+        end if;
+        if serving > 0 then
+            begin
+                part := ml_internal.update_scores(scores, roles, versions, 1, serving, written_at,
+                                                  not live, rescore);
+                served := part.served;
+            exception when others or assert_failure then
+                select null::integer[] as locked, null::integer[] as free,
+                       null::ml_internal.served[] as served into part;
+            end;
+            if cardinality(served) is distinct from serving then
+                partial := true;
+                part := ml_internal.serve_scores(source, scores, roles, versions, serving,
+                                                 written_at, rescore, part.locked, part.free,
+                                                 part.served);
+                served := part.served;
+                refused := part.refused;
+                kept := part.kept;
+            end if;
+        end if;
+        if partial then
+            taken := array(select (scores[w.place]).pattern_id from unnest(served) w
+                           where w.place is not null);
         end if;
     end if;
 
-    with run as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.version
+    if cardinality(scores) > serving then
+        -- Those that are only logged, with what the blend would have been.
+        served := coalesce(served, array_fill(null::ml_internal.served, array[serving])) || array(
+            select case when p.id is not null and (not partial or p.id = any (taken)) then row(
+                       g.place, p.pattern_type, p.timeframe, p.outcome_label,
+                       case when g.ml_confidence is not null
+                            then ml_internal.predicted_class(g.probabilities) end,
+                       r.rule,
+                       ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight),
+                       null,
+                       ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled,
+                                          s.threshold),
+                       s.threshold, s.version, false)::ml_internal.served end
+            from unnest(scores) with ordinality
+                 g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality,
+                    bars, history, input_hash, features, place)
+            left join public.pattern_events p on p.id = g.pattern_id
+            cross join lateral (
+                select ml_internal.usable_rule(p.rule_confidence) as rule) r
+            where g.place > serving
+            order by g.place);
+    end if;
+
+    with ran as materialized (
+        select r.n as run, r.model_id, r.role, r.inference_ms
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
-        left join ml.models m on m.id = r.model_id
-    ), given as materialized (
-        select g.*, r.model_id, r.role, r.inference_ms, r.version,
-               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
-                   as latency_ms,
-               case when g.ml_confidence is not null
-                    then ml_internal.predicted_class(g.probabilities) end as class
-        from unnest(scores) with ordinality
-             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
-                history, input_hash, features, place)
-        join run r on r.run = g.run
-        where not partial or g.place = any (takes)
-          or (r.role = 'challenger' and g.pattern_id = any (taken))
-    ), served as (
-        update public.pattern_events p
-        set ml_confidence = g.ml_confidence,
-            prediction_class = g.class,
-            model_version = case when g.ml_confidence is not null then g.version end,
-            scored_at = case when g.ml_confidence is not null then written_at end,
-            prediction_latency_ms = g.latency_ms,
-            ml_metadata = jsonb_strip_nulls(jsonb_build_object(
-                'reason', g.reason, 'role', case when g.role = 'canary' then g.role end,
-                'model_version', case when g.ml_confidence is not null then g.version end,
-                'quality', round(g.quality::numeric, 4), 'bars', g.bars,
-                'probabilities', case when g.ml_confidence is not null
-                                      then to_jsonb(g.probabilities) end))
-        from given g
-        where p.id = g.pattern_id and g.role in ('champion', 'standby', 'canary')
-        returning g.*, p.outcome_label, p.pattern_type, p.timeframe,
-                  ml_internal.usable_rule(p.rule_confidence) as rule,
-                  -- As the blend trigger left them.
-                  p.blended_confidence::double precision as blended,
-                  p.ml_metadata ->> 'reason' as decision,
-                  (p.ml_metadata ->> 'threshold')::double precision as threshold,
-                  (p.ml_metadata ->> 'settings_version')::integer as settings_version
-    ), beside as (
-        select g.*, p.outcome_label, p.pattern_type, p.timeframe,
-               ml_internal.usable_rule(p.rule_confidence) as rule,
-               -- What the blend would have been.
-               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                   s.ml_weight, s.rule_weight) as blended,
-               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                  g.reason, s.enabled, s.threshold) as decision,
-               s.threshold as threshold, s.version as settings_version
-        from given g join public.pattern_events p on p.id = g.pattern_id
-        where g.role in ('challenger', 'replay')
     ), scored as materialized (
-        select * from served union all select * from beside
+        select g.*, r.model_id, r.role, r.inference_ms,
+               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
+                   as latency_ms
+        from rows from (unnest(scores), unnest(served)) with ordinality
+             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
+                history, input_hash, features,
+                served, pattern_type, timeframe, outcome_label, class, rule, blended, confidence,
+                decision, threshold, settings_version, altered, place)
+        join ran r on r.run = g.run
+        where g.served is not null
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
@@ -168,7 +169,30 @@ begin
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
     )
-    select array_agg(w.place) into written from scored w;
+    select array_agg(w.place),
+           -- What came back is not what was written, or not what the settings make of it.
+           array_agg(w.pattern_id) filter (where w.place <= serving and (
+               w.altered or w.settings_version = s.version and (
+                   w.decision is distinct from due.decision
+                   -- An adopted column may keep fewer digits.
+                   or coalesce(abs(w.blended - due.blended) > 1e-4,
+                               (w.blended is null) <> (due.blended is null))
+                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
+                               (w.confidence is null) <> (d.confidence is null)))))
+        into written, edited
+    from scored w
+    cross join lateral (
+        select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
+                                  s.threshold) as decision,
+               ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
+                                   s.rule_weight) as blended) due
+    cross join lateral (
+        select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
+
+    if edited is not null then
+        insert into ml_internal.altered_writes (at, task, rows, pattern_id)
+        values (written_at, 'score', cardinality(edited), edited[1]);
+    end if;
 
     insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
     select written_at, source, r.role, r.model_id, t.*
@@ -195,6 +219,24 @@ begin
     if cardinality(failures) > 0 then
         kept := kept || ml_internal.write_failures(source, failed_model, failures, written_at);
     end if;
+    if cardinality(queue_ids) > serving + cardinality(failures) then
+        -- Queue rows whose pattern the worker's login did not see.
+        orphans := array(
+            select q.pattern_id from ml.queue q
+            where q.id = any (queue_ids)
+              and q.pattern_id not in (select g.pattern_id from unnest(scores) g
+                                       union all select f.pattern_id from unnest(failures) f));
+        select write_scores.refused || coalesce(u.refused, '{}') || array(
+                   select row(k, 'row-level security hides the pattern from the worker''s login'
+                              )::ml_internal.refusal from unnest(u.kept) k)
+        into refused from ml_internal.sort_unlocked(orphans) u;
+    end if;
+    if cardinality(refused) > 0 then
+        kept := kept || ml_internal.write_refusals(
+            source, coalesce((select r.model_id from unnest(runs) r
+                              where r.role <> 'challenger' limit 1), failed_model),
+            refused, written_at);
+    end if;
     if cardinality(queue_ids) > 0 then
         delete from ml.queue q where q.id = any (queue_ids) and q.pattern_id <> all (kept);
     end if;
@@ -206,7 +248,9 @@ begin
             select (scores[w]).pattern_id from unnest(written) w
             where (runs[(scores[w]).run]).role <> 'challenger'
             union all
-            select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept));
+            select f.pattern_id from unnest(failures) f where f.pattern_id <> all (kept)
+            union all
+            select f.pattern_id from unnest(refused) f where f.pattern_id <> all (kept));
         -- A payload is shorter than 8000 bytes; 200 ids take 7399.
         perform ml_internal.notify('ml_scored', string_agg(id::text, ',' order by n))
         from unnest(announced) with ordinality g (id, n)

@@ -44,6 +44,11 @@ as $$
         delete from ml_internal.shadow_pairs p using ml.settings s
         where p.scored_at < now() - s.keep_predictions
         returning 1
+    ), notes as (
+        delete from ml_internal.altered_writes a where a.at < now() - interval '7 days' returning 1
+    ), refusals as (
+        delete from ml_internal.refusals r where r.refused_at < now() - interval '7 days'
+        returning 1
     ), attributions as (
         -- With the predictions that they explain, which go by whole partitions.
         delete from ml_internal.attributed_scores a using ml.settings s
@@ -53,6 +58,7 @@ as $$
     select ((select count(*) from changes) + (select count(*) from batches)
             + (select count(*) from tallies) + (select count(*) from outcomes)
             + (select count(*) from minutes) + (select count(*) from pairs)
+            + (select count(*) from notes) + (select count(*) from refusals)
             + (select count(*) from attributions))::integer
 $$;
 comment on function ml_internal.prune() is
