@@ -21,7 +21,7 @@ from tests.servers import Server, running
 from tests.sql_support import IN_SYSTEM
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import count, process, working
-from worker.operating import doctor
+from worker.operating import doctor, finding
 
 pytestmark = pytest.mark.compat
 KEPT = ("pattern_events", "price_bars", "ml.predictions", "ml.models", "ml.aliases", "ml.settings_history", "ml.queue")
@@ -94,7 +94,7 @@ def test_a_dump_in_another_cluster_is_scored_on(
             wait_until(
                 lambda: count(restored, "ml.workers where stopped_at is null and model_version <> ''") == 1, "beat"
             )
-            assert set(findings(restored).values()) == {doctor.OK}
+            assert set(findings(restored).values()) == {finding.OK}
         restored.execute("select ml_internal.fold()")
         assert sum(row[2] for row in counted(restored) if row[0]) == before["ml.predictions"] + 2
         assert restored.execute("select ml.rollback('it works there too')").fetchone() == ("small-1",)
@@ -111,9 +111,9 @@ def test_a_dump_without_owners_is_refused_by_doctor(
     run_program(elsewhere, "createdb", "--maintenance-db", elsewhere.url("postgres"), "unowned")
     run_program(elsewhere, "pg_restore", "--no-owner", "--no-acl", "-d", elsewhere.url("unowned"), dump)
     with psycopg.connect(elsewhere.url("unowned"), autocommit=True) as unowned:
-        found: dict[str, doctor.Finding] = {}
+        found: dict[str, finding.Finding] = {}
         doctor.examine(unowned, found.__setitem__)
-        assert found["roles"].outcome == doctor.FAIL
+        assert found["roles"].outcome == finding.FAIL
         assert "ml_owner does not own" in found["roles"].text
 
 

@@ -11,7 +11,7 @@ from db_functions.database import Connection
 from tests.sql_support import write_scores
 from tests.support import insert_bars, insert_pattern, make_champion, row_of
 from tests.worker_support import count
-from worker.operating import doctor
+from worker.operating import doctor, finding
 from worker.serving.engine import Engine
 
 pytestmark = pytest.mark.compat
@@ -183,7 +183,7 @@ def test_the_writer_holds_nothing_else(connection: Connection) -> None:
 
 def test_doctor_prints_the_grant_that_a_trigger_needs(connection: Connection) -> None:
     find = dict(doctor.CHECKS)["foreign triggers"]
-    assert find(connection).outcome == doctor.OK
+    assert find(connection).outcome == finding.OK
     connection.execute(
         "create table audit (pattern_id uuid, at timestamptz);"
         "create function audits() returns trigger language plpgsql as $$ begin "
@@ -191,11 +191,11 @@ def test_doctor_prints_the_grant_that_a_trigger_needs(connection: Connection) ->
         "create trigger zz_audits before update on pattern_events for each row execute function audits()"
     )
     finding = find(connection)
-    assert finding.outcome == doctor.FAIL
+    assert finding.outcome == finding.FAIL
     assert "zz_audits" in finding.text
     assert finding.remedy.split("; ") == [
         "grant insert on public.audit to ml_writer", "grant select on public.price_bars to ml_writer",
     ]  # fmt: skip
     connection.execute(finding.remedy.encode())
-    assert find(connection).outcome == doctor.OK
+    assert find(connection).outcome == finding.OK
     assert "zz_audits" in find(connection).text, "it may still edit what the system writes"
