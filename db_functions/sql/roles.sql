@@ -42,9 +42,10 @@ begin
             raise exception '% is not a member of % and may not make itself one',
                     current_user, wanted
                 using errcode = 'insufficient_privilege',
-                      hint = format('Ask an administrator to run: grant %I to %I%s; '
+                      hint = format('Ask an administrator to run: '
+                                    'grant ml_owner, ml_writer to %I%s; '
                                     'then upgrade again. Nothing has been changed.',
-                                    wanted, current_user, options);
+                                    current_user, options);
         end;
     end loop;
 end

@@ -52,9 +52,10 @@ begin
             raise exception '% is not a member of % and may not make itself one',
                     current_user, wanted
                 using errcode = 'insufficient_privilege',
-                      hint = format('Ask an administrator to run: grant %I to %I%s; '
+                      hint = format('Ask an administrator to run: '
+                                    'grant ml_owner, ml_writer to %I%s; '
                                     'then upgrade again. Nothing has been changed.',
-                                    wanted, current_user, options);
+                                    current_user, options);
         end;
     end loop;
 end
@@ -2976,8 +2977,8 @@ comment on function ml_internal.update_metadata(uuid[], text) is
     'returns those that took it';
 
 -- scoring/serve_scores
--- When ml_internal.update_scores did not write all rows of a batch: tells why, and when a trigger or
--- a constraint of the application refuses, halves the part until the row at fault is alone.
+-- When ml_internal.update_scores did not write all rows of a batch: tells why, and when a trigger
+-- or a constraint of the application refuses, halves the part until the row at fault is alone.
 create function ml_internal.serve_scores(
     source       text,
     scores       ml_internal.score[],

@@ -352,9 +352,9 @@ def _check_owned(url: str, owner: str) -> None:
     upgrade(url)
     with _open(url) as connection:
         owners = connection.execute(
-            f"select distinct proowner::regrole::text from pg_proc where pronamespace {IN_SYSTEM}"
+            f"select distinct proowner::regrole::text from pg_proc where pronamespace {IN_SYSTEM} order by 1"
         ).fetchall()
-        assert owners == [("ml_owner",)]
+        assert owners == [("ml_owner",), ("ml_writer",)]
         owners = connection.execute(
             f"select distinct relowner::regrole::text from pg_class where relnamespace {IN_SYSTEM}"
         ).fetchall()
@@ -380,7 +380,7 @@ def test_an_owner_who_may_not_is_told_what_to_ask_for(bare_server: Server) -> No
     administrator, url = _owned_database(bare_server, "plain", "nocreaterole")
     with _open(url) as connection:
         before = catalogue(connection)
-    with pytest.raises(CommandError, match="ml_owner, ml_app") as refused:
+    with pytest.raises(CommandError, match="ml_owner, ml_writer, ml_app") as refused:
         upgrade(url)
     with _open(url) as connection:
         assert differences(before, catalogue(connection)) == []
@@ -391,7 +391,7 @@ def test_an_owner_who_may_not_is_told_what_to_ask_for(bare_server: Server) -> No
         connection.execute(creates.encode())
         assert connection.execute(
             "select count(*) from pg_roles where rolname = any (%s) and not rolcanlogin", [list(ROLES)]
-        ).fetchone() == (6,)
+        ).fetchone() == (7,)
     with pytest.raises(CommandError, match="ml_owner") as refused:
         upgrade(url)
     assert grant in str(refused.value)

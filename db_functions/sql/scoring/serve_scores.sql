@@ -1,5 +1,5 @@
--- When ml_internal.update_scores did not write all rows of a batch: tells why, and when a trigger or
--- a constraint of the application refuses, halves the part until the row at fault is alone.
+-- When ml_internal.update_scores did not write all rows of a batch: tells why, and when a trigger
+-- or a constraint of the application refuses, halves the part until the row at fault is alone.
 create function ml_internal.serve_scores(
     source       text,
     scores       ml_internal.score[],
