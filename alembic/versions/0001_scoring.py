@@ -147,6 +147,7 @@ STEPS = (
             "drift/prediction_drift",
             "drift/data_quality",
             "performance/wilson",
+            "performance/evidence",
             "performance/calibration",
             "performance/calibration_summary",
             "performance/performance_realised",

@@ -61,6 +61,7 @@ begin
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.evidence',               ''  , 'r' , 'r' , 'r'),
             ('ml_internal.feature_counts',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_rollups',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.folds',                  'r' , 'r' , 'r' , 'r'),
@@ -157,6 +158,6 @@ grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, o
               feature_names, min_bars, metrics, label_horizon, fitted_from, fitted_until,
               model_card, toolchain, score_edges, calibration_edges, created_at, created_by,
               retired_at, retired_by,
-              retired_reason)
+              retired_reason, unseen_from, first_passage_at)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;

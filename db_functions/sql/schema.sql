@@ -712,6 +712,17 @@ create table ml.models (
                           to_timestamp((metrics ->> 'fitted_from')::double precision)) stored,
     fitted_until      timestamptz generated always as (
                           to_timestamp((metrics ->> 'fitted_until')::double precision)) stored,
+    -- A day and a half a bar covers the horizon of daily bars, weekends and holidays included.
+    unseen_from       timestamptz generated always as (case
+                          when algorithm = 'first_passage' then '-infinity'
+                          else coalesce(
+                              to_timestamp((metrics #>> '{trained,test_from}')::double precision),
+                              to_timestamp((metrics ->> 'fitted_until')::double precision
+                                  + 129600 * coalesce((metrics ->> 'label_horizon')::integer, 20)),
+                              created_at) end) stored,
+    first_passage_at  integer generated always as (coalesce(
+                          array_position(feature_names, 'first_passage_target'),
+                          array_position(feature_names, 'first_passage_target_plain'))) stored,
     model_card        text not null default '',
     toolchain         jsonb not null default '{}',
     drift_baseline    jsonb not null default '{}',
@@ -739,6 +750,14 @@ comment on column ml.models.fitted_from is
 comment on column ml.models.fitted_until is
     'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file '
     'does not say';
+comment on column ml.models.unseen_from is
+    'rows detected before it are no evidence for the model: it may have learned from them, or from '
+    'outcomes that overlap theirs. The moment that training recorded (fit window, label horizon '
+    'and embargo); else one and a half days a bar of the horizon after fitted_until; else '
+    'created_at. First passage has learned from no row';
+comment on column ml.models.first_passage_at is
+    'place among its features of P(target) by first passage, with corrections where it has them, '
+    'else by the plain formula; null: it has neither';
 
 -- registry/aliases
 create table ml.aliases (
@@ -857,7 +876,11 @@ create table ml.predictions (
     timeframe           text,
     rule_confidence     double precision,
     blended_confidence  double precision,
-    threshold           double precision
+    threshold           double precision,
+    detected_at         timestamptz,
+    served              double precision,
+    first_passage       real,
+    seen                boolean
 ) partition by range (scored_at);
 comment on table ml.predictions is
     'Every score ever made, with the features and history values it was made from';
@@ -876,6 +899,15 @@ comment on column ml.predictions.rule_confidence is
 comment on column ml.predictions.blended_confidence is
     'the blend that the score and the settings of its moment gave';
 comment on column ml.predictions.threshold is 'the setting when the row was scored';
+comment on column ml.predictions.detected_at is 'as on the row when it was scored';
+comment on column ml.predictions.served is
+    'confidence as applications read it after the write; of a challenger or replay what the '
+    'settings of its moment would have served. A later ml.reblend does not change it';
+comment on column ml.predictions.first_passage is
+    'P(target) by first passage that the model itself computed for the row, with corrections where '
+    'it has them (ml.models.first_passage_at); null where it has no such feature or no value';
+comment on column ml.predictions.seen is
+    'true: detected before ml.models.unseen_from, so no evidence for or against the model';
 comment on column ml.predictions.role is
     'as whom the model scored: champion; standby, an earlier champion '
     'while the champion would not serve; canary; challenger; replay';
@@ -1338,12 +1370,18 @@ create table ml_internal.batches (
     blends         double precision[] not null,
     thresholds     double precision[] not null,
     pattern_types  text[] not null,
-    timeframes     text[] not null
+    timeframes     text[] not null,
+    detected       timestamptz[] not null default '{}',
+    served         double precision[] not null default '{}',
+    first_passages real[] not null default '{}',
+    seen           boolean[] not null default '{}'
 );
 comment on table ml_internal.batches is
     'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
 comment on column ml_internal.batches.reasons is 'as recorded in ml_metadata';
 comment on column ml_internal.batches.confidences is 'null where there is no score';
+comment on column ml_internal.batches.detected is
+    'detected_at, and as the next columns of ml.predictions; empty where nothing was scored';
 create index batches_by_xid on ml_internal.batches (xid);
 
 -- counts/tallies
@@ -1384,7 +1422,11 @@ create table ml_internal.outcome_changes (
     ml_confidence       real not null,
     rule_confidence     double precision,
     blended_confidence  double precision,
-    threshold           double precision not null
+    threshold           double precision not null,
+    detected_at         timestamptz not null,
+    served              double precision,
+    first_passage       real,
+    seen                boolean not null
 );
 comment on table ml_internal.outcome_changes is
     'Outcomes of predictions as they become known; a relabel takes the old one back with sign -1';
@@ -2308,12 +2350,15 @@ begin
     end if;
 
     with run as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.version
+        select r.n as run, r.model_id, r.role, r.inference_ms, m.version, m.unseen_from,
+               m.first_passage_at
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
         left join ml.models m on m.id = r.model_id
     ), given as materialized (
-        select g.*, r.model_id, r.role, r.inference_ms, r.version,
+        select g.*, r.model_id, r.role, r.inference_ms, r.version, r.unseen_from,
+               case when g.features[r.first_passage_at] between 0 and 1
+                    then g.features[r.first_passage_at] end as first_passage,
                (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
                    as latency_ms,
                case when g.ml_confidence is not null
@@ -2339,47 +2384,55 @@ begin
                                       then to_jsonb(g.probabilities) end))
         from given g
         where p.id = g.pattern_id and g.role in ('champion', 'standby', 'canary')
-        returning g.*, p.outcome_label, p.pattern_type, p.timeframe,
+        returning g.*, p.outcome_label, p.pattern_type, p.timeframe, p.detected_at,
                   ml_internal.usable_rule(p.rule_confidence) as rule,
                   -- As the blend trigger left them.
                   p.blended_confidence::double precision as blended,
+                  p.confidence::double precision as served,
                   p.ml_metadata ->> 'reason' as decision,
                   (p.ml_metadata ->> 'threshold')::double precision as threshold,
                   (p.ml_metadata ->> 'settings_version')::integer as settings_version
     ), beside as (
-        select g.*, p.outcome_label, p.pattern_type, p.timeframe,
-               ml_internal.usable_rule(p.rule_confidence) as rule,
-               -- What the blend would have been.
-               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                   s.ml_weight, s.rule_weight) as blended,
-               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                  g.reason, s.enabled, s.threshold) as decision,
-               s.threshold as threshold, s.version as settings_version
+        select g.*, p.outcome_label, p.pattern_type, p.timeframe, p.detected_at, b.rule, b.blended,
+               case when b.decision = 'scored' then b.blended else b.rule end as served,
+               b.decision, s.threshold as threshold, s.version as settings_version
         from given g join public.pattern_events p on p.id = g.pattern_id
+        -- What the blend would have been.
+        cross join lateral (
+            select r.rule,
+                   ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight)
+                       as blended,
+                   ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled, s.threshold)
+                       as decision
+            from (select ml_internal.usable_rule(p.rule_confidence) as rule) r) b
         where g.role in ('challenger', 'replay')
     ), scored as materialized (
-        select * from served union all select * from beside
+        select w.*, coalesce(w.detected_at < w.unseen_from, true) as seen
+        from (select * from served union all select * from beside) w
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
             features, history, bars, latency_ms, inference_ms, settings_version, input_hash,
-            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold)
+            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
                w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
                w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
-               w.blended, w.threshold
+               w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
             at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
             reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
-            timeframes)
+            timeframes, detected, served, first_passages, seen)
         select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
                case when w.role in ('champion', 'standby') then cache_hits else 0 end,
                case when w.role in ('champion', 'standby') then cache_misses else 0 end,
                array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
                array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
-               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe)
+               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe),
+               array_agg(w.detected_at), array_agg(w.served), array_agg(w.first_passage),
+               array_agg(w.seen)
         from scored w where w.role <> 'replay'
         group by w.run, w.role, w.model_id, w.inference_ms
     ), known as (
@@ -2387,9 +2440,11 @@ begin
         -- words of its own too.
         insert into ml_internal.outcome_changes (
             sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
-            ml_confidence, rule_confidence, blended_confidence, threshold)
+            ml_confidence, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
-               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold
+               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold,
+               w.detected_at, w.served, w.first_passage, w.seen
         from scored w
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
@@ -2678,11 +2733,12 @@ begin
     -- waited for; who scores later sees these labels and counts them itself.
     insert into ml_internal.outcome_changes (sign, scored_at, source, role, model_id, pattern_type,
                                              timeframe, outcome,
-                                    ml_confidence, rule_confidence, blended_confidence, threshold)
+                                    ml_confidence, rule_confidence, blended_confidence, threshold,
+                                             detected_at, served, first_passage, seen)
     select o.sign, s.scored_at, case when s.latency_ms is null then 'backfill' else 'live' end,
            s.role, s.model_id, s.pattern_type, s.timeframe, o.outcome, s.ml_confidence,
            s.rule_confidence,
-           s.blended_confidence, s.threshold
+           s.blended_confidence, s.threshold, s.detected_at, s.served, s.first_passage, s.seen
     from unnest(changed, before, after) c (id, old_label, new_label)
     join ml.predictions s on s.pattern_id = c.id
     cross join lateral (values (-1, c.old_label), (1, c.new_label)) o (sign, outcome)
@@ -5359,6 +5415,24 @@ comment on function ml_internal.wilson(double precision, double precision, integ
     'Bound of the 95 % interval of hits / n after Wilson 1927: '
     'the lower one for side -1, the upper one for side 1';
 
+-- performance/evidence
+-- Rows, not sums: for questions that no count answers. A row that one model scored twice is here
+-- twice; errors by calendar block of detected_at are not made smaller by that.
+create view ml_internal.evidence with (security_invoker = true) as
+select s.pattern_id, s.model_id, s.role,
+       case when s.latency_ms is null then 'backfill' else 'live' end as source, s.scored_at,
+       s.detected_at, s.pattern_type, s.timeframe, p.outcome_label as outcome,
+       (p.outcome_label = 'positive')::integer::double precision as y,
+       s.ml_confidence::double precision as ml, s.rule_confidence as rule,
+       s.blended_confidence as blended, s.served,
+       s.first_passage::double precision as first_passage, s.seen
+from ml.predictions s
+join public.pattern_events p on p.id = s.pattern_id
+where p.outcome_label in ('positive', 'negative', 'neutral') and s.role <> 'replay';
+comment on view ml_internal.evidence is
+    'Predictions whose outcome is known, with the five scores as they were when the row '
+    'was scored; first_passage is null where the model has no such feature; seen rows are no evidence';
+
 -- performance/calibration
 create view ml.calibration with (security_invoker = true) as
 with counted as (
@@ -7052,6 +7126,7 @@ begin
             ('ml_internal.cohorts',                'r' , 'r' , 'r' , 'r'),
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.evidence',               ''  , 'r' , 'r' , 'r'),
             ('ml_internal.feature_counts',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_rollups',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.folds',                  'r' , 'r' , 'r' , 'r'),
@@ -7148,7 +7223,7 @@ grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, o
               feature_names, min_bars, metrics, label_horizon, fitted_from, fitted_until,
               model_card, toolchain, score_edges, calibration_edges, created_at, created_by,
               retired_at, retired_by,
-              retired_reason)
+              retired_reason, unseen_from, first_passage_at)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;
 

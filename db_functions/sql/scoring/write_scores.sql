@@ -80,12 +80,15 @@ begin
     end if;
 
     with run as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.version
+        select r.n as run, r.model_id, r.role, r.inference_ms, m.version, m.unseen_from,
+               m.first_passage_at
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
         left join ml.models m on m.id = r.model_id
     ), given as materialized (
-        select g.*, r.model_id, r.role, r.inference_ms, r.version,
+        select g.*, r.model_id, r.role, r.inference_ms, r.version, r.unseen_from,
+               case when g.features[r.first_passage_at] between 0 and 1
+                    then g.features[r.first_passage_at] end as first_passage,
                (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
                    as latency_ms,
                case when g.ml_confidence is not null
@@ -111,47 +114,55 @@ begin
                                       then to_jsonb(g.probabilities) end))
         from given g
         where p.id = g.pattern_id and g.role in ('champion', 'standby', 'canary')
-        returning g.*, p.outcome_label, p.pattern_type, p.timeframe,
+        returning g.*, p.outcome_label, p.pattern_type, p.timeframe, p.detected_at,
                   ml_internal.usable_rule(p.rule_confidence) as rule,
                   -- As the blend trigger left them.
                   p.blended_confidence::double precision as blended,
+                  p.confidence::double precision as served,
                   p.ml_metadata ->> 'reason' as decision,
                   (p.ml_metadata ->> 'threshold')::double precision as threshold,
                   (p.ml_metadata ->> 'settings_version')::integer as settings_version
     ), beside as (
-        select g.*, p.outcome_label, p.pattern_type, p.timeframe,
-               ml_internal.usable_rule(p.rule_confidence) as rule,
-               -- What the blend would have been.
-               ml_internal.blended(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                   s.ml_weight, s.rule_weight) as blended,
-               ml_internal.decide(g.ml_confidence, ml_internal.usable_rule(p.rule_confidence),
-                                  g.reason, s.enabled, s.threshold) as decision,
-               s.threshold as threshold, s.version as settings_version
+        select g.*, p.outcome_label, p.pattern_type, p.timeframe, p.detected_at, b.rule, b.blended,
+               case when b.decision = 'scored' then b.blended else b.rule end as served,
+               b.decision, s.threshold as threshold, s.version as settings_version
         from given g join public.pattern_events p on p.id = g.pattern_id
+        -- What the blend would have been.
+        cross join lateral (
+            select r.rule,
+                   ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight)
+                       as blended,
+                   ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled, s.threshold)
+                       as decision
+            from (select ml_internal.usable_rule(p.rule_confidence) as rule) r) b
         where g.role in ('challenger', 'replay')
     ), scored as materialized (
-        select * from served union all select * from beside
+        select w.*, coalesce(w.detected_at < w.unseen_from, true) as seen
+        from (select * from served union all select * from beside) w
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
             features, history, bars, latency_ms, inference_ms, settings_version, input_hash,
-            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold)
+            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
                w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
                w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
-               w.blended, w.threshold
+               w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
             at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
             reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
-            timeframes)
+            timeframes, detected, served, first_passages, seen)
         select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
                case when w.role in ('champion', 'standby') then cache_hits else 0 end,
                case when w.role in ('champion', 'standby') then cache_misses else 0 end,
                array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
                array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
-               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe)
+               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe),
+               array_agg(w.detected_at), array_agg(w.served), array_agg(w.first_passage),
+               array_agg(w.seen)
         from scored w where w.role <> 'replay'
         group by w.run, w.role, w.model_id, w.inference_ms
     ), known as (
@@ -159,9 +170,11 @@ begin
         -- words of its own too.
         insert into ml_internal.outcome_changes (
             sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
-            ml_confidence, rule_confidence, blended_confidence, threshold)
+            ml_confidence, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
-               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold
+               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold,
+               w.detected_at, w.served, w.first_passage, w.seen
         from scored w
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
