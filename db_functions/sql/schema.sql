@@ -1498,12 +1498,14 @@ comment on table ml_internal.feature_rollups is
 -- counts/cohorts
 create table ml_internal.cohorts (
     cohort                       date,
+    detected_month               date,
     model_id                     integer not null,
     role                         text not null,
     source                       text not null,
     pattern_type                 text,
     timeframe                    text,
-    score                        text not null check (score in ('ml', 'rule', 'blended')),
+    score                        text not null check (score in (
+                                     'ml', 'rule', 'blended', 'served', 'first_passage')),
     predictions                  bigint not null,
     called                       bigint not null,
     expected_positives           double precision not null,
@@ -1525,9 +1527,6 @@ create table ml_internal.cohorts (
     labelled_expected_hits       double precision not null,
     labelled_expected_error      double precision not null,
     labelled_error_variance      double precision not null,
-    compared                     bigint not null,
-    gain                         double precision not null,
-    gain_squares                 double precision not null,
     labelled_scores              double precision[] not null,
     positive_scores              double precision[] not null,
     calibration                  double precision[] not null,
@@ -1538,13 +1537,18 @@ create table ml_internal.cohorts (
         ml_internal.ordered_pairs(expected_scores, scores)) stored,
     pairs                        double precision generated always as (
         ml_internal.ordered_pairs(positive_scores, labelled_scores)) stored,
-    unique nulls not distinct (model_id, cohort, role, source, pattern_type, timeframe, score)
+    unique nulls not distinct (model_id, cohort, detected_month, role, source, pattern_type,
+                               timeframe, score)
 );
 comment on table ml_internal.cohorts is
-    'Predictions by the UTC week in which they were made, pattern type and '
-    'timeframe, and in all (null): sums and counts of each score';
+    'Predictions by the UTC week in which they were made, or by the UTC month that the pattern '
+    'was detected in, by pattern type and timeframe, and in all (null): sums and counts of each '
+    'score';
 comment on column ml_internal.cohorts.cohort is
-    'the Monday of the week; null: all weeks. Null as pattern_type or timeframe: all of them';
+    'the Monday of the week; null: all weeks. Null as detected_month, pattern_type or timeframe: '
+    'all of them';
+comment on column ml_internal.cohorts.source is
+    'live, backfill, or seen_in_training: rows that are no evidence for or against the model';
 comment on column ml_internal.cohorts.score is
     'whose probability the figures are about, here called s; m is '
     'always ml_confidence, y 1 for a positive outcome, else 0';
@@ -1567,17 +1571,75 @@ comment on column ml_internal.cohorts.own_variance is
     'sum of (1 - 2s)^2 s (1 - s): the variance of error when s is right';
 comment on column ml_internal.cohorts.labelled_error_variance is
     'sum of (1 - 2s)^2 m (1 - m): the variance of error when the model is right';
-comment on column ml_internal.cohorts.compared is
-    'labelled predictions that have a rule confidence r; gain: sum of (r '
-    '- y)^2 - (s - y)^2 over them, gain_squares: of its square';
 comment on column ml_internal.cohorts.labelled_scores is
     'counts of s in the bins of score_edges; positive_scores: of those with a positive outcome';
 comment on column ml_internal.cohorts.calibration is
-    'counts of s in the bins of calibration_edges (tenths for rule and blended), '
+    'counts of s in the bins of calibration_edges (tenths for the others), '
     'calibration_positives: of positive outcomes there, calibration_sums: sum of s';
 comment on column ml_internal.cohorts.pairs is
     'pairs of a positive and another prediction whose scores are in the right order, a '
     'tie within a bin counting half; expected_pairs: by what the model expects';
+
+-- counts/paired_weeks
+-- Sums of paired differences of Brier scores, small enough to be added up to calendar blocks of any
+-- number of weeks: what standard errors are made of (ml.performance_differences).
+create table ml_internal.paired_weeks (
+    model_id          integer not null,
+    cohort            date not null,
+    detected_week     date not null,
+    detected_month    date not null,
+    role              text not null,
+    source            text not null,
+    pattern_type      text not null,
+    timeframe         text not null,
+    labelled          bigint not null,
+    positives         bigint not null,
+    ml_error          double precision not null,
+    served            bigint not null,
+    served_positives  bigint not null,
+    served_error      double precision not null,
+    served_ml         double precision not null,
+    ruled             bigint not null,
+    ml_rule           double precision not null,
+    served_rule       double precision not null,
+    passed            bigint not null,
+    ml_passage        double precision not null,
+    served_passed     bigint not null,
+    served_passage    double precision not null,
+    primary key (model_id, cohort, detected_week, detected_month, role, source, pattern_type,
+                 timeframe)
+);
+comment on table ml_internal.paired_weeks is
+    'Labelled predictions by the UTC weeks in which they were made and detected: sums of squared '
+    'errors, and of their differences between two scores';
+comment on column ml_internal.paired_weeks.source is
+    'live, backfill, or seen_in_training: rows that are no evidence for or against the model';
+comment on column ml_internal.paired_weeks.ml_error is 'sum of (ml - y)^2';
+comment on column ml_internal.paired_weeks.served is
+    'predictions with a served confidence, as are the next columns up to served_ml';
+comment on column ml_internal.paired_weeks.served_ml is
+    'sum of (served - y)^2 - (ml - y)^2; the other pairs likewise';
+comment on column ml_internal.paired_weeks.ruled is
+    'predictions with a rule confidence, over which ml_rule and served_rule are summed';
+comment on column ml_internal.paired_weeks.passed is
+    'predictions with a first passage, over which ml_passage is summed; served_passed, '
+    'served_passage: those that also have a served confidence';
+
+-- counts/block_weeks
+-- How many whole weeks hold one label horizon: the least block of calendar time whose sums are
+-- nearly independent. Of intraday bars a week has 32.5 hours, of daily bars five. An unknown name
+-- is taken for daily.
+create function ml_internal.block_weeks(timeframe text, horizon integer) returns integer
+language sql immutable parallel safe
+return greatest(1, ceil(horizon * coalesce(substring(timeframe from '^\d{1,4}'), '1')::numeric
+    * case
+        when timeframe ~ '^\d*\s*(m|min|mins|minute|minutes)$' then 1 / 1950.0
+        when timeframe ~* '^\d*\s*(h|hour|hours)$' then 1 / 32.5
+        when timeframe ~* '^\d*\s*(w|week|weeks|weekly)$' then 1
+        when timeframe ~* '^\d*\s*(m|mo|month|months|monthly)$' then 4.35
+        else 0.2 end))::integer;
+comment on function ml_internal.block_weeks(text, integer) is
+    'Whole weeks that a label horizon of so many bars of this timeframe takes, at least one';
 
 -- intake/touch_pattern
 create or replace function ml_internal.touch_pattern() returns trigger
@@ -3450,12 +3512,15 @@ comment on function ml_internal.fraction_of(uuid) is
 -- challengers/t_quantile
 -- Of Student's t: the normal quantile after Acklam (relative error below 1.2e-9), then the
 -- expansion of Abramowitz and Stegun, 26.7.5, in 1 / df. Within 0.1 % of the table from five
--- degrees of freedom up.
+-- degrees of freedom up; exact for one and two.
 create or replace function ml_internal.t_quantile(p double precision, df double precision)
     returns double precision
 language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    select case when p > 0 and p < 1 and df >= 1 then
+    select case when not (p > 0 and p < 1) then null
+                when df = 1 then tan(pi() * (p - 0.5))
+                when df = 2 then (2 * p - 1) / sqrt(2 * p * (1 - p))
+                when df > 2 then
         z + (z ^ 3 + z) / (4 * df) + (5 * z ^ 5 + 16 * z ^ 3 + 3 * z) / (96 * df ^ 2)
         + (3 * z ^ 7 + 19 * z ^ 5 + 17 * z ^ 3 - 15 * z) / (384 * df ^ 3) end
     from (
@@ -4251,60 +4316,75 @@ group by 1, 2, 3, 4, 5;
 comment on view ml_internal.fresh_features is
     'Internal: counts of features that are not folded into ml_internal.feature_rollups yet';
 
--- counts/fresh_cohorts
--- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
--- columns of ml_internal.cohorts.
-create view ml_internal.fresh_cohorts with (security_invoker = true) as
+-- counts/fresh_events
+-- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold: a prediction
+-- (predicted 1) or an outcome that came or was taken back (labelled 1 or -1), with the five scores.
+create view ml_internal.fresh_events with (security_invoker = true) as
 with mark as (
     select f.snapshot from ml_internal.folds f where f.log = 'cohorts'
-), model as materialized (
+), event as (
+    select b.at, b.model_id, b.role, b.source, e.*, 1 as predicted, 0 as labelled,
+           0::double precision as y
+    from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
+    cross join unnest(b.detected, b.seen, b.pattern_types, b.timeframes, b.thresholds,
+                      b.confidences::double precision[], b.rules, b.blends, b.served,
+                      b.first_passages::double precision[])
+        e (detected_at, seen, pattern_type, timeframe, threshold, ml, rule, blended, served,
+           first_passage)
+    where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
+    union all
+    select c.scored_at, c.model_id, c.role, c.source, c.detected_at, c.seen, c.pattern_type,
+           c.timeframe, c.threshold, c.ml_confidence, c.rule_confidence, c.blended_confidence,
+           c.served, c.first_passage, 0, c.sign, (c.outcome = 'positive')::integer
+    from mark join ml_internal.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
+    where not pg_visible_in_snapshot(c.xid, mark.snapshot)
+)
+select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort,
+       (date_trunc('week', e.detected_at, 'UTC') at time zone 'UTC')::date as detected_week,
+       (date_trunc('month', e.detected_at, 'UTC') at time zone 'UTC')::date as detected_month,
+       e.model_id, e.role, case when e.seen then 'seen_in_training' else e.source end as source,
+       -- A name from before the upgrade may be too long for an index.
+       left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe,
+       e.threshold, e.predicted, e.labelled, e.y,
+       -- Postgres raises where a product is too small for a double.
+       case when e.ml < 1e-30 then 0 else e.ml end as ml,
+       case when e.rule < 1e-30 then 0 else e.rule end as rule,
+       case when e.blended < 1e-30 then 0 else e.blended end as blended,
+       case when e.served < 1e-30 then 0 else e.served end as served,
+       case when e.first_passage < 1e-30 then 0 else e.first_passage end as first_passage
+from event e;
+comment on view ml_internal.fresh_events is
+    'Internal: predictions and outcomes that are not folded yet, one by one';
+
+-- counts/fresh_cohorts
+-- ml_internal.fresh_events in the columns of ml_internal.cohorts.
+create view ml_internal.fresh_cohorts with (security_invoker = true) as
+with model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges,
            m.calibration_edges || '{}'::double precision[] as calibration_edges
     from ml.models m
-), event as (
-    select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
-           0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
-    from mark join ml_internal.batches b on b.xid >= pg_snapshot_xmin(mark.snapshot)
-    cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
-                      b.blends, b.thresholds)
-        e (pattern_type, timeframe, ml, rule, blend, threshold)
-    where not pg_visible_in_snapshot(b.xid, mark.snapshot) and e.ml is not null
-    union all
-    select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
-           (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
-           c.blended_confidence, c.threshold
-    from mark join ml_internal.outcome_changes c on c.xid >= pg_snapshot_xmin(mark.snapshot)
-    where not pg_visible_in_snapshot(c.xid, mark.snapshot)
-), bounded as (
-    -- Postgres raises where a product is too small for a double.
-    select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
-           e.y, e.threshold, case when e.ml < 1e-30 then 0 else e.ml end as ml,
-           case when e.rule < 1e-30 then 0 else e.rule end as rule,
-           case when e.blend < 1e-30 then 0 else e.blend end as blend
-    from event e
 ), value as (
-    select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id,
-           e.role, e.source,
-           -- A name from before the upgrade may be too long for an index.
-           left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe, v.score,
-           e.predicted, e.labelled, e.y, e.ml, e.rule, v.s,
+    select e.cohort, e.detected_month, e.model_id, e.role, e.source, e.pattern_type, e.timeframe,
+           v.score, e.predicted, e.labelled, e.y, e.ml, v.s,
            coalesce(v.s >= e.threshold, false)::integer as called,
            v.s * v.s - 2 * v.s * e.ml + e.ml as expected_error, (1 - 2 * v.s) ^ 2 as slope,
            -ln(greatest(v.s, 2.220446049250313e-16)) as log_loss,
            -ln(1 - least(v.s, 1 - 2.220446049250313e-16)) as log_loss_other,
-           coalesce((e.rule - e.y) ^ 2 - (v.s - e.y) ^ 2, 0) as gain,
            width_bucket(v.s, m.score_edges) as bin,
            width_bucket(v.s, case v.score
                when 'ml' then m.calibration_edges
                else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
                end) as calibration_bin
-    from bounded e
+    from ml_internal.fresh_events e
     join model m on m.id = e.model_id
-    cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blend)) v (score, s)
+    cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blended),
+                               ('served', e.served), ('first_passage', e.first_passage))
+        v (score, s)
     where v.s is not null
 ), counted as (
-    select cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin,
+    select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score, bin,
+           calibration_bin,
            sum(predicted) as predictions, sum(predicted * called) as called,
            sum(predicted * ml) as expected_positives,
            sum(predicted * called * ml) as expected_hits,
@@ -4320,13 +4400,12 @@ with mark as (
            sum(labelled * ml) as labelled_expected_positives,
            sum(labelled * called * ml) as labelled_expected_hits,
            sum(labelled * expected_error) as labelled_expected_error,
-           sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance,
-           sum(labelled * (rule is not null)::integer) as compared, sum(labelled * gain) as gain,
-           sum(labelled * gain ^ 2) as gain_squares
+           sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance
     from value
-    group by cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin
+    group by cohort, detected_month, model_id, role, source, pattern_type, timeframe, score, bin,
+             calibration_bin
 )
-select cohort, model_id, role, source, pattern_type, timeframe, score,
+select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
        sum(predictions)::bigint as predictions, sum(called)::bigint as called,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
@@ -4341,9 +4420,7 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(labelled_expected_positives) as labelled_expected_positives,
        sum(labelled_expected_hits) as labelled_expected_hits,
        sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
-       sum(gain) as gain,
-       sum(gain_squares) as gain_squares,
+       sum(labelled_error_variance) as labelled_error_variance,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(labelled)) as labelled_scores,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(positives)) as positive_scores,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(labelled)) as calibration,
@@ -4351,9 +4428,40 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
                               array_agg(positives)) as calibration_positives,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(score_sum)) as calibration_sums
 from counted
-group by model_id, role, source, score, cube (cohort, pattern_type, timeframe);
+group by model_id, role, source, score, grouping sets (
+    (), (pattern_type), (timeframe), (pattern_type, timeframe),
+    (cohort), (cohort, pattern_type), (cohort, timeframe),
+    (detected_month), (detected_month, pattern_type), (detected_month, timeframe));
 comment on view ml_internal.fresh_cohorts is
     'Internal: predictions and outcomes that are not folded into ml_internal.cohorts yet';
+
+-- counts/fresh_paired_weeks
+create view ml_internal.fresh_paired_weeks with (security_invoker = true) as
+select e.model_id, e.cohort, e.detected_week, e.detected_month, e.role, e.source, e.pattern_type,
+       e.timeframe, sum(e.labelled) as labelled, sum(e.labelled * e.y)::bigint as positives,
+       sum(e.labelled * q.ml) as ml_error,
+       coalesce(sum(e.labelled) filter (where q.served is not null), 0) as served,
+       coalesce(sum(e.labelled * e.y) filter (where q.served is not null), 0)::bigint
+           as served_positives,
+       coalesce(sum(e.labelled * q.served), 0) as served_error,
+       coalesce(sum(e.labelled * (q.served - q.ml)), 0) as served_ml,
+       coalesce(sum(e.labelled) filter (where q.rule is not null), 0) as ruled,
+       coalesce(sum(e.labelled * (q.ml - q.rule)), 0) as ml_rule,
+       coalesce(sum(e.labelled * (q.served - q.rule)), 0) as served_rule,
+       coalesce(sum(e.labelled) filter (where q.passage is not null), 0) as passed,
+       coalesce(sum(e.labelled * (q.ml - q.passage)), 0) as ml_passage,
+       coalesce(sum(e.labelled) filter (where q.served is not null and q.passage is not null), 0)
+           as served_passed,
+       coalesce(sum(e.labelled * (q.served - q.passage)), 0) as served_passage
+from ml_internal.fresh_events e
+cross join lateral (
+    select (e.ml - e.y) ^ 2 as ml, (e.rule - e.y) ^ 2 as rule, (e.served - e.y) ^ 2 as served,
+           (e.first_passage - e.y) ^ 2 as passage) q
+where e.labelled <> 0
+group by e.model_id, e.cohort, e.detected_week, e.detected_month, e.role, e.source, e.pattern_type,
+         e.timeframe;
+comment on view ml_internal.fresh_paired_weeks is
+    'Internal: outcomes that are not folded into ml_internal.paired_weeks yet';
 
 -- counts/metric_counts
 create view ml_internal.metric_counts with (security_invoker = true) as
@@ -4380,7 +4488,7 @@ with part as (
     union all
     select f.*, null, null from ml_internal.fresh_cohorts f
 )
-select cohort, model_id, role, source, pattern_type, timeframe, score,
+select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
        sum(predictions)::bigint as predictions, sum(called)::bigint as called,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
@@ -4395,9 +4503,7 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(labelled_expected_positives) as labelled_expected_positives,
        sum(labelled_expected_hits) as labelled_expected_hits,
        sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
-       sum(gain) as gain,
-       sum(gain_squares) as gain_squares,
+       sum(labelled_error_variance) as labelled_error_variance,
        ml_internal.sum_arrays(labelled_scores) as labelled_scores,
        ml_internal.sum_arrays(positive_scores) as positive_scores,
        ml_internal.sum_arrays(calibration) as calibration,
@@ -4410,10 +4516,34 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
             else ml_internal.ordered_pairs(ml_internal.sum_arrays(positive_scores),
                                            ml_internal.sum_arrays(labelled_scores)) end as pairs
 from part
-group by cohort, model_id, role, source, pattern_type, timeframe, score;
+group by cohort, detected_month, model_id, role, source, pattern_type, timeframe, score;
 comment on view ml_internal.cohort_counts is
-    'Predictions by week, model, pattern type and timeframe, and in '
+    'Predictions by week or detected month, model, pattern type and timeframe, and in '
     'all (null), as sums and histograms: exact at every moment';
+
+-- counts/paired_counts
+create view ml_internal.paired_counts with (security_invoker = true) as
+with part as (
+    select * from ml_internal.paired_weeks
+    union all
+    select * from ml_internal.fresh_paired_weeks
+)
+select p.model_id, p.cohort, p.detected_week, p.detected_month, p.role, p.source, p.pattern_type,
+       p.timeframe, sum(p.labelled)::double precision as labelled,
+       sum(p.positives)::double precision as positives, sum(p.ml_error) as ml_error,
+       sum(p.served)::double precision as served,
+       sum(p.served_positives)::double precision as served_positives,
+       sum(p.served_error) as served_error, sum(p.served_ml) as served_ml,
+       sum(p.ruled)::double precision as ruled, sum(p.ml_rule) as ml_rule,
+       sum(p.served_rule) as served_rule, sum(p.passed)::double precision as passed,
+       sum(p.ml_passage) as ml_passage, sum(p.served_passed)::double precision as served_passed,
+       sum(p.served_passage) as served_passage
+from part p
+group by p.model_id, p.cohort, p.detected_week, p.detected_month, p.role, p.source, p.pattern_type,
+         p.timeframe
+having sum(p.labelled) > 0;
+comment on view ml_internal.paired_counts is
+    'ml_internal.paired_weeks and what is not folded yet: exact at every moment';
 
 -- counts/fold
 -- Adds up what the logs hold and no earlier run has seen. "Seen" is a question to the snapshot of
@@ -4483,23 +4613,26 @@ begin
 
     with added as (
         insert into ml_internal.cohorts as r (
-            cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+            cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
+            predictions, called,
             expected_positives, expected_hits, expected_error, expected_log_loss, scores,
             expected_scores, labelled, positives, labelled_called, hits, score_sum, error, log_loss,
             own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
-            labelled_expected_error, labelled_error_variance, compared, gain, gain_squares,
+            labelled_expected_error, labelled_error_variance,
             labelled_scores,
             positive_scores, calibration, calibration_positives, calibration_sums)
-        select cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+        select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
+               predictions, called,
                expected_positives, expected_hits, expected_error, expected_log_loss, scores,
                expected_scores, labelled, positives, labelled_called, hits, score_sum, error,
                log_loss, own_error, own_variance, labelled_expected_positives,
-               labelled_expected_hits, labelled_expected_error, labelled_error_variance, compared,
-               gain, gain_squares, labelled_scores, positive_scores, calibration,
+               labelled_expected_hits, labelled_expected_error, labelled_error_variance,
+               labelled_scores, positive_scores, calibration,
                calibration_positives,
                calibration_sums
         from ml_internal.fresh_cohorts
-        on conflict (model_id, cohort, role, source, pattern_type, timeframe, score) do update set
+        on conflict (model_id, cohort, detected_month, role, source, pattern_type, timeframe, score)
+        do update set
             predictions = r.predictions + excluded.predictions, called = r.called + excluded.called,
             expected_positives = r.expected_positives + excluded.expected_positives,
             expected_hits = r.expected_hits + excluded.expected_hits,
@@ -4518,14 +4651,27 @@ begin
             labelled_expected_hits = r.labelled_expected_hits + excluded.labelled_expected_hits,
             labelled_expected_error = r.labelled_expected_error + excluded.labelled_expected_error,
             labelled_error_variance = r.labelled_error_variance + excluded.labelled_error_variance,
-            compared = r.compared + excluded.compared, gain = r.gain + excluded.gain,
-            gain_squares = r.gain_squares + excluded.gain_squares,
             labelled_scores = ml_internal.add_arrays(r.labelled_scores, excluded.labelled_scores),
             positive_scores = ml_internal.add_arrays(r.positive_scores, excluded.positive_scores),
             calibration = ml_internal.add_arrays(r.calibration, excluded.calibration),
             calibration_positives = ml_internal.add_arrays(r.calibration_positives,
                                                            excluded.calibration_positives),
             calibration_sums = ml_internal.add_arrays(r.calibration_sums, excluded.calibration_sums)
+    ), paired as (
+        insert into ml_internal.paired_weeks as r select * from ml_internal.fresh_paired_weeks
+        on conflict (model_id, cohort, detected_week, detected_month, role, source, pattern_type,
+                     timeframe)
+        do update set
+            labelled = r.labelled + excluded.labelled, positives = r.positives + excluded.positives,
+            ml_error = r.ml_error + excluded.ml_error, served = r.served + excluded.served,
+            served_positives = r.served_positives + excluded.served_positives,
+            served_error = r.served_error + excluded.served_error,
+            served_ml = r.served_ml + excluded.served_ml, ruled = r.ruled + excluded.ruled,
+            ml_rule = r.ml_rule + excluded.ml_rule,
+            served_rule = r.served_rule + excluded.served_rule,
+            passed = r.passed + excluded.passed, ml_passage = r.ml_passage + excluded.ml_passage,
+            served_passed = r.served_passed + excluded.served_passed,
+            served_passage = r.served_passage + excluded.served_passage
     )
     update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp()
     where log = 'cohorts';
@@ -5431,20 +5577,22 @@ join public.pattern_events p on p.id = s.pattern_id
 where p.outcome_label in ('positive', 'negative', 'neutral') and s.role <> 'replay';
 comment on view ml_internal.evidence is
     'Predictions whose outcome is known, with the five scores as they were when the row '
-    'was scored; first_passage is null where the model has no such feature; seen rows are no evidence';
+    'was scored; first_passage is null where the model has no such feature; seen rows '
+    'are no evidence';
 
 -- performance/calibration
 create view ml.calibration with (security_invoker = true) as
 with counted as (
-    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type,
-           c.timeframe, c.calibration, c.calibration_positives, c.calibration_sums,
+    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.detected_month,
+           c.pattern_type, c.timeframe, c.calibration, c.calibration_positives, c.calibration_sums,
            case c.score when 'ml' then m.calibration_edges
                         else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
                         end as edges
     from ml_internal.cohort_counts c join ml.models m on m.id = c.model_id
-    where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2
+    where num_nulls(c.cohort, c.detected_month, c.pattern_type, c.timeframe) >= 3
 )
-select c.model_version, c.role, c.source, c.score, c.cohort, c.pattern_type, c.timeframe,
+select c.model_version, c.role, c.source, c.score, c.cohort, c.detected_month,
+       c.pattern_type, c.timeframe,
        b.bin::integer as bin, coalesce(c.edges[b.bin - 1], 0) as low,
        coalesce(c.edges[b.bin], 1) as high, b.n::bigint as n, b.total / b.n as predicted,
        b.positives / b.n as observed, ml_internal.wilson(b.positives, b.n, -1) as observed_low,
@@ -5455,14 +5603,20 @@ cross join unnest(c.calibration, c.calibration_positives, c.calibration_sums) wi
 where b.n > 0;
 comment on view ml.calibration is
     'Of predictions said to be p likely, how many came: in the frozen bins '
-    'of the model, per week, pattern type, timeframe, or in all';
+    'of the model, per week, detected month, pattern type, timeframe, or in all';
 comment on column ml.calibration.model_version is 'the model';
 comment on column ml.calibration.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.calibration.source is 'live (rows scored as they came) or backfill';
-comment on column ml.calibration.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
+comment on column ml.calibration.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.calibration.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.calibration.pattern_type is 'null: all pattern types together';
 comment on column ml.calibration.timeframe is 'null: all timeframes together';
 comment on column ml.calibration.bin is 'number of the bin, from 1; bins are frozen with the model';
@@ -5480,8 +5634,8 @@ comment on column ml.calibration.observed_high is
 -- performance/calibration_summary
 create view ml.calibration_summary with (security_invoker = true) as
 with counted as (
-    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type,
-           c.timeframe, c.labelled, c.positives,
+    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.detected_month,
+           c.pattern_type, c.timeframe, c.labelled, c.positives,
            c.score_sum, c.error, c.own_error, c.own_variance, c.log_loss, e.*
     from ml_internal.cohort_counts c
     join ml.models m on m.id = c.model_id
@@ -5498,13 +5652,14 @@ with counted as (
                   u (n, positives, total)
               where u.n > 0) b
     ) e
-    where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2 and c.labelled > 0
+    where num_nulls(c.cohort, c.detected_month, c.pattern_type, c.timeframe) >= 3 and c.labelled > 0
 ), tested as (
     select c.*, c.ece - c.ece_expected as ece_excess,
            (c.error - c.own_error) / nullif(sqrt(greatest(0, c.own_variance)), 0) as spiegelhalter_z
     from counted c
 )
-select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.timeframe,
+select t.model_version, t.role, t.source, t.score, t.cohort, t.detected_month,
+       t.pattern_type, t.timeframe,
        t.labelled as n, t.score_sum / t.labelled as predicted,
        t.positives::double precision / t.labelled as observed,
        t.positives / nullif(t.score_sum, 0) as observed_expected, t.ece, t.ece_expected,
@@ -5517,14 +5672,21 @@ select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.t
 from tested t cross join ml.settings s;
 comment on view ml.calibration_summary is
     'How well probabilities and outcomes agree, beside what chance alone would '
-    'show: one row per model and score, per week, type, timeframe, or in all';
+    'show: one row per model and score, per week, detected month, '
+    'type, timeframe, or in all';
 comment on column ml.calibration_summary.model_version is 'the model';
 comment on column ml.calibration_summary.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.calibration_summary.source is 'live (rows scored as they came) or backfill';
-comment on column ml.calibration_summary.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration_summary.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
+comment on column ml.calibration_summary.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.calibration_summary.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration_summary.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.calibration_summary.pattern_type is 'null: all pattern types together';
 comment on column ml.calibration_summary.timeframe is 'null: all timeframes together';
 comment on column ml.calibration_summary.n is 'labelled predictions';
@@ -5553,7 +5715,8 @@ comment on column ml.calibration_summary.level is
 
 -- performance/performance_realised
 create view ml.performance_realised with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, m.version as model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.predictions, c.labelled,
        c.labelled::double precision / nullif(c.predictions, 0) as matured,
        c.positives::double precision / nullif(c.labelled, 0) as base_rate,
@@ -5567,31 +5730,28 @@ select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c
        ml_internal.wilson(c.hits, c.positives, -1) as recall_low,
        ml_internal.wilson(c.hits, c.positives, 1) as recall_high,
        c.error / nullif(c.labelled, 0) as brier, c.log_loss / nullif(c.labelled, 0) as log_loss,
-       c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc,
-       g.compared, g.gain, g.gain - g.half as gain_low, g.gain + g.half as gain_high
+       c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc
 from ml_internal.cohort_counts c
-join ml.models m on m.id = c.model_id
-cross join lateral (
-    select case when c.score <> 'rule' then c.compared end as compared,
-           case when c.score <> 'rule' and c.compared > 0 then c.gain / c.compared end as gain,
-           case when c.score <> 'rule' and c.compared > 1 then
-               1.959963984540054 * sqrt(
-                   greatest(0, c.gain_squares - c.gain * c.gain / c.compared)
-                   / (c.compared - 1.0) / c.compared)
-               end as half
-) g;
+join ml.models m on m.id = c.model_id;
 comment on view ml.performance_realised is
-    'How good predictions turned out to be, of the model, the rule and the '
-    'blend, by week, pattern type and timeframe, and in all (null)';
+    'How good predictions turned out to be, of each of the five scores, by week or detected '
+    'month, pattern type and timeframe, and in all (null); unseen rows, and those that are no '
+    'evidence apart as source seen_in_training';
 comment on column ml.performance_realised.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_realised.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_realised.model_version is 'the model';
 comment on column ml.performance_realised.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_realised.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_realised.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_realised.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_realised.timeframe is 'null: all timeframes together';
-comment on column ml.performance_realised.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_realised.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_realised.predictions is 'predictions that have this score';
 comment on column ml.performance_realised.labelled is 'predictions whose outcome is known';
 comment on column ml.performance_realised.matured is
@@ -5619,16 +5779,117 @@ comment on column ml.performance_realised.log_loss is
     'mean negative log-likelihood, in nats; 0 is best';
 comment on column ml.performance_realised.roc_auc is
     'area under the ROC curve, ties within a bin counting half; 0.5 is no skill, 1 is best';
-comment on column ml.performance_realised.compared is
-    'labelled predictions that also have a rule confidence';
-comment on column ml.performance_realised.gain is
-    'mean Brier score of the rule less that of this score: above 0 is better than the rule';
-comment on column ml.performance_realised.gain_low is 'lower end of the 95 % interval of gain';
-comment on column ml.performance_realised.gain_high is 'upper end of the 95 % interval of gain';
+
+-- performance/performance_differences
+-- Means of paired differences over rows that are not independent: the rows of one block of calendar
+-- time, all symbols together, count as one draw (ratio estimator of clustered sampling: Cochran,
+-- Sampling Techniques, 1977, chapter 9; training.blocks is the same for NumPy). With D_k the sum of
+-- differences in block k, N_k its rows, m their mean and K blocks, the standard error is
+-- sqrt(K / (K - 1) * sum (D_k - m N_k)^2) / N.
+create view ml.performance_differences with (security_invoker = true) as
+with horizon as materialized (
+    select m.id, m.version, coalesce(m.label_horizon, s.label_horizon) as bars
+    from ml.models m cross join ml.settings s
+), week as (
+    select p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
+           (p.detected_week - date '1970-01-05') / 7 as week,
+           max(ml_internal.block_weeks(p.timeframe, h.bars)) as weeks,
+           sum(p.labelled) as n, sum(p.positives) as y, sum(p.ml_error) as ml,
+           sum(p.served) as served_n, sum(p.served_positives) as served_y,
+           sum(p.served_error) as served, sum(p.served_ml) as served_ml, sum(p.ruled) as ruled,
+           sum(p.ml_rule) as ml_rule, sum(p.served_rule) as served_rule, sum(p.passed) as passed,
+           sum(p.ml_passage) as ml_passage, sum(p.served_passed) as served_passed,
+           sum(p.served_passage) as served_passage
+    from ml_internal.paired_counts p join horizon h on h.id = p.model_id
+    group by p.model_id, p.role, p.source, p.detected_week, grouping sets (
+        (), (p.pattern_type), (p.timeframe), (p.cohort), (p.detected_month))
+), placed as (
+    select w.*, max(w.weeks) over own as block_weeks,
+           sum(w.y) over own / nullif(sum(w.n) over own, 0) as rate,
+           sum(w.served_y) over own / nullif(sum(w.served_n) over own, 0) as served_rate
+    from week w
+    window own as (partition by w.model_id, w.role, w.source, w.cohort, w.detected_month,
+                                w.pattern_type, w.timeframe)
+), block as (
+    select p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
+           p.block_weeks, v.score, v.baseline, sum(v.n) as n, sum(v.d) as d
+    from placed p
+    -- The base rate is that of the same rows, known afterwards: no forecast had it.
+    cross join lateral (values
+        ('ml', 'rule', p.ruled, p.ml_rule),
+        ('ml', 'first_passage', p.passed, p.ml_passage),
+        ('ml', 'base_rate', p.n, p.ml - p.y * (1 - 2 * p.rate) - p.n * p.rate ^ 2),
+        ('served', 'rule', p.ruled, p.served_rule),
+        ('served', 'first_passage', p.served_passed, p.served_passage),
+        ('served', 'base_rate', p.served_n, p.served - p.served_y * (1 - 2 * p.served_rate)
+                                            - p.served_n * p.served_rate ^ 2),
+        ('served', 'ml', p.served_n, p.served_ml)) v (score, baseline, n, d)
+    where v.n > 0
+    group by p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
+             p.block_weeks, p.week / p.block_weeks, v.score, v.baseline
+), mean as (
+    select b.*, sum(b.d) over own / sum(b.n) over own as mean
+    from block b
+    window own as (partition by b.model_id, b.role, b.source, b.cohort, b.detected_month,
+                                b.pattern_type, b.timeframe, b.score, b.baseline)
+), found as (
+    select m.model_id, m.role, m.source, m.cohort, m.detected_month, m.pattern_type, m.timeframe,
+           m.score, m.baseline, sum(m.n)::bigint as n, count(*) as blocks,
+           7 * m.block_weeks as block_days, m.mean as difference,
+           case when count(*) > 1 then sqrt(count(*) / (count(*) - 1.0)
+                                            * sum((m.d - m.mean * m.n) ^ 2)) / sum(m.n) end
+               as standard_error
+    from mean m
+    group by m.model_id, m.role, m.source, m.cohort, m.detected_month, m.pattern_type, m.timeframe,
+             m.score, m.baseline, m.block_weeks, m.mean
+)
+select f.cohort, f.detected_month, h.version as model_version, f.role, f.source, f.pattern_type,
+       f.timeframe, f.score, f.baseline, f.n, f.blocks, f.block_days, f.difference,
+       f.standard_error, f.difference - t.quantile * f.standard_error as low,
+       f.difference + t.quantile * f.standard_error as high
+from found f
+join horizon h on h.id = f.model_id
+left join lateral (select ml_internal.t_quantile(0.975, f.blocks - 1) as quantile) t
+    on f.blocks > 1;
+comment on view ml.performance_differences is
+    'How much better the model''s score, and what was served, did than the rule, first passage, '
+    'the base rate and the model alone, on the same rows: below 0 is better. By week, detected '
+    'month, pattern type or timeframe, one at a time, and in all (null)';
+comment on column ml.performance_differences.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_differences.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
+comment on column ml.performance_differences.model_version is 'the model';
+comment on column ml.performance_differences.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.performance_differences.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
+comment on column ml.performance_differences.pattern_type is 'null: all pattern types together';
+comment on column ml.performance_differences.timeframe is 'null: all timeframes together';
+comment on column ml.performance_differences.score is
+    'ml, or served: what applications read when the row was scored';
+comment on column ml.performance_differences.baseline is
+    'rule, first_passage (null where the model computes none), ml, or base_rate: the share of '
+    'positive outcomes in these very rows, which no forecast knew';
+comment on column ml.performance_differences.n is 'labelled predictions that have both';
+comment on column ml.performance_differences.blocks is
+    'blocks of calendar time with such rows: errors come from their sums';
+comment on column ml.performance_differences.block_days is
+    'length of a block: the label horizon of the slowest timeframe, in whole weeks';
+comment on column ml.performance_differences.difference is
+    'mean Brier score of score less that of baseline: below 0 is better';
+comment on column ml.performance_differences.standard_error is
+    'of the difference, by blocks; null with fewer than two';
+comment on column ml.performance_differences.low is
+    'lower end of the 95 % interval of difference, by blocks';
+comment on column ml.performance_differences.high is
+    'upper end of the 95 % interval of difference, by blocks';
 
 -- performance/performance_estimated
 create view ml.performance_estimated with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, m.version as model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.predictions, c.expected_positives / c.predictions as base_rate, c.called,
        c.expected_hits / nullif(c.called, 0) as precision,
        c.expected_hits / nullif(c.expected_positives, 0) as recall,
@@ -5639,17 +5900,23 @@ from ml_internal.cohort_counts c
 join ml.models m on m.id = c.model_id
 where c.predictions > 0;
 comment on view ml.performance_estimated is
-    'How good predictions are, of the model, the rule and the blend, '
+    'How good predictions are, of each of the five scores, '
     'if ml_confidence is calibrated: known before any label is';
 comment on column ml.performance_estimated.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_estimated.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_estimated.model_version is 'the model';
 comment on column ml.performance_estimated.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_estimated.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_estimated.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_estimated.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_estimated.timeframe is 'null: all timeframes together';
-comment on column ml.performance_estimated.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_estimated.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_estimated.predictions is 'predictions that have this score';
 comment on column ml.performance_estimated.base_rate is
     'share of positive outcomes that the model expects';
@@ -5675,7 +5942,8 @@ with counted as (
     from ml_internal.cohort_counts c join ml.models m on m.id = c.model_id
     where c.labelled > 0
 )
-select c.cohort, c.model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, c.model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.labelled as n,
        c.positives::double precision / c.labelled as base_rate_realised,
        c.labelled_expected_positives / c.labelled as base_rate_expected,
@@ -5693,13 +5961,19 @@ comment on view ml.performance_gap is
     'the very same predictions: positive is worse than it knew';
 comment on column ml.performance_gap.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_gap.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_gap.model_version is 'the model';
 comment on column ml.performance_gap.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_gap.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_gap.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_gap.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_gap.timeframe is 'null: all timeframes together';
-comment on column ml.performance_gap.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_gap.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_gap.n is 'labelled predictions';
 comment on column ml.performance_gap.base_rate_realised is 'share of positive outcomes';
 comment on column ml.performance_gap.base_rate_expected is
@@ -6534,7 +6808,8 @@ as $$
                ml_internal.sum_arrays(c.calibration_positives) as positives
         from champion join ml_internal.cohort_counts c on c.model_id = champion.id
         where c.score = 'ml' and c.role in ('champion', 'canary')
-          and c.cohort is null and num_nulls(c.pattern_type, c.timeframe) >= 1
+          and c.cohort is null and c.detected_month is null
+          and c.source <> 'seen_in_training' and num_nulls(c.pattern_type, c.timeframe) >= 1
         group by c.pattern_type, c.timeframe
     ), grouped as (
         select c.pattern_type, c.timeframe, sum(b.n) as n, sum(b.total) as said,
@@ -7093,6 +7368,7 @@ begin
             ('ml.model_timeline',                  'r' , 'r' , 'r' , 'r'),
             ('ml.models',                          'r' , ''  , 'r' , ''),
             ('ml.parity_checks',                   'r' , 'r' , 'r' , 'r'),
+            ('ml.performance_differences',         'r' , 'r' , 'r' , 'r'),
             ('ml.performance_estimated',           'r' , 'r' , 'r' , 'r'),
             ('ml.performance_gap',                 'r' , 'r' , 'r' , 'r'),
             ('ml.performance_realised',            'r' , 'r' , 'r' , 'r'),
@@ -7131,13 +7407,17 @@ begin
             ('ml_internal.feature_rollups',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.folds',                  'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_cohorts',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.fresh_events',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_features',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_metrics',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.fresh_paired_weeks',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.live_workers',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_rollups',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_changes',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.outcome_days',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.paired_counts',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.paired_weeks',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),
@@ -7164,6 +7444,7 @@ begin
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.apply_environment',      'x' , ''  , ''  , ''),
             ('ml_internal.blended',                ''  , 'x' , 'x' , 'x' ),
+            ('ml_internal.block_weeks',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.bury_workers',           'x' , ''  , ''  , ''),
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
@@ -7194,7 +7475,7 @@ begin
             ('ml_internal.start_worker',           'x' , ''  , ''  , ''),
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
-            ('ml_internal.t_quantile',             ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.t_quantile',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),

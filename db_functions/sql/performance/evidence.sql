@@ -13,4 +13,5 @@ join public.pattern_events p on p.id = s.pattern_id
 where p.outcome_label in ('positive', 'negative', 'neutral') and s.role <> 'replay';
 comment on view ml_internal.evidence is
     'Predictions whose outcome is known, with the five scores as they were when the row '
-    'was scored; first_passage is null where the model has no such feature; seen rows are no evidence';
+    'was scored; first_passage is null where the model has no such feature; seen rows '
+    'are no evidence';

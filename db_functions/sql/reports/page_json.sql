@@ -18,7 +18,8 @@ as $$
                ml_internal.sum_arrays(c.calibration_positives) as positives
         from champion join ml_internal.cohort_counts c on c.model_id = champion.id
         where c.score = 'ml' and c.role in ('champion', 'canary')
-          and c.cohort is null and num_nulls(c.pattern_type, c.timeframe) >= 1
+          and c.cohort is null and c.detected_month is null
+          and c.source <> 'seen_in_training' and num_nulls(c.pattern_type, c.timeframe) >= 1
         group by c.pattern_type, c.timeframe
     ), grouped as (
         select c.pattern_type, c.timeframe, sum(b.n) as n, sum(b.total) as said,
