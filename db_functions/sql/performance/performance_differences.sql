@@ -21,53 +21,68 @@ with horizon as materialized (
     group by p.model_id, p.role, p.source, p.detected_week, grouping sets (
         (), (p.pattern_type), (p.timeframe), (p.cohort), (p.detected_month))
 ), placed as (
-    select w.*, max(w.weeks) over own as block_weeks,
-           sum(w.y) over own / nullif(sum(w.n) over own, 0) as rate,
-           sum(w.served_y) over own / nullif(sum(w.served_n) over own, 0) as served_rate
+    select w.*, max(w.weeks) over (partition by w.model_id, w.role, w.source, w.cohort,
+                                                w.detected_month, w.pattern_type, w.timeframe)
+               as block_weeks
     from week w
-    window own as (partition by w.model_id, w.role, w.source, w.cohort, w.detected_month,
-                                w.pattern_type, w.timeframe)
 ), block as (
     select p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
-           p.block_weeks, v.score, v.baseline, sum(v.n) as n, sum(v.d) as d
+           p.block_weeks, sum(p.n) as n, sum(p.y) as y, sum(p.ml) as ml,
+           sum(p.served_n) as served_n, sum(p.served_y) as served_y, sum(p.served) as served,
+           sum(p.served_ml) as served_ml, sum(p.ruled) as ruled, sum(p.ml_rule) as ml_rule,
+           sum(p.served_rule) as served_rule, sum(p.passed) as passed,
+           sum(p.ml_passage) as ml_passage, sum(p.served_passed) as served_passed,
+           sum(p.served_passage) as served_passage
     from placed p
-    -- The base rate is that of the same rows, known afterwards: no forecast had it.
-    cross join lateral (values
-        ('ml', 'rule', p.ruled, p.ml_rule),
-        ('ml', 'first_passage', p.passed, p.ml_passage),
-        ('ml', 'base_rate', p.n, p.ml - p.y * (1 - 2 * p.rate) - p.n * p.rate ^ 2),
-        ('served', 'rule', p.ruled, p.served_rule),
-        ('served', 'first_passage', p.served_passed, p.served_passage),
-        ('served', 'base_rate', p.served_n, p.served - p.served_y * (1 - 2 * p.served_rate)
-                                            - p.served_n * p.served_rate ^ 2),
-        ('served', 'ml', p.served_n, p.served_ml)) v (score, baseline, n, d)
-    where v.n > 0
     group by p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
-             p.block_weeks, p.week / p.block_weeks, v.score, v.baseline
-), mean as (
-    select b.*, sum(b.d) over own / sum(b.n) over own as mean
+             p.block_weeks, p.week / p.block_weeks
+), rated as (
+    select b.*, sum(b.y) over own / sum(b.n) over own as rate,
+           sum(b.served_y) over own / nullif(sum(b.served_n) over own, 0) as served_rate,
+           rank() over (order by b.model_id, b.role, b.source, b.cohort, b.detected_month,
+                                 b.pattern_type, b.timeframe) as own
     from block b
     window own as (partition by b.model_id, b.role, b.source, b.cohort, b.detected_month,
-                                b.pattern_type, b.timeframe, b.score, b.baseline)
+                                b.pattern_type, b.timeframe)
+), pair as (
+    select r.own, v.pair, v.n, v.d,
+           sum(v.d) over (partition by r.own, v.pair)
+               / sum(v.n) over (partition by r.own, v.pair) as mean
+    from rated r
+    -- The base rate is that of the same rows, known afterwards: no forecast had it.
+    cross join lateral (values
+        (1, r.ruled, r.ml_rule),
+        (2, r.passed, r.ml_passage),
+        (3, r.n, r.ml - r.y * (1 - 2 * r.rate) - r.n * r.rate ^ 2),
+        (4, r.ruled, r.served_rule),
+        (5, r.served_passed, r.served_passage),
+        (6, r.served_n, r.served - r.served_y * (1 - 2 * r.served_rate)
+                        - r.served_n * r.served_rate ^ 2),
+        (7, r.served_n, r.served_ml)) v (pair, n, d)
+    where v.n > 0
 ), found as (
-    select m.model_id, m.role, m.source, m.cohort, m.detected_month, m.pattern_type, m.timeframe,
-           m.score, m.baseline, sum(m.n)::bigint as n, count(*) as blocks,
-           7 * m.block_weeks as block_days, m.mean as difference,
+    select p.own, p.pair, p.mean, sum(p.n)::bigint as n, count(*) as blocks,
            case when count(*) > 1 then sqrt(count(*) / (count(*) - 1.0)
-                                            * sum((m.d - m.mean * m.n) ^ 2)) / sum(m.n) end
+                                            * sum((p.d - p.mean * p.n) ^ 2)) / sum(p.n) end
                as standard_error
-    from mean m
-    group by m.model_id, m.role, m.source, m.cohort, m.detected_month, m.pattern_type, m.timeframe,
-             m.score, m.baseline, m.block_weeks, m.mean
+    from pair p
+    group by p.own, p.pair, p.mean
+), quantile as materialized (
+    -- Few numbers of blocks, and this costs more than all the rest of a row.
+    select k.blocks, ml_internal.t_quantile(0.975, k.blocks - 1) as quantile
+    from (select distinct blocks from found where blocks > 1) k
 )
-select f.cohort, f.detected_month, h.version as model_version, f.role, f.source, f.pattern_type,
-       f.timeframe, f.score, f.baseline, f.n, f.blocks, f.block_days, f.difference,
-       f.standard_error, f.difference - t.quantile * f.standard_error as low,
-       f.difference + t.quantile * f.standard_error as high
+select g.cohort, g.detected_month, h.version as model_version, g.role, g.source, g.pattern_type,
+       g.timeframe, n.score, n.baseline, f.n, f.blocks, 7 * g.block_weeks as block_days,
+       f.mean as difference, f.standard_error, f.mean - t.quantile * f.standard_error as low,
+       f.mean + t.quantile * f.standard_error as high
 from found f
-join horizon h on h.id = f.model_id
-left join lateral (select ml_internal.t_quantile(0.975, f.blocks - 1) as quantile) t
-    on f.blocks > 1;
+join (values (1, 'ml', 'rule'), (2, 'ml', 'first_passage'), (3, 'ml', 'base_rate'),
+             (4, 'served', 'rule'), (5, 'served', 'first_passage'), (6, 'served', 'base_rate'),
+             (7, 'served', 'ml')) n (pair, score, baseline) on n.pair = f.pair
+join (select distinct on (own) * from rated order by own) g on g.own = f.own
+join horizon h on h.id = g.model_id
+left join quantile t on t.blocks = f.blocks;
 comment on view ml.performance_differences is
     'How much better the model''s score, and what was served, did than the rule, first passage, '
     'the base rate and the model alone, on the same rows: below 0 is better. By week, detected '
