@@ -208,7 +208,8 @@ where num_nulls(coalesce(w.week, w.month), t.name, f.timeframe) >= 1
 """
 _FILL_PAIRED = """
 insert into ml_internal.paired_weeks
-select m.id, w.week, w.week, date_trunc('month', w.week)::date, 'champion', 'live', t.name, f.timeframe, q.n, q.n * 0.45,
+select m.id, w.week, w.week, date_trunc('month', w.week)::date, 'champion', 'live', t.name, f.timeframe, q.n,
+       q.n * 0.45,
        q.n * 0.22, q.n, q.n * 0.45, q.n * 0.22, q.n * 0.001 * e, q.n * 0.9, q.n * -0.01 * e, q.n * -0.01 * e, q.n * 0.9,
        q.n * 0.001 * e, q.n * 0.9, q.n * 0.002 * e
 from (select (week at time zone 'UTC')::date as week

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from db_functions.contract import CONTRACT_VERSION
 from db_functions.database import Connection
 
-FITTED_LONG_AGO = {"fitted_from": 0, "fitted_until": 0}
+FITTED_LONG_AGO = {"fitted_from": -(10**9), "fitted_until": -(10**9)}
 """The window that models of the tests state, so that every row is evidence for or against them."""
 START = datetime(2024, 1, 1, 21, tzinfo=UTC)
 

@@ -91,7 +91,7 @@ class Row(NamedTuple):
 
 @pytest.fixture
 def judged(connection: Connection) -> Connection:
-    """Labels given, changed and taken back; rows scored again, live and backfilled, by two models; folded in between."""
+    """Labels given, changed, taken back; rows scored again, live and backfilled, by two models; folds in between."""
     rng = np.random.default_rng(12)
     connection.execute("select ml.set('threshold', 0.55, 'test'), ml.set('ml_weight', 0.7, 'test')")
     promote(connection, "one")

@@ -153,3 +153,20 @@ def test_the_view_has_a_row_for_each_labelled_prediction(transaction: Connection
     for row, own in zip(rows, expected, strict=True):
         wanted = common | scores | own | {"blended": own["ml"], "served": own["ml"]}
         assert {name: row[name] for name in wanted} == wanted
+
+
+def test_fitted_on_everything_and_scored_again_over_everything_shows_nothing(transaction: Connection) -> None:
+    """As good as can be on rows that it knows: no view and no alert takes that for evidence."""
+    promote(transaction, "knowing", trained={"test_from": at(1000).timestamp()})
+    ids = [insert_pattern(transaction, detected_at=at(day)) for day in range(0, 400, 4)]
+    for pattern, outcome in zip(ids, ["positive", "negative"] * 50, strict=True):
+        transaction.execute("select ml.label(%s, %s, 'test')", [pattern, outcome])
+    for live in (None, LATE):
+        write_scores(transaction, ids, [0.99, 0.01] * 50, enqueued_at=live)
+    views = ("performance_realised", "performance_estimated", "performance_gap", "performance_differences")
+    for view in (*views, "calibration", "calibration_summary"):
+        found = transaction.execute(f"select distinct source from ml.{view}".encode()).fetchall()
+        assert found == [("seen_in_training",)], view
+    page = transaction.execute("select ml_internal.page_json()").fetchone()
+    assert page is not None
+    assert (page[0]["calibration"], page[0]["groups"]) == ([], [])
