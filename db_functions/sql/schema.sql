@@ -1124,11 +1124,11 @@ comment on table ml.workers is
 
 -- upkeep/schedule
 create table ml_internal.schedule (
-    task    text primary key check (task in ('label_outcomes')),
+    task    text primary key check (task in ('label_outcomes', 'renew_weights')),
     ran_at  timestamptz not null default '-infinity'
 );
 comment on table ml_internal.schedule is 'When what is done on a schedule was last done';
-insert into ml_internal.schedule (task) values ('label_outcomes');
+insert into ml_internal.schedule (task) values ('label_outcomes'), ('renew_weights');
 
 -- alerts/alert_log
 create table ml.alert_log (
@@ -1139,6 +1139,8 @@ create table ml.alert_log (
     message          text not null,
     value            double precision,
     threshold        double precision,
+    window_start     timestamptz,
+    window_end       timestamptz,
     since            timestamptz not null,
     last_seen        timestamptz not null,
     cleared_at       timestamptz,
@@ -3025,6 +3027,29 @@ $$;
 comment on function ml_internal.label_due(integer) is
     'Labels outcomes when label_every has passed since the last time; returns how many';
 
+-- settings/take_weight
+-- A learned weight of the model; the rule has the rest of 1.
+create function ml_internal.take_weight(learned double precision, reason text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rest  constant double precision := (1 - learned::numeric)::double precision;
+    s     record;
+begin
+    select v.ml_weight, v.rule_weight into strict s from ml.settings v;
+    if s.ml_weight is distinct from learned then
+        perform ml_internal.change_setting('ml_weight', learned::text, reason, 'learned');
+    end if;
+    if s.rule_weight is distinct from rest then
+        perform ml_internal.change_setting('rule_weight', rest::text, reason, 'learned');
+    end if;
+    return s.ml_weight is distinct from learned or s.rule_weight is distinct from rest;
+end
+$$;
+comment on function ml_internal.take_weight(double precision, text) is
+    'Internal: sets learned weights where they differ, and keeps the reason in '
+    'ml.settings_history; returns whether they differed';
+
 -- settings/learn_weights
 -- Learned weights are those of the champion's own evidence, on rows that it has not seen: metrics
 -- -> 'weights', by training.blend, with the model at 1 as the prior. A model without such evidence
@@ -3033,15 +3058,13 @@ create function ml_internal.learn_weights(reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    s         record;
     champion  record;
     learned   double precision;
     evidence  text;
 begin
-    select v.weights, v.ml_weight, v.rule_weight into strict s from ml.settings v;
     select m.version, m.metrics -> 'weights' as weights into champion
     from ml_internal.champion c join ml.models m on m.id = c.model_id;
-    if s.weights <> 'learned' or not found then
+    if not found or (select s.weights from ml.settings s) <> 'learned' then
         return;
     end if;
     learned := case when jsonb_typeof(champion.weights -> 'ml_weight') = 'number' then
@@ -3053,19 +3076,56 @@ begin
                     champion.version, round(learned::numeric, 3),
                     champion.weights ->> 'rows', champion.weights ->> 'measured_on',
                     round((champion.weights ->> 'standard_error')::numeric, 3)) end;
-    if s.ml_weight is distinct from learned then
-        perform ml_internal.change_setting('ml_weight', learned::text,
-                                           reason || ' (' || evidence || ')', 'learned');
-    end if;
-    if s.rule_weight is distinct from (1 - learned::numeric)::double precision then
-        perform ml_internal.change_setting('rule_weight', (1 - learned::numeric)::text,
-                                           reason || ' (' || evidence || ')', 'learned');
-    end if;
+    perform ml_internal.take_weight(learned, reason || ' (' || evidence || ')');
 end
 $$;
 comment on function ml_internal.learn_weights(text) is
     'Internal: while weights are learned, takes those of the champion, and keeps the evidence in '
     'ml.settings_history';
+
+-- settings/renew_weights
+-- Learned weights begin with what the champion's forward folds ask for, and move when rows that it
+-- has not seen surely ask for another. The model alone is the prior, worth 20 rows as in
+-- training.blend. Asked once a day: at 99 % a weight that is right is moved once in a hundred.
+create function ml_internal.renew_weights() returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    champion  record;
+    best      record;
+    learned   double precision;
+    s         record;
+begin
+    -- Every worker asks; one of them does it.
+    perform from ml_internal.schedule c
+    where c.task = 'renew_weights' and c.ran_at <= clock_timestamp() - interval '1 day'
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    update ml_internal.schedule set ran_at = clock_timestamp() where task = 'renew_weights';
+    select v.weights, v.ml_weight, v.label_min_rows into strict s from ml.settings v;
+    select c.model_id, c.version into champion from ml_internal.champion c;
+    if not found or s.weights <> 'learned' then
+        return 0;
+    end if;
+    select * into best from ml_internal.best_weight(champion.model_id);
+    learned := round(greatest(0, least(1, (best.rows * best.ml_weight + 20)
+                                          / (best.rows + 20)))::numeric, 4);
+    if best.rows >= s.label_min_rows and best.blocks >= 5
+       and abs(learned - s.ml_weight)
+           > ml_internal.t_quantile(0.995, best.blocks - 1) * best.standard_error
+    then
+        return ml_internal.take_weight(learned, format(
+            'unseen outcomes moved it surely (%s: %s of the weight on %s rows in %s blocks, '
+            'standard error %s)', champion.version, round(best.ml_weight::numeric, 3), best.rows,
+            best.blocks, round(best.standard_error::numeric, 3)))::integer;
+    end if;
+    return 0;
+end
+$$;
+comment on function ml_internal.renew_weights() is
+    'Moves learned weights to what unseen outcomes surely ask for; returns whether it did (1 or 0)';
 
 -- settings/fix_weights
 -- A weight that a person or the environment sets is obeyed to the letter. Where weights were
@@ -4280,8 +4340,18 @@ comment on column ml.shadow_comparison.calibration_error is
 -- ml_internal.metric_rollups: the fold adds it there, and views add it to what they read from
 -- there.
 create view ml_internal.fresh_metrics with (security_invoker = true) as
-with fresh as materialized (
-    select b.* from ml_internal.folds f
+with began as materialized (
+    select greatest((select min(a.valid_from) from ml.aliases a where a.alias = 'champion'),
+                    (select min(w.started_at) from ml.workers w where w.kind = 'worker')) as at
+), fresh as materialized (
+    select b.at, b.model_id, b.role, b.inference_ms, b.sla_ms, b.cache_hits, b.cache_misses,
+           b.reasons, b.latency_ms, b.classes, b.confidences,
+           -- Rows from before the first champion or the first worker were caught up with: how long
+           -- they waited says nothing about the service.
+           case when b.at - (select max(l) from unnest(b.latency_ms) l) * interval '1 ms'
+                     < began.at and b.model_id is not null
+                then 'backfill' else b.source end as source
+    from began cross join ml_internal.folds f
     join ml_internal.batches b on b.xid >= pg_snapshot_xmin(f.snapshot)
     where f.log = 'batches' and not pg_visible_in_snapshot(b.xid, f.snapshot)
 ), model as materialized (
@@ -5466,7 +5536,8 @@ select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name
        d.psi, d.psi_critical_value, d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks,
        d.mean_shift, d.deviation_ratio, d.missing_share, d.infinite_share, d.unseen_share,
        d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
-       d.importance, d.rank, d.level, d.windows_in_a_row
+       d.importance, d.rank, case when d.complete then d.level end as level,
+       d.windows_in_a_row
 from ml_internal.drift_windows w
 cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind <> 'output';
@@ -5509,7 +5580,8 @@ comment on column ml.feature_drift.importance is
     'importance of the feature as training measured it; null where unknown';
 comment on column ml.feature_drift.rank is '1 drifts most in its window, psi weighed by importance';
 comment on column ml.feature_drift.level is
-    'warning or critical when the drift is significant and psi above its setting, else null';
+    'warning or critical when the drift is significant and psi above its setting, else null, as '
+    'it is while the window is running';
 comment on column ml.feature_drift.windows_in_a_row is
     'windows in a row, up to this one, that have a level';
 
@@ -5519,7 +5591,8 @@ select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name
        d.psi, d.psi_critical_value, d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks,
        d.mean_shift, d.deviation_ratio, d.missing_share, d.infinite_share, d.unseen_share,
        d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
-       d.importance, d.rank, d.level, d.windows_in_a_row
+       d.importance, d.rank, case when d.complete then d.level end as level,
+       d.windows_in_a_row
 from ml_internal.drift_windows w
 cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind = 'output';
@@ -5563,7 +5636,8 @@ comment on column ml.prediction_drift.importance is
 comment on column ml.prediction_drift.rank is
     '1 drifts most in its window, psi weighed by importance';
 comment on column ml.prediction_drift.level is
-    'warning or critical when the drift is significant and psi above its setting, else null';
+    'warning or critical when the drift is significant and psi above its setting, else null, as '
+    'it is while the window is running';
 comment on column ml.prediction_drift.windows_in_a_row is
     'windows in a row, up to this one, that have a level';
 
@@ -5839,13 +5913,23 @@ comment on column ml.performance_realised.log_loss is
 comment on column ml.performance_realised.roc_auc is
     'area under the ROC curve, ties within a bin counting half; 0.5 is no skill, 1 is best';
 
--- performance/performance_differences
+-- performance/measure_differences
 -- Means of paired differences over rows that are not independent: the rows of one block of calendar
 -- time, all symbols together, count as one draw (ratio estimator of clustered sampling: Cochran,
 -- Sampling Techniques, 1977, chapter 9; training.blocks is the same for NumPy). With D_k the sum of
 -- differences in block k, N_k its rows, m their mean and K blocks, the standard error is
 -- sqrt(K / (K - 1) * sum (D_k - m N_k)^2) / N.
-create view ml.performance_differences with (security_invoker = true) as
+create function ml_internal.measure_differences(
+    since date)  -- only predictions of that week (a Monday, UTC) and later ones
+returns table (
+    cohort date, detected_month date, model_version text, role text, source text,
+    pattern_type text, timeframe text, score text, baseline text, n bigint, blocks bigint,
+    block_days integer, difference double precision, standard_error double precision,
+    low double precision, high double precision)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
 with horizon as materialized (
     select m.id, m.version, coalesce(m.label_horizon, s.label_horizon) as bars
     from ml.models m cross join ml.settings s
@@ -5860,6 +5944,7 @@ with horizon as materialized (
            sum(p.ml_passage) as ml_passage, sum(p.served_passed) as served_passed,
            sum(p.served_passage) as served_passage
     from ml_internal.paired_counts p join horizon h on h.id = p.model_id
+    where p.cohort >= measure_differences.since
     group by p.model_id, p.role, p.source, p.detected_week, grouping sets (
         (), (p.pattern_type), (p.timeframe), (p.cohort), (p.detected_month))
 ), placed as (
@@ -5924,7 +6009,17 @@ join (values (1, 'ml', 'rule'), (2, 'ml', 'first_passage'), (3, 'ml', 'base_rate
              (7, 'served', 'ml')) n (pair, score, baseline) on n.pair = f.pair
 join (select distinct on (own) * from rated order by own) g on g.own = f.own
 join horizon h on h.id = g.model_id
-left join quantile t on t.blocks = f.blocks;
+left join quantile t on t.blocks = f.blocks
+$$;
+comment on function ml_internal.measure_differences(date) is
+    'ml.performance_differences over the predictions since a week';
+
+-- performance/performance_differences
+create view ml.performance_differences with (security_invoker = true) as
+select d.cohort, d.detected_month, d.model_version, d.role, d.source, d.pattern_type, d.timeframe,
+       d.score, d.baseline, d.n, d.blocks, d.block_days, d.difference, d.standard_error, d.low,
+       d.high
+from ml_internal.measure_differences('-infinity') d;
 comment on view ml.performance_differences is
     'How much better the model''s score, and what was served, did than the rule, first passage, '
     'the base rate and the model alone, on the same rows: below 0 is better. By week, detected '
@@ -6101,14 +6196,30 @@ select r.type, '' as subject,
        format('%s %% of %s live rows in %s %s; %s %s %% is the limit',
               round((100 * r.value)::numeric, 1), r.rows, r.alert_window,
               r.meaning, case when r.bad > 0 then 'at most' else 'at least' end,
-              round((100 * r.warning)::numeric, 1)) as message
+              round((100 * r.warning)::numeric, 1)) as message,
+       now() - r.alert_window as window_start, now() as window_end
 from rate r
 cross join lateral (select case when r.bad > 0 then 0.8 * r.warning
                                 else r.warning + 0.2 * (1 - r.warning) end as warning,
                            case when r.bad > 0 then 0.8 * r.critical
-                                else r.critical + 0.2 * (1 - r.critical) end as critical) eased;
+                                else r.critical + 0.2 * (1 - r.critical) end as critical) eased
+union all
+-- Rows are scored, and applications read the rule all the same.
+select 'nothing_blended', '', case when b.share < 0.01 then 'warning' end, 'warning', b.share, 0.01,
+       format('%s of %s scored live rows of a day were blended: the threshold of %s keeps the '
+              'score from the others; 0.5 blends every row', b.scored, b.rows, b.threshold),
+       now() - interval '1 day', now()
+from (select s.threshold, m.scored, m.scored + m.below_threshold as rows,
+             m.scored / nullif(m.scored + m.below_threshold, 0)::double precision as share
+      from ml.settings s
+      cross join lateral ml_internal.metrics_between('hour', now() - interval '1 day', now(),
+                                                     true) m
+      where s.enabled and m.source = 'live' and m.model_version is null
+        and m.scored + m.below_threshold >= s.alert_min_rows) b
+where b.share < 0.02;
 comment on view ml_internal.alert_rates is
-    'Internal: whether service level, errors, fallbacks and cache hits call for an alert';
+    'Internal: whether service level, errors, fallbacks, cache hits and the share that is blended '
+    'call for an alert';
 
 -- alerts/alert_states
 -- Conditions that are true or not. The first three are computed when they are read: nobody may be
@@ -6208,7 +6319,8 @@ select case n.kind when 'output' then 'prediction_drift' else 'feature_drift' en
               'chance explains %s; %s windows in a row',
               n.name, n.model_version, round(n.psi::numeric, 3), n.n,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
-              round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message
+              round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message,
+       n.window_start, n.window_end
 from newest n
 where n.psi >= 0.8 * n.psi_warning
 union all
@@ -6227,15 +6339,16 @@ select 'data_quality', n.name,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
               round((100 * n.baseline_missing_share)::numeric, 1),
               round((100 * coalesce(n.baseline_infinite_share, n.baseline_unseen_share))::numeric,
-                    1))
+                    1)), n.window_start, n.window_end
 from newest n
 where n.rise >= 0.8 * n.missing_warning;
 comment on view ml_internal.alert_drift is
     'Internal: drift and data quality that call for an alert';
 
 -- alerts/alert_performance
--- Of the champion, live: its newest week with labels enough, or all its weeks where no week has
--- them.
+-- Of the champion, on live rows that it had not seen: calibration and gap of its newest week with
+-- labels enough, or of all its weeks where no week has them; what was served since the settings of
+-- the blend last changed.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
     select c.version from ml_internal.champion c
@@ -6245,7 +6358,7 @@ with champion as (
     join ml.calibration_summary c on c.model_version = h.version
     cross join ml.settings s
     where c.role = 'champion' and c.source = 'live' and c.score = 'ml'
-      and c.pattern_type is null and c.timeframe is null
+      and c.detected_month is null and c.pattern_type is null and c.timeframe is null
       and c.n >= s.label_min_rows
     order by c.cohort desc nulls last limit 1
 ), gap as (
@@ -6254,9 +6367,27 @@ with champion as (
     join ml.performance_gap g on g.model_version = h.version
     cross join ml.settings s
     where g.role = 'champion' and g.source = 'live' and g.score = 'ml'
-      and g.pattern_type is null and g.timeframe is null
+      and g.detected_month is null and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
+), settled as (
+    -- The first whole week.
+    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
+                    '-infinity') as week
+    from ml.settings_history x
+    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
+), served as (
+    -- As sure as a calibration alert: three deviations of a normal variable.
+    select d.*, settled.week, s.gap_critical,
+           ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error
+    from champion h
+    cross join ml.settings s
+    cross join settled
+    cross join lateral ml_internal.measure_differences(settled.week) d
+    where d.model_version = h.version and d.role = 'champion' and d.source = 'live'
+      and d.score = 'served' and d.baseline in ('rule', 'ml', 'base_rate')
+      and num_nulls(d.cohort, d.detected_month, d.pattern_type, d.timeframe) = 4
+      and d.n >= s.label_min_rows and d.blocks >= 5
 )
 select 'calibration' as type, c.model_version as subject, c.level,
        case when c.ece_excess < 3 * c.ece_deviation then null
@@ -6271,7 +6402,9 @@ select 'calibration' as type, c.model_version as subject, c.level,
               coalesce('of the week of ' || c.cohort, 'of all weeks'),
               round(c.ece_expected::numeric, 3),
               round((100 * c.predicted)::numeric, 1),
-              round((100 * c.observed)::numeric, 1)) as message
+              round((100 * c.observed)::numeric, 1)) as message,
+       c.cohort at time zone 'UTC' as window_start,
+       coalesce((c.cohort + 7) at time zone 'UTC', clock_timestamp()) as window_end
 from calibration c
 where c.ece_excess >= 0.8 * c.calibration_warning
 union all
@@ -6284,23 +6417,44 @@ select 'performance_gap', g.model_version, g.level,
               g.model_version, g.n,
               coalesce('of the week of ' || g.cohort, 'of all weeks'),
               round(g.brier_realised::numeric, 4),
-              round(g.brier_expected::numeric, 4))
+              round(g.brier_expected::numeric, 4)),
+       g.cohort at time zone 'UTC', coalesce((g.cohort + 7) at time zone 'UTC', clock_timestamp())
 from gap g
-where g.gap >= 0.8 * g.gap_warning;
+where g.gap >= 0.8 * g.gap_warning
+union all
+select 'served_worse', d.baseline,
+       case when d.difference <= d.error then null
+            when d.difference >= d.gap_critical then 'critical' else 'warning' end,
+       case when d.difference <= 0.8 * d.error then null
+            when d.difference >= 0.8 * d.gap_critical then 'critical' else 'warning' end,
+       d.difference, d.error,
+       format('what applications read is worse than %s: by %s of Brier score on %s labelled rows '
+              'of %s, at most %s by chance (%s blocks of %s days)',
+              case d.baseline when 'rule' then 'the rule confidence' when 'ml' then 'the model alone'
+                              else 'their share of positive outcomes' end,
+              round(d.difference::numeric, 4), d.n, d.model_version,
+              round(d.error::numeric, 4), d.blocks, d.block_days),
+       case when isfinite(d.week) then d.week at time zone 'UTC' end, clock_timestamp()
+from served d
+where d.difference > 0.8 * d.error;
 comment on view ml_internal.alert_performance is
-    'Internal: calibration and performance that call for an alert';
+    'Internal: calibration, performance and served confidences that call for an alert';
 
 -- alerts/alert_conditions
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
-select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
+select type, subject, level, holds, value, threshold, message, since,
+       null::timestamptz as window_start, null::timestamptz as window_end
+from ml_internal.alert_states
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
+select type, subject, level, holds, value, threshold, message, null, window_start, window_end
+from ml_internal.alert_rates
 where holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_drift
+select type, subject, level, holds, value, threshold, message, null, window_start, window_end
+from ml_internal.alert_drift
 where level is not null or holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null
+select type, subject, level, holds, value, threshold, message, null, window_start, window_end
 from ml_internal.alert_performance where level is not null or holds is not null;
 comment on view ml_internal.alert_conditions is
     'What calls for an alert now (level), and what an alert '
@@ -6311,14 +6465,15 @@ create view ml.alerts with (security_invoker = true) as
 with live as (
     select * from ml_internal.alert_states where type in ('no_worker', 'no_model', 'stalled_queue')
 )
-select l.id, l.level, l.type, l.subject, l.message, l.value, l.threshold, l.since, l.last_seen,
+select l.id, l.level, l.type, l.subject, l.message, l.value, l.threshold,
+       l.window_start, l.window_end, l.since, l.last_seen,
        l.acknowledged_at,
        l.acknowledged_by, l.acknowledged_because
 from ml.alert_log l
 where l.cleared_at is null and l.type not in ('no_worker', 'no_model', 'stalled_queue')
 union all
 -- As they are now, whether or not anybody has been there to write them down.
-select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold,
+select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold, null, null,
        coalesce(l.since, v.since), clock_timestamp(),
        l.acknowledged_at, l.acknowledged_by, l.acknowledged_because
 from live v
@@ -6332,6 +6487,10 @@ comment on column ml.alerts.subject is
 comment on column ml.alerts.message is 'what was measured, in a sentence';
 comment on column ml.alerts.value is 'the figure that raised it';
 comment on column ml.alerts.threshold is 'the limit that the figure passed';
+comment on column ml.alerts.window_start is
+    'from when on value was measured; null: from the beginning, or a state of the moment';
+comment on column ml.alerts.window_end is
+    'until when value was measured; null: a state of the moment, as of last_seen';
 comment on column ml.alerts.since is 'when the condition began';
 comment on column ml.alerts.last_seen is 'when the condition was last found true';
 comment on column ml.alerts.acknowledged_at is
@@ -6428,7 +6587,8 @@ begin
     for found in
         with condition as materialized (select * from ml_internal.alert_conditions)
         select coalesce(c.type, l.type) as type, coalesce(c.subject, l.subject) as subject, c.level,
-               c.holds, c.value, c.threshold, c.message, c.since, l.id, l.level as old_level,
+               c.holds, c.value, c.threshold, c.message, c.since, c.window_start, c.window_end,
+               l.id, l.level as old_level,
                coalesce(array_position(levels, c.level), 0) as now_rank,
                coalesce(array_position(levels, c.holds), 0) as hold_rank,
                coalesce(array_position(levels, l.level), 0) as old_rank
@@ -6441,15 +6601,16 @@ begin
         rank := greatest(found.now_rank, least(found.old_rank, found.hold_rank));
         if rank > 0 and found.id is null then
             insert into ml.alert_log (type, subject, level, message, value, threshold,
-                                      since, last_seen)
+                                      window_start, window_end, since, last_seen)
             values (found.type, found.subject, levels[rank], found.message, found.value,
-                    found.threshold,
+                    found.threshold, found.window_start, found.window_end,
                     coalesce(found.since, clock_timestamp()), clock_timestamp())
             returning id into found.id;
         elsif rank > 0 then
             update ml.alert_log l
             set level = levels[rank], message = found.message, value = found.value,
-                threshold = found.threshold,
+                threshold = found.threshold, window_start = found.window_start,
+                window_end = found.window_end,
                 last_seen = clock_timestamp(),
                 -- Who acknowledged a warning has not seen that it became critical.
                 acknowledged_at = case when rank <= found.old_rank then l.acknowledged_at end,
@@ -7535,6 +7696,7 @@ begin
             ('ml_internal.latency_quantiles',      'x' , 'x' , 'x' , 'x'),
             ('ml_internal.make_partitions',        'x' , ''  , ''  , 'x'),
             ('ml_internal.mark_suspect',           'x' , ''  , ''  , ''),
+            ('ml_internal.measure_differences',    'x' , 'x' , 'x' , 'x'),
             ('ml_internal.measure_drift',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.metrics_between',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.mute_doorbell',          'x' , ''  , ''  , ''),
@@ -7544,6 +7706,7 @@ begin
             ('ml_internal.prune',                  'x' , ''  , ''  , ''),
             ('ml_internal.record_parity',          'x' , ''  , 'x' , ''),
             ('ml_internal.register_model',         ''  , ''  , 'x' , ''),
+            ('ml_internal.renew_weights',          'x' , ''  , ''  , ''),
             ('ml_internal.review_suspects',        'x' , ''  , ''  , ''),
             ('ml_internal.score_quantiles',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.start_worker',           'x' , ''  , ''  , ''),
