@@ -160,6 +160,7 @@ STEPS = (
             "performance/performance_realised",
             "performance/measure_differences",
             "performance/performance_differences",
+            "performance/served_differences",
             "performance/performance_estimated",
             "performance/performance_gap",
             "alerts/alert_rates",

@@ -42,7 +42,7 @@ begin
             ('ml.replay_differences',              ''  , 'r' , 'r' , 'r'),
             ('ml.replays',                         ''  , 'r' , 'r' , 'r'),
             ('ml.settings',                        'r' , 'r' , 'r' , 'r'),
-            ('ml.settings_history',                ''  , 'r' , 'r' , 'r'),
+            ('ml.settings_history',                'r' , 'r' , 'r' , 'r'),
             ('ml.shadow_comparison',               'r' , 'r' , 'r' , 'r'),
             ('ml.workers',                         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_conditions',       'r' , 'r' , 'r' , 'r'),
@@ -79,6 +79,7 @@ begin
             ('ml_internal.paired_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.paired_weeks',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.served_differences',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),
             -- Functions                               worker analyst publisher operator

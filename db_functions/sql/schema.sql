@@ -6055,6 +6055,32 @@ comment on column ml.performance_differences.low is
 comment on column ml.performance_differences.high is
     'upper end of the 95 % interval of difference, by blocks';
 
+-- performance/served_differences
+-- What live rows of the champion were served since the settings of the blend last changed, beside
+-- what they could have been. Sure is what a normal variable exceeds by three deviations.
+create view ml_internal.served_differences with (security_invoker = true) as
+with settled as (
+    -- The first whole week.
+    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
+                    '-infinity') as week
+    from ml.settings_history x
+    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
+)
+select d.model_version, d.baseline, b.than, d.n, d.blocks, d.block_days, d.difference,
+       ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error,
+       case when isfinite(s.week) then s.week at time zone 'UTC' end as since
+from settled s
+cross join lateral ml_internal.measure_differences(s.week) d
+join ml_internal.champion c on c.version = d.model_version
+join (values ('rule', 'the rule confidence'), ('ml', 'the model alone'),
+             ('base_rate', 'their share of positive outcomes'),
+             ('first_passage', 'first passage')) b (baseline, than) using (baseline)
+where d.role = 'champion' and d.source = 'live' and d.score = 'served'
+  and num_nulls(d.cohort, d.detected_month, d.pattern_type, d.timeframe) = 4;
+comment on view ml_internal.served_differences is
+    'Internal: how much worse (above 0) live rows were served than each baseline would have, since '
+    'the blend is as it is; error: what chance explains';
+
 -- performance/performance_estimated
 create view ml.performance_estimated with (security_invoker = true) as
 select c.cohort, c.detected_month, m.version as model_version, c.role, c.source,
@@ -6370,24 +6396,10 @@ with champion as (
       and g.detected_month is null and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
-), settled as (
-    -- The first whole week.
-    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
-                    '-infinity') as week
-    from ml.settings_history x
-    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
 ), served as (
-    -- As sure as a calibration alert: three deviations of a normal variable.
-    select d.*, settled.week, s.gap_critical,
-           ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error
-    from champion h
-    cross join ml.settings s
-    cross join settled
-    cross join lateral ml_internal.measure_differences(settled.week) d
-    where d.model_version = h.version and d.role = 'champion' and d.source = 'live'
-      and d.score = 'served' and d.baseline in ('rule', 'ml', 'base_rate')
-      and num_nulls(d.cohort, d.detected_month, d.pattern_type, d.timeframe) = 4
-      and d.n >= s.label_min_rows and d.blocks >= 5
+    select d.*, s.gap_critical
+    from ml_internal.served_differences d cross join ml.settings s
+    where d.n >= s.label_min_rows and d.blocks >= 5
 )
 select 'calibration' as type, c.model_version as subject, c.level,
        case when c.ece_excess < 3 * c.ece_deviation then null
@@ -6430,11 +6442,9 @@ select 'served_worse', d.baseline,
        d.difference, d.error,
        format('what applications read is worse than %s: by %s of Brier score on %s labelled rows '
               'of %s, at most %s by chance (%s blocks of %s days)',
-              case d.baseline when 'rule' then 'the rule confidence' when 'ml' then 'the model alone'
-                              else 'their share of positive outcomes' end,
-              round(d.difference::numeric, 4), d.n, d.model_version,
+              d.than, round(d.difference::numeric, 4), d.n, d.model_version,
               round(d.error::numeric, 4), d.blocks, d.block_days),
-       case when isfinite(d.week) then d.week at time zone 'UTC' end, clock_timestamp()
+       d.since, clock_timestamp()
 from served d
 where d.difference > 0.8 * d.error;
 comment on view ml_internal.alert_performance is
@@ -7617,7 +7627,7 @@ begin
             ('ml.replay_differences',              ''  , 'r' , 'r' , 'r'),
             ('ml.replays',                         ''  , 'r' , 'r' , 'r'),
             ('ml.settings',                        'r' , 'r' , 'r' , 'r'),
-            ('ml.settings_history',                ''  , 'r' , 'r' , 'r'),
+            ('ml.settings_history',                'r' , 'r' , 'r' , 'r'),
             ('ml.shadow_comparison',               'r' , 'r' , 'r' , 'r'),
             ('ml.workers',                         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_conditions',       'r' , 'r' , 'r' , 'r'),
@@ -7654,6 +7664,7 @@ begin
             ('ml_internal.paired_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.paired_weeks',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.served_differences',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),
             -- Functions                               worker analyst publisher operator

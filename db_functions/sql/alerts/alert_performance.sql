@@ -22,24 +22,10 @@ with champion as (
       and g.detected_month is null and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
-), settled as (
-    -- The first whole week.
-    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
-                    '-infinity') as week
-    from ml.settings_history x
-    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
 ), served as (
-    -- As sure as a calibration alert: three deviations of a normal variable.
-    select d.*, settled.week, s.gap_critical,
-           ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error
-    from champion h
-    cross join ml.settings s
-    cross join settled
-    cross join lateral ml_internal.measure_differences(settled.week) d
-    where d.model_version = h.version and d.role = 'champion' and d.source = 'live'
-      and d.score = 'served' and d.baseline in ('rule', 'ml', 'base_rate')
-      and num_nulls(d.cohort, d.detected_month, d.pattern_type, d.timeframe) = 4
-      and d.n >= s.label_min_rows and d.blocks >= 5
+    select d.*, s.gap_critical
+    from ml_internal.served_differences d cross join ml.settings s
+    where d.n >= s.label_min_rows and d.blocks >= 5
 )
 select 'calibration' as type, c.model_version as subject, c.level,
        case when c.ece_excess < 3 * c.ece_deviation then null
@@ -82,11 +68,9 @@ select 'served_worse', d.baseline,
        d.difference, d.error,
        format('what applications read is worse than %s: by %s of Brier score on %s labelled rows '
               'of %s, at most %s by chance (%s blocks of %s days)',
-              case d.baseline when 'rule' then 'the rule confidence' when 'ml' then 'the model alone'
-                              else 'their share of positive outcomes' end,
-              round(d.difference::numeric, 4), d.n, d.model_version,
+              d.than, round(d.difference::numeric, 4), d.n, d.model_version,
               round(d.error::numeric, 4), d.blocks, d.block_days),
-       case when isfinite(d.week) then d.week at time zone 'UTC' end, clock_timestamp()
+       d.since, clock_timestamp()
 from served d
 where d.difference > 0.8 * d.error;
 comment on view ml_internal.alert_performance is
