@@ -99,6 +99,7 @@ STEPS = (
             "labels/label",
             "labels/label_outcomes",
             "labels/label_due",
+            "settings/blend_settled",
             "settings/take_weight",
             "settings/learn_weights",
             "settings/renew_weights",

@@ -3027,6 +3027,19 @@ $$;
 comment on function ml_internal.label_due(integer) is
     'Labels outcomes when label_every has passed since the last time; returns how many';
 
+-- settings/blend_settled
+-- Workers may ask for the date, and read no reasons.
+create function ml_internal.blend_settled() returns date
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
+                    '-infinity')
+    from ml.settings_history x
+    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
+$$;
+comment on function ml_internal.blend_settled() is
+    'Internal: the first whole week (its Monday, UTC) since the settings of the blend last changed';
+
 -- settings/take_weight
 -- A learned weight of the model; the rule has the rest of 1.
 create function ml_internal.take_weight(learned double precision, reason text) returns boolean
@@ -6059,17 +6072,10 @@ comment on column ml.performance_differences.high is
 -- What live rows of the champion were served since the settings of the blend last changed, beside
 -- what they could have been. Sure is what a normal variable exceeds by three deviations.
 create view ml_internal.served_differences with (security_invoker = true) as
-with settled as (
-    -- The first whole week.
-    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
-                    '-infinity') as week
-    from ml.settings_history x
-    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
-)
 select d.model_version, d.baseline, b.than, d.n, d.blocks, d.block_days, d.difference,
        ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error,
        case when isfinite(s.week) then s.week at time zone 'UTC' end as since
-from settled s
+from (select ml_internal.blend_settled() as week) s
 cross join lateral ml_internal.measure_differences(s.week) d
 join ml_internal.champion c on c.version = d.model_version
 join (values ('rule', 'the rule confidence'), ('ml', 'the model alone'),
@@ -7103,6 +7109,17 @@ as $$
                                coalesce(pattern_type, timeframe) as name, n, said, came, bins
                         from grouped where num_nulls(pattern_type, timeframe) = 1) t) g
             where g.place <= 12), '[]'),
+        -- Whether what is served is better than it would have been without ML (below 0).
+        'served', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                       'than', d.than, 'baseline', d.baseline, 'n', d.n, 'blocks', d.blocks,
+                       'block_days', d.block_days, 'difference', d.difference, 'error', d.error,
+                       'since', d.since) order by d.baseline)
+            from ml_internal.served_differences d), '[]'),
+        'weights', (
+            select jsonb_build_object('weights', s.weights, 'ml_weight', s.ml_weight,
+                                      'rule_weight', s.rule_weight, 'threshold', s.threshold)
+            from ml.settings s),
         'limits', (
             select jsonb_build_object(
                 'sla_warning', s.sla_warning, 'sla_critical', s.sla_critical,
@@ -7627,7 +7644,7 @@ begin
             ('ml.replay_differences',              ''  , 'r' , 'r' , 'r'),
             ('ml.replays',                         ''  , 'r' , 'r' , 'r'),
             ('ml.settings',                        'r' , 'r' , 'r' , 'r'),
-            ('ml.settings_history',                'r' , 'r' , 'r' , 'r'),
+            ('ml.settings_history',                ''  , 'r' , 'r' , 'r'),
             ('ml.shadow_comparison',               'r' , 'r' , 'r' , 'r'),
             ('ml.workers',                         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_conditions',       'r' , 'r' , 'r' , 'r'),
@@ -7690,6 +7707,7 @@ begin
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.apply_environment',      'x' , ''  , ''  , ''),
             ('ml_internal.blended',                ''  , 'x' , 'x' , 'x' ),
+            ('ml_internal.blend_settled',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.block_weeks',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.bury_workers',           'x' , ''  , ''  , ''),
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),

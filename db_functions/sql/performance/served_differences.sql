@@ -1,17 +1,10 @@
 -- What live rows of the champion were served since the settings of the blend last changed, beside
 -- what they could have been. Sure is what a normal variable exceeds by three deviations.
 create view ml_internal.served_differences with (security_invoker = true) as
-with settled as (
-    -- The first whole week.
-    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
-                    '-infinity') as week
-    from ml.settings_history x
-    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
-)
 select d.model_version, d.baseline, b.than, d.n, d.blocks, d.block_days, d.difference,
        ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error,
        case when isfinite(s.week) then s.week at time zone 'UTC' end as since
-from settled s
+from (select ml_internal.blend_settled() as week) s
 cross join lateral ml_internal.measure_differences(s.week) d
 join ml_internal.champion c on c.version = d.model_version
 join (values ('rule', 'the rule confidence'), ('ml', 'the model alone'),
