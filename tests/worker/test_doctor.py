@@ -235,7 +235,8 @@ def test_fixed_weights_that_serve_worse_than_the_model_alone(healthy: Connection
     healthy.execute(
         "insert into ml_internal.paired_weeks select model_id, week, week, date_trunc('month', week)::date, "
         "'champion', 'live', 'flag', '1h', 100, 50, 24, 100, 50, 28, 4 + extract(week from week) % 2, "
-        "100, -5, -1, 0, 0, 0, 0 from ml_internal.champion, generate_series(date_trunc('week', now(), 'UTC')::date - 70, "
+        "100, -5, -1, 0, 0, 0, 0 from ml_internal.champion, "
+        "generate_series(date_trunc('week', now(), 'UTC')::date - 70, "
         "date_trunc('week', now(), 'UTC')::date - 7, interval '7 days') w (week)"
     )
     found = findings(healthy)["blend"]

@@ -24,8 +24,7 @@ begin
         return 0;
     end if;
     select * into best from ml_internal.best_weight(champion.model_id);
-    learned := round(greatest(0, least(1, (best.rows * best.ml_weight + 20)
-                                          / (best.rows + 20)))::numeric, 4);
+    learned := round((best.ml_weight + 20 * (1 - best.ml_weight) / (best.rows + 20))::numeric, 4);
     if best.rows >= s.label_min_rows and best.blocks >= 5
        and abs(learned - s.ml_weight)
            > ml_internal.t_quantile(0.995, best.blocks - 1) * best.standard_error
