@@ -84,6 +84,7 @@ def _fill(connection: Connection, predictions: int) -> None:
     connection.execute(_FILL_METRICS, share)
     connection.execute(_FILL_FEATURES, share)
     connection.execute(_FILL_COHORTS, share)
+    connection.execute(_FILL_PAIRED, share)
     connection.execute(_FILL_TAIL)
     _make_partitions(connection)
     for first in range(0, predictions, _AT_ONCE):
@@ -173,38 +174,59 @@ join ml_internal.baselines l on l.model_id = m.id
 """
 _FILL_COHORTS = """
 insert into ml_internal.cohorts (
-    cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called, expected_positives,
+    cohort, detected_month, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+    expected_positives,
     expected_hits, expected_error, expected_log_loss, scores, expected_scores, labelled, positives, labelled_called,
     hits, score_sum, error, log_loss, own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
     labelled_expected_error,
-    labelled_error_variance, compared, gain, gain_squares, labelled_scores, positive_scores, calibration,
+    labelled_error_variance, labelled_scores, positive_scores, calibration,
     calibration_positives, calibration_sums)
-select w.week, m.id, 'champion', 'live', t.name, f.timeframe, s.score, q.n, q.n * 0.3, q.n * 0.5, q.n * 0.18,
+select w.week, w.month, m.id, 'champion', 'live', t.name, f.timeframe, s.score, q.n, q.n * 0.3, q.n * 0.5, q.n * 0.18,
        q.n * 0.24, q.n * 0.69, h.counts, h.halves, q.n * 0.9, q.n * 0.45, q.n * 0.27, q.n * 0.15, q.n * 0.45,
-       q.n * 0.22, q.n * 0.62, q.n * 0.22, q.n * 0.01, q.n * 0.45, q.n * 0.16, q.n * 0.22, q.n * 0.01, q.n * 0.9,
-       q.n * 0.01,       q.n * 0.002, h.counts, h.halves, array(select q.n / 10 from generate_series(1, 10)),
+       q.n * 0.22, q.n * 0.62, q.n * 0.22, q.n * 0.01, q.n * 0.45, q.n * 0.16, q.n * 0.22, q.n * 0.01,
+       h.counts, h.halves, array(select q.n / 10 from generate_series(1, 10)),
        array(select q.n / 20 from generate_series(1, 10)),
        array(select q.n / 10 * (i - 0.5) / 10 from generate_series(1, 10) i)
-from (select (week at time zone 'UTC')::date as week
+from (select (week at time zone 'UTC')::date as week, null::date as month
       from generate_series(date_trunc('week', now() - %(days)s * interval '1 day', 'UTC'), now(), '7 days') week
-      union all select null) w
+      union all
+      select null, (month at time zone 'UTC')::date
+      from generate_series(date_trunc('month', now() - %(days)s * interval '1 day', 'UTC'), now(), '1 month') month
+      union all select null, null) w
 cross join (select 'type_' || lpad(n::text, 2, '0') as name from generate_series(0, %(types)s - 1) n
             union all select null) t
 cross join (values ('1d'), ('1h'), (null)) f (timeframe)
-cross join (values ('ml'), ('rule'), ('blended')) s (score)
+cross join (values ('ml'), ('rule'), ('blended'), ('served'), ('first_passage')) s (score)
 cross join ml.models m
 cross join lateral (select greatest(20, %(rows)s::float8 * 7 / case when t.name is null then 1 else %(types)s end
                                     / case when f.timeframe is null then 1 else 2 end)::bigint as n) q
 cross join lateral (select array_agg(floor(x) order by i) as counts, array_agg(floor(x / 2) order by i) as halves
                     from generate_series(0, 150) i
                     cross join lateral (select q.n * exp(-((i - 80) ^ 2) / 500.0) / 40 as x) y) h
+-- A week or a month is split by pattern type or by timeframe, not by both.
+where num_nulls(coalesce(w.week, w.month), t.name, f.timeframe) >= 1
+"""
+_FILL_PAIRED = """
+insert into ml_internal.paired_weeks
+select m.id, w.week, w.week, date_trunc('month', w.week)::date, 'champion', 'live', t.name, f.timeframe, q.n,
+       q.n * 0.45,
+       q.n * 0.22, q.n, q.n * 0.45, q.n * 0.22, q.n * 0.001 * e, q.n * 0.9, q.n * -0.01 * e, q.n * -0.01 * e, q.n * 0.9,
+       q.n * 0.001 * e, q.n * 0.9, q.n * 0.002 * e
+from (select (week at time zone 'UTC')::date as week
+      from generate_series(date_trunc('week', now() - %(days)s * interval '1 day', 'UTC'), now(), '7 days') week) w
+cross join (select 'type_' || lpad(n::text, 2, '0') as name from generate_series(0, %(types)s - 1) n) t
+cross join (values ('1d'), ('1h')) f (timeframe)
+cross join ml.models m
+cross join lateral (select greatest(20, %(rows)s::float8 * 7 / %(types)s / 2)::bigint as n,
+                           0.5 + extract(week from w.week)::float8 / 52 as e) q
 """
 _FILL_TAIL = """
 insert into ml_internal.batches (at, source, role, model_id, inference_ms, sla_ms, cache_hits, reasons, latency_ms,
                         classes,
-                        confidences, rules, blends, thresholds, pattern_types, timeframes)
+                        confidences, rules, blends, thresholds, pattern_types, timeframes, detected, served,
+                        first_passages, seen)
 select now(), 'live', 'champion', m.id, 2.5, 75, 2, '{scored}', '{5.5}', '{positive}', '{0.6}', '{0.5}', '{0.56}',
-       '{0.55}', '{type_01}', '{1d}'
+       '{0.55}', '{type_01}', '{1d}', array[now()], '{0.56}', '{0.5}', '{f}'
 from ml.models m, generate_series(1, 250) where m.version = 'newer';
 insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
 select now(), 'live', 'champion', m.id, 1, array(select first_cell from ml_internal.bins b where b.model_id = m.id),

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from psycopg.types.json import Jsonb
 
 from db_functions.database import Connection
-from tests.support import at, insert_pattern, small_model
+from tests.support import FITTED_LONG_AGO, at, insert_pattern, small_model
 from training.baseline import drift_baseline
 
 FEATURED = ["support", "entry", "inverse_gap", "beyond_103"]
@@ -71,7 +71,13 @@ def register_featured(connection: Connection, version: str, baseline: dict[str, 
     connection.execute(
         "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history,levels}', "
         "'{ml_confidence,probabilities,features}', %s, 5, %s, '', '{}', %s, null)",
-        [version, featured_model(version), FEATURED, Jsonb({"importances": IMPORTANCES}), Jsonb(baseline)],
+        [
+            version,
+            featured_model(version),
+            FEATURED,
+            Jsonb(FITTED_LONG_AGO | {"importances": IMPORTANCES}),
+            Jsonb(baseline),
+        ],
     )
     connection.execute("select ml_internal.record_parity(%s, 0, 1e-5, 8, 'test')", [version])
     connection.execute("select ml.promote(%s, 'test', true)", [version])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from numpy.typing import NDArray
 
 from db_functions import composites
 from db_functions.composites import Failures, Pairs, Runs, ScoreRows, Scores
@@ -33,9 +34,15 @@ def write_scores(
     enqueued_at: datetime | None = None,
     quality: float = 0.75,
     champion: int | None = None,
+    role: str = "champion",
+    model: int | None = None,
+    features: NDArray[np.float32] | None = None,
 ) -> None:
     """Write scores, or fallbacks where a confidence is None, through the worker's own function."""
-    connection.execute(*write_batch(connection, ids, confidences, reasons, enqueued_at, quality, champion))
+    statement, parameters = write_batch(
+        connection, ids, confidences, reasons, enqueued_at, quality, champion, role, model, features
+    )
+    connection.execute(statement, parameters)
 
 
 def write_batch(
@@ -46,10 +53,14 @@ def write_batch(
     enqueued_at: datetime | None = None,
     quality: float = 0.75,
     champion: int | None = None,
+    role: str = "champion",
+    model: int | None = None,
+    features: NDArray[np.float32] | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """The statement of :func:`write_scores`, and its parameters."""
+    """The statement of :func:`write_scores`, and its parameters; ``model`` is the champion unless given."""
     composites.register(connection)
     champion = champion or champion_id(connection)
+    model = model or champion
     count = len(ids)
     confidence = np.array([np.nan if value is None else value for value in confidences], np.float32)
     rows = ScoreRows(
@@ -62,11 +73,11 @@ def write_batch(
         bars=np.full(count, 128),
         history=np.tile([0.5, 10.0], (count, 1)),
         input_hashes=[b"0123456789abcdef"] * count,
-        features=None,
+        features=features,
     )
-    model = composites.null(23) if champion is None else composites.integers([champion])
+    scorer = composites.null(23) if model is None else composites.integers([model])
     empty = [composites.integers([0]), *(composites.null(oid) for oid in (1007, 1007, 1022, 1022))]
-    run = [model, composites.text("champion", 1), composites.reals([0.3]), *empty]
+    run = [scorer, composites.text(role, 1), composites.reals([0.3]), *empty]
     return query("write_batch"), {
         "champion": champion,
         "source": "backfill",

@@ -17,6 +17,8 @@ from psycopg.types.json import Jsonb
 from db_functions.contract import CONTRACT_VERSION
 from db_functions.database import Connection
 
+FITTED_LONG_AGO = {"fitted_from": -(10**9), "fitted_until": -(10**9)}
+"""The window that models of the tests state, so that every row is evidence for or against them."""
 START = datetime(2024, 1, 1, 21, tzinfo=UTC)
 
 
@@ -188,7 +190,7 @@ def register(
             version,
             data or small_model(version, min_bars=min_bars),
             min_bars,
-            Jsonb(metrics or {}),
+            Jsonb(FITTED_LONG_AGO | (metrics or {})),
             Jsonb({}),
             Jsonb(baseline or {}),
         ],

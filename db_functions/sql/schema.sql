@@ -630,7 +630,7 @@ create table ml.settings (
     gate_confidence       double precision not null default 0.95
         constraint gate_confidence_range
             check (gate_confidence >= 0.5 and gate_confidence <= 0.999),
-    gate_margin           double precision not null default 0
+    gate_margin           double precision not null default 0.002
         constraint gate_margin_range check (gate_margin between 0 and 0.1),
     gate_calibration      double precision not null default 0.05
         constraint gate_calibration_range check (gate_calibration > 0 and gate_calibration <= 1),
@@ -737,7 +737,8 @@ comment on column ml.settings.gate_labels is
 comment on column ml.settings.gate_confidence is
     '0.5 to 0.999: how sure it must be that a challenger is not worse than the champion';
 comment on column ml.settings.gate_margin is
-    '0 to 0.1: by how much Brier score a challenger may be worse and still count as not worse';
+    '0 to 0.1: by how much Brier score a challenger may be worse and still count as not worse; 0 '
+    'asks that it is better';
 comment on column ml.settings.gate_calibration is
     'above 0, to 1: largest calibration error that a challenger may show';
 comment on column ml.settings.announce is
@@ -783,6 +784,17 @@ create table ml.models (
                           to_timestamp((metrics ->> 'fitted_from')::double precision)) stored,
     fitted_until      timestamptz generated always as (
                           to_timestamp((metrics ->> 'fitted_until')::double precision)) stored,
+    -- A day and a half a bar covers the horizon of daily bars, weekends and holidays included.
+    unseen_from       timestamptz generated always as (case
+                          when algorithm = 'first_passage' then '-infinity'
+                          else coalesce(
+                              to_timestamp((metrics #>> '{trained,test_from}')::double precision),
+                              to_timestamp((metrics ->> 'fitted_until')::double precision
+                                  + 129600 * coalesce((metrics ->> 'label_horizon')::integer, 20)),
+                              created_at) end) stored,
+    first_passage_at  integer generated always as (coalesce(
+                          array_position(feature_names, 'first_passage_target'),
+                          array_position(feature_names, 'first_passage_target_plain'))) stored,
     model_card        text not null default '',
     toolchain         jsonb not null default '{}',
     drift_baseline    jsonb not null default '{}',
@@ -810,6 +822,14 @@ comment on column ml.models.fitted_from is
 comment on column ml.models.fitted_until is
     'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file '
     'does not say';
+comment on column ml.models.unseen_from is
+    'rows detected before it are no evidence for the model: it may have learned from them, or from '
+    'outcomes that overlap theirs. The moment that training recorded (fit window, label horizon '
+    'and embargo); else one and a half days a bar of the horizon after fitted_until; else '
+    'created_at. First passage has learned from no row';
+comment on column ml.models.first_passage_at is
+    'place among its features of P(target) by first passage, with corrections where it has them, '
+    'else by the plain formula; null: it has neither';
 
 -- registry/aliases
 create table ml.aliases (
@@ -963,7 +983,11 @@ create table ml.predictions (
     timeframe           text,
     rule_confidence     double precision,
     blended_confidence  double precision,
-    threshold           double precision
+    threshold           double precision,
+    detected_at         timestamptz,
+    served              double precision,
+    first_passage       real,
+    seen                boolean
 ) partition by range (scored_at);
 comment on table ml.predictions is
     'Every score ever made, with the features and history values it was made from';
@@ -982,6 +1006,15 @@ comment on column ml.predictions.rule_confidence is
 comment on column ml.predictions.blended_confidence is
     'the blend that the score and the settings of its moment gave';
 comment on column ml.predictions.threshold is 'the setting when the row was scored';
+comment on column ml.predictions.detected_at is 'as on the row when it was scored';
+comment on column ml.predictions.served is
+    'confidence as applications read it after the write; of a challenger or replay what the '
+    'settings of its moment would have served. A later ml.reblend does not change it';
+comment on column ml.predictions.first_passage is
+    'P(target) by first passage that the model itself computed for the row, with corrections where '
+    'it has them (ml.models.first_passage_at); null where it has no such feature or no value';
+comment on column ml.predictions.seen is
+    'true: detected before ml.models.unseen_from, so no evidence for or against the model';
 comment on column ml.predictions.role is
     'as whom the model scored: champion; standby, an earlier champion '
     'while the champion would not serve; canary; challenger; replay';
@@ -1277,11 +1310,11 @@ comment on table ml.workers is
 
 -- upkeep/schedule
 create table ml_internal.schedule (
-    task    text primary key check (task in ('label_outcomes')),
+    task    text primary key check (task in ('label_outcomes', 'renew_weights')),
     ran_at  timestamptz not null default '-infinity'
 );
 comment on table ml_internal.schedule is 'When what is done on a schedule was last done';
-insert into ml_internal.schedule (task) values ('label_outcomes');
+insert into ml_internal.schedule (task) values ('label_outcomes'), ('renew_weights');
 
 -- upkeep/tasks
 create table ml_internal.tasks (task text primary key);
@@ -1328,6 +1361,8 @@ create table ml.alert_log (
     message          text not null,
     value            double precision,
     threshold        double precision,
+    window_start     timestamptz,
+    window_end       timestamptz,
     since            timestamptz not null,
     last_seen        timestamptz not null,
     cleared_at       timestamptz,
@@ -1560,12 +1595,18 @@ create table ml_internal.batches (
     blends         double precision[] not null,
     thresholds     double precision[] not null,
     pattern_types  text[] not null,
-    timeframes     text[] not null
+    timeframes     text[] not null,
+    detected       timestamptz[] not null default '{}',
+    served         double precision[] not null default '{}',
+    first_passages real[] not null default '{}',
+    seen           boolean[] not null default '{}'
 );
 comment on table ml_internal.batches is
     'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
 comment on column ml_internal.batches.reasons is 'as recorded in ml_metadata';
 comment on column ml_internal.batches.confidences is 'null where there is no score';
+comment on column ml_internal.batches.detected is
+    'detected_at, and as the next columns of ml.predictions; empty where nothing was scored';
 create index batches_by_xid on ml_internal.batches (xid);
 
 -- counts/tallies
@@ -1606,7 +1647,11 @@ create table ml_internal.outcome_changes (
     ml_confidence       real not null,
     rule_confidence     double precision,
     blended_confidence  double precision,
-    threshold           double precision not null
+    threshold           double precision not null,
+    detected_at         timestamptz not null,
+    served              double precision,
+    first_passage       real,
+    seen                boolean not null
 );
 comment on table ml_internal.outcome_changes is
     'Outcomes of predictions as they become known; a relabel takes the old one back with sign -1';
@@ -1680,12 +1725,14 @@ comment on table ml_internal.feature_rollups is
 -- counts/cohorts
 create table ml_internal.cohorts (
     cohort                       date,
+    detected_month               date,
     model_id                     integer not null,
     role                         text not null,
     source                       text not null,
     pattern_type                 text,
     timeframe                    text,
-    score                        text not null check (score in ('ml', 'rule', 'blended')),
+    score                        text not null check (score in (
+                                     'ml', 'rule', 'blended', 'served', 'first_passage')),
     predictions                  bigint not null,
     called                       bigint not null,
     expected_positives           double precision not null,
@@ -1707,9 +1754,6 @@ create table ml_internal.cohorts (
     labelled_expected_hits       double precision not null,
     labelled_expected_error      double precision not null,
     labelled_error_variance      double precision not null,
-    compared                     bigint not null,
-    gain                         double precision not null,
-    gain_squares                 double precision not null,
     labelled_scores              double precision[] not null,
     positive_scores              double precision[] not null,
     calibration                  double precision[] not null,
@@ -1720,13 +1764,18 @@ create table ml_internal.cohorts (
         ml_internal.ordered_pairs(expected_scores, scores)) stored,
     pairs                        double precision generated always as (
         ml_internal.ordered_pairs(positive_scores, labelled_scores)) stored,
-    unique nulls not distinct (model_id, cohort, role, source, pattern_type, timeframe, score)
+    unique nulls not distinct (model_id, cohort, detected_month, role, source, pattern_type,
+                               timeframe, score)
 );
 comment on table ml_internal.cohorts is
-    'Predictions by the UTC week in which they were made, pattern type and '
-    'timeframe, and in all (null): sums and counts of each score';
+    'Predictions by the UTC week in which they were made, or by the UTC month that the pattern '
+    'was detected in, by pattern type and timeframe, and in all (null): sums and counts of each '
+    'score';
 comment on column ml_internal.cohorts.cohort is
-    'the Monday of the week; null: all weeks. Null as pattern_type or timeframe: all of them';
+    'the Monday of the week; null: all weeks. Null as detected_month, pattern_type or timeframe: '
+    'all of them';
+comment on column ml_internal.cohorts.source is
+    'live, backfill, or seen_in_training: rows that are no evidence for or against the model';
 comment on column ml_internal.cohorts.score is
     'whose probability the figures are about, here called s; m is '
     'always ml_confidence, y 1 for a positive outcome, else 0';
@@ -1749,13 +1798,10 @@ comment on column ml_internal.cohorts.own_variance is
     'sum of (1 - 2s)^2 s (1 - s): the variance of error when s is right';
 comment on column ml_internal.cohorts.labelled_error_variance is
     'sum of (1 - 2s)^2 m (1 - m): the variance of error when the model is right';
-comment on column ml_internal.cohorts.compared is
-    'labelled predictions that have a rule confidence r; gain: sum of (r '
-    '- y)^2 - (s - y)^2 over them, gain_squares: of its square';
 comment on column ml_internal.cohorts.labelled_scores is
     'counts of s in the bins of score_edges; positive_scores: of those with a positive outcome';
 comment on column ml_internal.cohorts.calibration is
-    'counts of s in the bins of calibration_edges (tenths for rule and blended), '
+    'counts of s in the bins of calibration_edges (tenths for the others), '
     'calibration_positives: of positive outcomes there, calibration_sums: sum of s';
 comment on column ml_internal.cohorts.pairs is
     'pairs of a positive and another prediction whose scores are in the right order, a '
@@ -1880,6 +1926,67 @@ cross join (
 where m.ends <= now() - s.keep_predictions;
 comment on view ml_internal.overdue_partitions is
     'Months of ml.predictions that are past keep_predictions, and since when';
+
+-- counts/paired_weeks
+-- Sums of paired differences of Brier scores, small enough to be added up to calendar blocks of any
+-- number of weeks: what standard errors are made of (ml.performance_differences).
+create table ml_internal.paired_weeks (
+    model_id          integer not null,
+    cohort            date not null,
+    detected_week     date not null,
+    detected_month    date not null,
+    role              text not null,
+    source            text not null,
+    pattern_type      text not null,
+    timeframe         text not null,
+    labelled          bigint not null,
+    positives         bigint not null,
+    ml_error          double precision not null,
+    served            bigint not null,
+    served_positives  bigint not null,
+    served_error      double precision not null,
+    served_ml         double precision not null,
+    ruled             bigint not null,
+    ml_rule           double precision not null,
+    served_rule       double precision not null,
+    passed            bigint not null,
+    ml_passage        double precision not null,
+    served_passed     bigint not null,
+    served_passage    double precision not null,
+    primary key (model_id, cohort, detected_week, detected_month, role, source, pattern_type,
+                 timeframe)
+);
+comment on table ml_internal.paired_weeks is
+    'Labelled predictions by the UTC weeks in which they were made and detected: sums of squared '
+    'errors, and of their differences between two scores';
+comment on column ml_internal.paired_weeks.source is
+    'live, backfill, or seen_in_training: rows that are no evidence for or against the model';
+comment on column ml_internal.paired_weeks.ml_error is 'sum of (ml - y)^2';
+comment on column ml_internal.paired_weeks.served is
+    'predictions with a served confidence, as are the next columns up to served_ml';
+comment on column ml_internal.paired_weeks.served_ml is
+    'sum of (served - y)^2 - (ml - y)^2; the other pairs likewise';
+comment on column ml_internal.paired_weeks.ruled is
+    'predictions with a rule confidence, over which ml_rule and served_rule are summed';
+comment on column ml_internal.paired_weeks.passed is
+    'predictions with a first passage, over which ml_passage is summed; served_passed, '
+    'served_passage: those that also have a served confidence';
+
+-- counts/block_weeks
+-- How many whole weeks hold one label horizon: the least block of calendar time whose sums are
+-- nearly independent. Of intraday bars a week has 32.5 hours, of daily bars five. An unknown name
+-- is taken for daily.
+create function ml_internal.block_weeks(timeframe text, horizon integer) returns integer
+language sql immutable parallel safe
+return greatest(1, ceil(horizon * coalesce(substring(timeframe from '^\d{1,4}'), '1')::numeric
+    * case
+        when timeframe ~ '^\d*\s*(m|min|mins|minute|minutes)$' then 1 / 1950.0
+        when timeframe ~* '^\d*\s*(h|hour|hours)$' then 1 / 32.5
+        when timeframe ~* '^\d*\s*(w|week|weeks|weekly)$' then 1
+        when timeframe ~* '^\d*\s*(m|mo|month|months|monthly)$' then 4.35
+        else 0.2 end))::integer;
+comment on function ml_internal.block_weeks(text, integer) is
+    'Whole weeks that a label horizon of so many bars of this timeframe takes, at least one';
 
 -- intake/touch_pattern
 create or replace function ml_internal.touch_pattern() returns trigger
@@ -2414,6 +2521,7 @@ create type ml_internal.served as (
     pattern_type      text,
     timeframe         text,
     outcome_label     text,
+    detected_at       timestamptz,
     class             text,
     rule              double precision,
     -- As the blend trigger left them.
@@ -2893,7 +3001,8 @@ begin
                                       then pg_catalog.to_jsonb(g.probabilities) end))
         from given g
         where p.id = g.pattern_id
-        returning g.place, p.pattern_type, p.timeframe, p.outcome_label, g.class,
+        returning g.place, p.pattern_type, p.timeframe, p.outcome_label, p.detected_at,
+                  g.class,
                   ml_internal.usable_rule(p.rule_confidence) as rule,
                   p.blended_confidence::double precision as blended, p.confidence,
                   p.ml_metadata ->> 'reason'::text as decision,
@@ -3292,61 +3401,70 @@ begin
         -- Those that are only logged, with what the blend would have been.
         served := coalesce(served, array_fill(null::ml_internal.served, array[serving])) || array(
             select case when p.id is not null and (not partial or p.id = any (taken)) then row(
-                       g.place, p.pattern_type, p.timeframe, p.outcome_label,
+                       g.place, p.pattern_type, p.timeframe, p.outcome_label, p.detected_at,
                        case when g.ml_confidence is not null
                             then ml_internal.predicted_class(g.probabilities) end,
-                       r.rule,
-                       ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight),
-                       null,
-                       ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled,
-                                          s.threshold),
-                       s.threshold, s.version, false)::ml_internal.served end
+                       b.rule, b.blended,
+                       case when b.decision = 'scored' then b.blended else b.rule end,
+                       b.decision, s.threshold, s.version, false)::ml_internal.served end
             from unnest(scores) with ordinality
                  g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality,
                     bars, history, input_hash, features, place)
             left join public.pattern_events p on p.id = g.pattern_id
             cross join lateral (
-                select ml_internal.usable_rule(p.rule_confidence) as rule) r
+                select r.rule,
+                       ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight)
+                           as blended,
+                       ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled,
+                                          s.threshold) as decision
+                from (select ml_internal.usable_rule(p.rule_confidence) as rule) r) b
             where g.place > serving
             order by g.place);
     end if;
 
     with ran as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms
+        select r.n as run, r.model_id, r.role, r.inference_ms, m.unseen_from, m.first_passage_at
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
+        left join ml.models m on m.id = r.model_id
     ), scored as materialized (
         select g.*, r.model_id, r.role, r.inference_ms,
+               coalesce(g.detected_at < r.unseen_from, true) as seen,
+               case when g.features[r.first_passage_at] between 0 and 1
+                    then g.features[r.first_passage_at] end as first_passage,
                (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
                    as latency_ms
         from rows from (unnest(scores), unnest(served)) with ordinality
              g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
                 history, input_hash, features,
-                served, pattern_type, timeframe, outcome_label, class, rule, blended, confidence,
-                decision, threshold, settings_version, altered, place)
+                done, pattern_type, timeframe, outcome_label, detected_at, class, rule, blended,
+                served, decision, threshold, settings_version, altered, place)
         join ran r on r.run = g.run
-        where g.served is not null
+        where g.done is not null
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
             features, history, bars, latency_ms, inference_ms, settings_version, input_hash,
-            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold)
+            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
                w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
                w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
-               w.blended, w.threshold
+               w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
             at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
             reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
-            timeframes)
+            timeframes, detected, served, first_passages, seen)
         select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
                case when w.role in ('champion', 'standby') then cache_hits else 0 end,
                case when w.role in ('champion', 'standby') then cache_misses else 0 end,
                array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
                array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
-               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe)
+               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe),
+               array_agg(w.detected_at), array_agg(w.served), array_agg(w.first_passage),
+               array_agg(w.seen)
         from scored w where w.role <> 'replay'
         group by w.run, w.role, w.model_id, w.inference_ms
     ), known as (
@@ -3354,9 +3472,11 @@ begin
         -- words of its own too.
         insert into ml_internal.outcome_changes (
             sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
-            ml_confidence, rule_confidence, blended_confidence, threshold)
+            ml_confidence, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
-               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold
+               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold,
+               w.detected_at, w.served, w.first_passage, w.seen
         from scored w
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
@@ -3369,8 +3489,8 @@ begin
                    -- An adopted column may keep fewer digits.
                    or coalesce(abs(w.blended - due.blended) > 1e-4,
                                (w.blended is null) <> (due.blended is null))
-                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
-                               (w.confidence is null) <> (d.confidence is null)))))
+                   or coalesce(abs(w.served - d.confidence) > 1e-4,
+                               (w.served is null) <> (d.confidence is null)))))
         into written, edited
     from scored w
     cross join lateral (
@@ -3844,11 +3964,12 @@ begin
     -- waited for; who scores later sees these labels and counts them itself.
     insert into ml_internal.outcome_changes (sign, scored_at, source, role, model_id, pattern_type,
                                              timeframe, outcome,
-                                    ml_confidence, rule_confidence, blended_confidence, threshold)
+                                    ml_confidence, rule_confidence, blended_confidence, threshold,
+                                             detected_at, served, first_passage, seen)
     select o.sign, s.scored_at, case when s.latency_ms is null then 'backfill' else 'live' end,
            s.role, s.model_id, s.pattern_type, s.timeframe, o.outcome, s.ml_confidence,
            s.rule_confidence,
-           s.blended_confidence, s.threshold
+           s.blended_confidence, s.threshold, s.detected_at, s.served, s.first_passage, s.seen
     from unnest(changed) c
     join ml.predictions s on s.pattern_id = c.id
     cross join lateral (values (-1, c.old_label), (1, c.outcome_label)) o (sign, outcome)
@@ -4078,6 +4199,42 @@ $$;
 comment on function ml_internal.label_due(integer) is
     'Labels outcomes when label_every has passed since the last time; returns how many';
 
+-- settings/blend_settled
+-- Workers may ask for the date, and read no reasons.
+create function ml_internal.blend_settled() returns date
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((date_trunc('week', max(x.changed_at), 'UTC') at time zone 'UTC')::date + 7,
+                    '-infinity')
+    from ml.settings_history x
+    where x.name in ('enabled', 'threshold', 'ml_weight', 'rule_weight')
+$$;
+comment on function ml_internal.blend_settled() is
+    'Internal: the first whole week (its Monday, UTC) since the settings of the blend last changed';
+
+-- settings/take_weight
+-- A learned weight of the model; the rule has the rest of 1.
+create function ml_internal.take_weight(learned double precision, reason text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rest  constant double precision := (1 - learned::numeric)::double precision;
+    s     record;
+begin
+    select v.ml_weight, v.rule_weight into strict s from ml.settings v;
+    if s.ml_weight is distinct from learned then
+        perform ml_internal.change_setting('ml_weight', learned::text, reason, 'learned');
+    end if;
+    if s.rule_weight is distinct from rest then
+        perform ml_internal.change_setting('rule_weight', rest::text, reason, 'learned');
+    end if;
+    return s.ml_weight is distinct from learned or s.rule_weight is distinct from rest;
+end
+$$;
+comment on function ml_internal.take_weight(double precision, text) is
+    'Internal: sets learned weights where they differ, and keeps the reason in '
+    'ml.settings_history; returns whether they differed';
+
 -- settings/learn_weights
 -- Learned weights are those of the champion's own evidence, on rows that it has not seen: metrics
 -- -> 'weights', by training.blend, with the model at 1 as the prior. A model without such evidence
@@ -4086,15 +4243,13 @@ create function ml_internal.learn_weights(reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    s         record;
     champion  record;
     learned   double precision;
     evidence  text;
 begin
-    select v.weights, v.ml_weight, v.rule_weight into strict s from ml.settings v;
     select m.version, m.metrics -> 'weights' as weights into champion
     from ml_internal.champion c join ml.models m on m.id = c.model_id;
-    if s.weights <> 'learned' or not found then
+    if not found or (select s.weights from ml.settings s) <> 'learned' then
         return;
     end if;
     learned := case when jsonb_typeof(champion.weights -> 'ml_weight') = 'number' then
@@ -4106,19 +4261,55 @@ begin
                     champion.version, round(learned::numeric, 3),
                     champion.weights ->> 'rows', champion.weights ->> 'measured_on',
                     round((champion.weights ->> 'standard_error')::numeric, 3)) end;
-    if s.ml_weight is distinct from learned then
-        perform ml_internal.change_setting('ml_weight', learned::text,
-                                           reason || ' (' || evidence || ')', 'learned');
-    end if;
-    if s.rule_weight is distinct from (1 - learned::numeric)::double precision then
-        perform ml_internal.change_setting('rule_weight', (1 - learned::numeric)::text,
-                                           reason || ' (' || evidence || ')', 'learned');
-    end if;
+    perform ml_internal.take_weight(learned, reason || ' (' || evidence || ')');
 end
 $$;
 comment on function ml_internal.learn_weights(text) is
     'Internal: while weights are learned, takes those of the champion, and keeps the evidence in '
     'ml.settings_history';
+
+-- settings/renew_weights
+-- Learned weights begin with what the champion's forward folds ask for, and move when rows that it
+-- has not seen surely ask for another. The model alone is the prior, worth 20 rows as in
+-- training.blend. Asked once a day: at 99 % a weight that is right is moved once in a hundred.
+create function ml_internal.renew_weights() returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    champion  record;
+    best      record;
+    learned   double precision;
+    s         record;
+begin
+    -- Every worker asks; one of them does it.
+    perform from ml_internal.schedule c
+    where c.task = 'renew_weights' and c.ran_at <= clock_timestamp() - interval '1 day'
+    for update skip locked;
+    if not found then
+        return 0;
+    end if;
+    update ml_internal.schedule set ran_at = clock_timestamp() where task = 'renew_weights';
+    select v.weights, v.ml_weight, v.label_min_rows into strict s from ml.settings v;
+    select c.model_id, c.version into champion from ml_internal.champion c;
+    if not found or s.weights <> 'learned' then
+        return 0;
+    end if;
+    select * into best from ml_internal.best_weight(champion.model_id);
+    learned := round((best.ml_weight + 20 * (1 - best.ml_weight) / (best.rows + 20))::numeric, 4);
+    if best.rows >= s.label_min_rows and best.blocks >= 5
+       and abs(learned - s.ml_weight)
+           > ml_internal.t_quantile(0.995, best.blocks - 1) * best.standard_error
+    then
+        return ml_internal.take_weight(learned, format(
+            'unseen outcomes moved it surely (%s: %s of the weight on %s rows in %s blocks, '
+            'standard error %s)', champion.version, round(best.ml_weight::numeric, 3), best.rows,
+            best.blocks, round(best.standard_error::numeric, 3)))::integer;
+    end if;
+    return 0;
+end
+$$;
+comment on function ml_internal.renew_weights() is
+    'Moves learned weights to what unseen outcomes surely ask for; returns whether it did (1 or 0)';
 
 -- settings/fix_weights
 -- A weight that a person or the environment sets is obeyed to the letter. Where weights were
@@ -4573,12 +4764,15 @@ comment on function ml_internal.fraction_of(uuid) is
 -- challengers/t_quantile
 -- Of Student's t: the normal quantile after Acklam (relative error below 1.2e-9), then the
 -- expansion of Abramowitz and Stegun, 26.7.5, in 1 / df. Within 0.1 % of the table from five
--- degrees of freedom up.
+-- degrees of freedom up; exact for one and two.
 create or replace function ml_internal.t_quantile(p double precision, df double precision)
     returns double precision
 language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    select case when p > 0 and p < 1 and df >= 1 then
+    select case when not (p > 0 and p < 1) then null
+                when df = 1 then tan(pi() * (p - 0.5))
+                when df = 2 then (2 * p - 1) / sqrt(2 * p * (1 - p))
+                when df > 2 then
         z + (z ^ 3 + z) / (4 * df) + (5 * z ^ 5 + 16 * z ^ 3 + 3 * z) / (96 * df ^ 2)
         + (3 * z ^ 7 + 19 * z ^ 5 + 17 * z ^ 3 - 15 * z) / (384 * df ^ 3) end
     from (
@@ -4607,11 +4801,11 @@ comment on function ml_internal.t_quantile(double precision, double precision) i
     'Quantile of Student''s t for intervals of paired differences';
 
 -- challengers/compare_shadow
--- Challenger against champion over the newest pairs, in all (pattern_type null) and by pattern
--- type. Differences are of the challenger less the champion, each with a standard error: influences
--- of the rows are summed over blocks of time a label window long (a day at least), since
--- neighbouring patterns share bars and outcomes. For AUC these are the components of DeLong, DeLong
--- and Clarke-Pearson (1988), summed over clusters as Obuchowski (1997) does.
+-- Challenger against champion over the newest pairs that neither had seen, in all (pattern_type
+-- null) and by pattern type. Differences are of the challenger less the champion, each with a
+-- standard error: influences of the rows are summed over blocks of time a label window long (a day
+-- at least), since neighbouring patterns share bars and outcomes. For AUC these are the components
+-- of DeLong, DeLong and Clarke-Pearson (1988), summed over clusters as Obuchowski (1997) does.
 create or replace function ml_internal.compare_shadow(
     challenger integer, champion integer, newest integer)
 returns table (
@@ -4630,16 +4824,21 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
     with newest_pair as (
-        select s.* from ml_internal.shadow_pairs s
+        select s.*, p.outcome_label, p.detected_at, p.outcome_at
+        from ml_internal.shadow_pairs s
+        left join public.pattern_events p on p.id = s.pattern_id
         where s.challenger_id = compare_shadow.challenger
           and s.champion_id = compare_shadow.champion
+          and (p.detected_at is null or p.detected_at >= (
+              select max(m.unseen_from) from ml.models m
+              where m.id in (compare_shadow.challenger, compare_shadow.champion)))
         order by s.scored_at desc limit newest
     ), pair as materialized (
         -- A row scored again counts once.
         select distinct on (s.pattern_id) s.pattern_id, s.pattern_type, s.canary, s.inference_ms,
                s.challenger::double precision as a, s.champion::double precision as b,
-               (p.outcome_label = 'positive')::integer as y, p.detected_at, p.outcome_at
-        from newest_pair s left join public.pattern_events p on p.id = s.pattern_id
+               (s.outcome_label = 'positive')::integer as y, s.detected_at, s.outcome_at
+        from newest_pair s
         order by s.pattern_id, s.scored_at desc
     ), block as (
         select greatest(86400, percentile_cont(0.5) within group (
@@ -4735,12 +4934,12 @@ as $$
     order by s.kind nulls first
 $$;
 comment on function ml_internal.compare_shadow(integer, integer, integer) is
-    'Challenger against champion over their newest pairs, with standard '
+    'Challenger against champion over the newest pairs that neither had seen, with standard '
     'errors over blocks of time; pattern_type null is all of them';
 
 -- registry/gates
 create or replace function ml.gates(version text)
-    returns table (gate text, passed boolean, found text)
+    returns table (gate text, passed boolean, found text, hint text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -4751,7 +4950,10 @@ declare
     workers   text;
     c         record;
     s         record;
+    error     double precision;
     bound     double precision;
+    power     double precision;
+    worse     text;
 begin
     select m.id, m.version, m.metrics into model from ml.models m where m.version = gates.version;
     if not found then
@@ -4766,12 +4968,16 @@ begin
 
     select p.* into parity from ml_internal.deciding_parity p where p.model_id = model.id;
     if parity.model_id is null then
-        return query select 'parity', false, 'no parity check is recorded for it';
+        return query select 'parity', false, 'no parity check is recorded for it',
+            'publish it with python -m training register, which checks it';
     else
         return query select 'parity', parity.passed,
             format('its newest parity check %s: off by %s over %s rows, %s allowed',
                    case when parity.passed then 'passed' else 'failed' end,
-                   parity.max_abs_diff, parity.rows, parity.tolerance);
+                   parity.max_abs_diff, parity.rows, parity.tolerance),
+            case when not parity.passed
+                 then 'export it again: served, it would answer differently than it was trained'
+                 end;
     end if;
     -- Of every model, the first champion included: one that is surely worse than arithmetic, or
     -- than chance, is worse than none.
@@ -4781,7 +4987,24 @@ begin
     end if;
     return query select 'evidence', refused is null,
         coalesce('its own evidence speaks against it: ' || refused,
-                 'its own evidence does not speak against it');
+                 'its own evidence does not speak against it'),
+        case when refused is not null
+             then 'first passage (python -m worker first-passage) serves better; train on more '
+                  'rows before trying again' end;
+    -- What rows say that it had not seen, live or backfilled, as whomever it scored them.
+    select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows (%s, %s)',
+                             replace(d.baseline, '_', ' '), round(d.difference::numeric, 5),
+                             round(d.low::numeric, 5), round(d.high::numeric, 5), d.n, d.role,
+                             d.source), '; ' order by d.baseline, d.role, d.source)
+        into worse
+    from ml.performance_differences d
+    where d.model_version = model.version and d.score = 'ml' and d.source <> 'seen_in_training'
+      and num_nulls(d.cohort, d.detected_month, d.pattern_type, d.timeframe) = 4
+      and d.blocks >= 5 and d.low > 0;
+    if worse is not null then
+        return query select 'skill', false, format('it is surely worse %s', worse),
+            'do not serve it: the rule, first passage or a constant serves better'::text;
+    end if;
     -- A first champion that passes these is better than none, and there is no other to compare it
     -- with.
     if champion.id is null or champion.id = model.id or s.gate_pairs = 0 then
@@ -4793,14 +5016,15 @@ begin
        and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object'
     then
         return query select 'forward_folds',
-            coalesce((e.found ->> 'value')::double precision <= s.gate_margin, false),
+            coalesce((e.found ->> 'value')::double precision <= 0, false),
             format('on %s rows (%s) its Brier score less that of first passage is %s [%s, %s]; '
-                   'at most %s is allowed',
+                   'at most 0 is allowed',
                    model.metrics #>> '{evidence,rows}', model.metrics #>> '{evidence,measured_on}',
                    coalesce(round((e.found ->> 'value')::numeric, 5)::text, 'unknown'),
                    coalesce(round((e.found ->> 'low')::numeric, 5)::text, 'unknown'),
-                   coalesce(round((e.found ->> 'high')::numeric, 5)::text, 'unknown'),
-                   s.gate_margin)
+                   coalesce(round((e.found ->> 'high')::numeric, 5)::text, 'unknown')),
+            case when coalesce((e.found ->> 'value')::double precision > 0, true)
+                 then 'keep first passage; train again when more outcomes are known' end
         from (select model.metrics #> '{evidence,brier_minus_first_passage}' as found) e;
         return;
     end if;
@@ -4813,31 +5037,59 @@ begin
           and starts_with(p.runtime, format('worker %s, ', w.version)));
     return query select 'worker_parity', workers is null,
         case when workers is null then 'every worker version that runs has replayed its golden rows'
-             else format('workers of version %s have not replayed its golden rows', workers) end;
+             else format('workers of version %s have not replayed its golden rows', workers) end,
+        case when workers is not null
+             then format('ml.challenge(%L, 1, 0, reason) makes them load it', model.version) end;
 
     select * into c from ml_internal.compare_shadow(model.id, champion.id, s.shadow_window) d
     where d.pattern_type is null;
     return query select 'pairs', coalesce(c.pairs, 0) >= s.gate_pairs,
-        format('%s rows scored beside champion %s, %s needed', coalesce(c.pairs, 0),
-               champion.version, s.gate_pairs);
+        format('%s rows that neither had seen scored beside champion %s, %s needed',
+               coalesce(c.pairs, 0), champion.version, s.gate_pairs),
+        case when coalesce(c.pairs, 0) < s.gate_pairs
+             then format('let it challenge, ml.challenge(%L, 1, 0, reason), and wait for rows',
+                         model.version) end;
     return query select 'labels', coalesce(c.labels, 0) >= s.gate_labels,
-        format('%s of them have an outcome, %s needed', coalesce(c.labels, 0), s.gate_labels);
-    bound := c.brier_difference
-        + ml_internal.t_quantile(s.gate_confidence, c.blocks - 1) * c.brier_error;
-    return query select 'not_worse', coalesce(bound <= s.gate_margin, false),
+        format('%s of them have an outcome, %s needed', coalesce(c.labels, 0), s.gate_labels),
+        case when coalesce(c.labels, 0) < s.gate_labels
+             then format('outcomes are known %s bars after a pattern; ml.label gives them sooner',
+                         s.label_horizon) end;
+    -- Without a margin the question is whether it is better: an equal one rarely passes.
+    error := ml_internal.t_quantile(s.gate_confidence, c.blocks - 1) * c.brier_error;
+    bound := c.brier_difference + error;
+    power := ml_internal.normal_tail((error - s.gate_margin) / nullif(c.brier_error, 0));
+    return query select case when s.gate_margin > 0 then 'not_worse' else 'better' end,
+        coalesce(bound <= s.gate_margin, false),
         case when bound is null then 'no interval of the difference yet'
              else format('Brier score %s against %s; at %s %% confidence the difference is '
-                         'below %s, at most %s is allowed',
+                         'below %s, at most %s is allowed; a model equal to the champion '
+                         'passes with probability %s %% on so many rows',
                          round(c.challenger_brier::numeric, 5), round(c.champion_brier::numeric, 5),
-                         s.gate_confidence * 100, round(bound::numeric, 5), s.gate_margin) end;
+                         s.gate_confidence * 100, round(bound::numeric, 5), s.gate_margin,
+                         round((100 * power)::numeric)) end,
+        case when bound <= s.gate_margin then null
+             when c.brier_difference > error then 'it is surely worse: retire it'
+             when s.gate_margin = 0
+             then 'only a better model passes a gate_margin of 0; it takes a larger one for a '
+                  'model that is as good'
+             when power < 0.8
+             -- The error falls with the root of the rows.
+             then format('some %s labelled pairs let an equal model pass four times in five',
+                         round((c.labels * ((error / c.brier_error + 0.8416) * c.brier_error
+                                            / s.gate_margin) ^ 2)::numeric, -2))
+             else 'rows enough: it does not look as good as the champion' end;
     return query select 'calibration', coalesce(c.calibration_error <= s.gate_calibration, false),
         case when c.calibration_error is null then 'no outcome yet'
              else format('calibration error %s, at most %s is allowed',
-                         round(c.calibration_error::numeric, 4), s.gate_calibration) end;
+                         round(c.calibration_error::numeric, 4), s.gate_calibration) end,
+        case when c.calibration_error > s.gate_calibration
+             then 'its probabilities are off: calibrate it on newer rows' end;
     return query select 'latency', coalesce(c.inference_p99_ms <= s.sla_ms, false),
         case when c.inference_p99_ms is null then 'no batch scored yet'
              else format('it takes %s ms a batch (99th percentile), the service level is %s ms',
-                         round(c.inference_p99_ms::numeric, 1), s.sla_ms) end;
+                         round(c.inference_p99_ms::numeric, 1), s.sla_ms) end,
+        case when c.inference_p99_ms > s.sla_ms
+             then 'a smaller ensemble answers sooner; sla_ms is the setting' end;
 end
 $$;
 comment on function ml.gates(text) is
@@ -5305,8 +5557,18 @@ comment on function ml_internal.unseen(pg_snapshot) is
 -- ml_internal.metric_rollups: the fold adds it there, and views add it to what they read from
 -- there.
 create view ml_internal.fresh_metrics with (security_invoker = true) as
-with fresh as materialized (
-    select b.* from ml_internal.folds f
+with began as materialized (
+    select greatest((select min(a.valid_from) from ml.aliases a where a.alias = 'champion'),
+                    (select min(w.started_at) from ml.workers w where w.kind = 'worker')) as at
+), fresh as materialized (
+    select b.at, b.model_id, b.role, b.inference_ms, b.sla_ms, b.cache_hits, b.cache_misses,
+           b.reasons, b.latency_ms, b.classes, b.confidences,
+           -- Rows from before the first champion or the first worker were caught up with: how long
+           -- they waited says nothing about the service.
+           case when b.at - (select max(l) from unnest(b.latency_ms) l) * interval '1 ms'
+                     < began.at and b.model_id is not null
+                then 'backfill' else b.source end as source
+    from began cross join ml_internal.folds f
     cross join ml_internal.unseen(f.snapshot) u
     join ml_internal.batches b on b.xid between u.low and u.high
     where f.log = 'batches'
@@ -5403,60 +5665,75 @@ group by 1, 2, 3, 4, 5;
 comment on view ml_internal.fresh_features is
     'Internal: counts of features that are not folded into ml_internal.feature_rollups yet';
 
--- counts/fresh_cohorts
--- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
--- columns of ml_internal.cohorts.
-create view ml_internal.fresh_cohorts with (security_invoker = true) as
+-- counts/fresh_events
+-- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold: a prediction
+-- (predicted 1) or an outcome that came or was taken back (labelled 1 or -1), with the five scores.
+create view ml_internal.fresh_events with (security_invoker = true) as
 with span as (
     select u.low, u.high
     from ml_internal.folds f cross join ml_internal.unseen(f.snapshot) u where f.log = 'cohorts'
-), model as materialized (
+), event as (
+    select b.at, b.model_id, b.role, b.source, e.*, 1 as predicted, 0 as labelled,
+           0::double precision as y
+    from span join ml_internal.batches b on b.xid between span.low and span.high
+    cross join unnest(b.detected, b.seen, b.pattern_types, b.timeframes, b.thresholds,
+                      b.confidences::double precision[], b.rules, b.blends, b.served,
+                      b.first_passages::double precision[])
+        e (detected_at, seen, pattern_type, timeframe, threshold, ml, rule, blended, served,
+           first_passage)
+    where e.ml is not null
+    union all
+    select c.scored_at, c.model_id, c.role, c.source, c.detected_at, c.seen, c.pattern_type,
+           c.timeframe, c.threshold, c.ml_confidence, c.rule_confidence, c.blended_confidence,
+           c.served, c.first_passage, 0, c.sign, (c.outcome = 'positive')::integer
+    from span join ml_internal.outcome_changes c on c.xid between span.low and span.high
+)
+select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort,
+       (date_trunc('week', e.detected_at, 'UTC') at time zone 'UTC')::date as detected_week,
+       (date_trunc('month', e.detected_at, 'UTC') at time zone 'UTC')::date as detected_month,
+       e.model_id, e.role, case when e.seen then 'seen_in_training' else e.source end as source,
+       -- A name from before the upgrade may be too long for an index.
+       left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe,
+       e.threshold, e.predicted, e.labelled, e.y,
+       -- Postgres raises where a product is too small for a double.
+       case when e.ml < 1e-30 then 0 else e.ml end as ml,
+       case when e.rule < 1e-30 then 0 else e.rule end as rule,
+       case when e.blended < 1e-30 then 0 else e.blended end as blended,
+       case when e.served < 1e-30 then 0 else e.served end as served,
+       case when e.first_passage < 1e-30 then 0 else e.first_passage end as first_passage
+from event e;
+comment on view ml_internal.fresh_events is
+    'Internal: predictions and outcomes that are not folded yet, one by one';
+
+-- counts/fresh_cohorts
+-- ml_internal.fresh_events in the columns of ml_internal.cohorts.
+create view ml_internal.fresh_cohorts with (security_invoker = true) as
+with model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges,
            m.calibration_edges || '{}'::double precision[] as calibration_edges
     from ml.models m
-), event as (
-    select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
-           0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
-    from span join ml_internal.batches b on b.xid between span.low and span.high
-    cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
-                      b.blends, b.thresholds)
-        e (pattern_type, timeframe, ml, rule, blend, threshold)
-    where e.ml is not null
-    union all
-    select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
-           (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
-           c.blended_confidence, c.threshold
-    from span join ml_internal.outcome_changes c on c.xid between span.low and span.high
-), bounded as (
-    -- Postgres raises where a product is too small for a double.
-    select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
-           e.y, e.threshold, case when e.ml < 1e-30 then 0 else e.ml end as ml,
-           case when e.rule < 1e-30 then 0 else e.rule end as rule,
-           case when e.blend < 1e-30 then 0 else e.blend end as blend
-    from event e
 ), value as (
-    select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id,
-           e.role, e.source,
-           -- A name from before the upgrade may be too long for an index.
-           left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe, v.score,
-           e.predicted, e.labelled, e.y, e.ml, e.rule, v.s,
+    select e.cohort, e.detected_month, e.model_id, e.role, e.source, e.pattern_type, e.timeframe,
+           v.score, e.predicted, e.labelled, e.y, e.ml, v.s,
            coalesce(v.s >= e.threshold, false)::integer as called,
            v.s * v.s - 2 * v.s * e.ml + e.ml as expected_error, (1 - 2 * v.s) ^ 2 as slope,
            -ln(greatest(v.s, 2.220446049250313e-16)) as log_loss,
            -ln(1 - least(v.s, 1 - 2.220446049250313e-16)) as log_loss_other,
-           coalesce((e.rule - e.y) ^ 2 - (v.s - e.y) ^ 2, 0) as gain,
            width_bucket(v.s, m.score_edges) as bin,
            width_bucket(v.s, case v.score
                when 'ml' then m.calibration_edges
                else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
                end) as calibration_bin
-    from bounded e
+    from ml_internal.fresh_events e
     join model m on m.id = e.model_id
-    cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blend)) v (score, s)
+    cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blended),
+                               ('served', e.served), ('first_passage', e.first_passage))
+        v (score, s)
     where v.s is not null
 ), counted as (
-    select cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin,
+    select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score, bin,
+           calibration_bin,
            sum(predicted) as predictions, sum(predicted * called) as called,
            sum(predicted * ml) as expected_positives,
            sum(predicted * called * ml) as expected_hits,
@@ -5472,13 +5749,12 @@ with span as (
            sum(labelled * ml) as labelled_expected_positives,
            sum(labelled * called * ml) as labelled_expected_hits,
            sum(labelled * expected_error) as labelled_expected_error,
-           sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance,
-           sum(labelled * (rule is not null)::integer) as compared, sum(labelled * gain) as gain,
-           sum(labelled * gain ^ 2) as gain_squares
+           sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance
     from value
-    group by cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin
+    group by cohort, detected_month, model_id, role, source, pattern_type, timeframe, score, bin,
+             calibration_bin
 )
-select cohort, model_id, role, source, pattern_type, timeframe, score,
+select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
        sum(predictions)::bigint as predictions, sum(called)::bigint as called,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
@@ -5493,9 +5769,7 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(labelled_expected_positives) as labelled_expected_positives,
        sum(labelled_expected_hits) as labelled_expected_hits,
        sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
-       sum(gain) as gain,
-       sum(gain_squares) as gain_squares,
+       sum(labelled_error_variance) as labelled_error_variance,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(labelled)) as labelled_scores,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(positives)) as positive_scores,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(labelled)) as calibration,
@@ -5503,9 +5777,40 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
                               array_agg(positives)) as calibration_positives,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(score_sum)) as calibration_sums
 from counted
-group by model_id, role, source, score, cube (cohort, pattern_type, timeframe);
+group by model_id, role, source, score, grouping sets (
+    (), (pattern_type), (timeframe), (pattern_type, timeframe),
+    (cohort), (cohort, pattern_type), (cohort, timeframe),
+    (detected_month), (detected_month, pattern_type), (detected_month, timeframe));
 comment on view ml_internal.fresh_cohorts is
     'Internal: predictions and outcomes that are not folded into ml_internal.cohorts yet';
+
+-- counts/fresh_paired_weeks
+create view ml_internal.fresh_paired_weeks with (security_invoker = true) as
+select e.model_id, e.cohort, e.detected_week, e.detected_month, e.role, e.source, e.pattern_type,
+       e.timeframe, sum(e.labelled) as labelled, sum(e.labelled * e.y)::bigint as positives,
+       sum(e.labelled * q.ml) as ml_error,
+       coalesce(sum(e.labelled) filter (where q.served is not null), 0) as served,
+       coalesce(sum(e.labelled * e.y) filter (where q.served is not null), 0)::bigint
+           as served_positives,
+       coalesce(sum(e.labelled * q.served), 0) as served_error,
+       coalesce(sum(e.labelled * (q.served - q.ml)), 0) as served_ml,
+       coalesce(sum(e.labelled) filter (where q.rule is not null), 0) as ruled,
+       coalesce(sum(e.labelled * (q.ml - q.rule)), 0) as ml_rule,
+       coalesce(sum(e.labelled * (q.served - q.rule)), 0) as served_rule,
+       coalesce(sum(e.labelled) filter (where q.passage is not null), 0) as passed,
+       coalesce(sum(e.labelled * (q.ml - q.passage)), 0) as ml_passage,
+       coalesce(sum(e.labelled) filter (where q.served is not null and q.passage is not null), 0)
+           as served_passed,
+       coalesce(sum(e.labelled * (q.served - q.passage)), 0) as served_passage
+from ml_internal.fresh_events e
+cross join lateral (
+    select (e.ml - e.y) ^ 2 as ml, (e.rule - e.y) ^ 2 as rule, (e.served - e.y) ^ 2 as served,
+           (e.first_passage - e.y) ^ 2 as passage) q
+where e.labelled <> 0
+group by e.model_id, e.cohort, e.detected_week, e.detected_month, e.role, e.source, e.pattern_type,
+         e.timeframe;
+comment on view ml_internal.fresh_paired_weeks is
+    'Internal: outcomes that are not folded into ml_internal.paired_weeks yet';
 
 -- counts/metric_counts
 create view ml_internal.metric_counts with (security_invoker = true) as
@@ -5532,7 +5837,7 @@ with part as (
     union all
     select f.*, null, null from ml_internal.fresh_cohorts f
 )
-select cohort, model_id, role, source, pattern_type, timeframe, score,
+select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
        sum(predictions)::bigint as predictions, sum(called)::bigint as called,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
@@ -5547,9 +5852,7 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(labelled_expected_positives) as labelled_expected_positives,
        sum(labelled_expected_hits) as labelled_expected_hits,
        sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
-       sum(gain) as gain,
-       sum(gain_squares) as gain_squares,
+       sum(labelled_error_variance) as labelled_error_variance,
        ml_internal.sum_arrays(labelled_scores) as labelled_scores,
        ml_internal.sum_arrays(positive_scores) as positive_scores,
        ml_internal.sum_arrays(calibration) as calibration,
@@ -5562,10 +5865,34 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
             else ml_internal.ordered_pairs(ml_internal.sum_arrays(positive_scores),
                                            ml_internal.sum_arrays(labelled_scores)) end as pairs
 from part
-group by cohort, model_id, role, source, pattern_type, timeframe, score;
+group by cohort, detected_month, model_id, role, source, pattern_type, timeframe, score;
 comment on view ml_internal.cohort_counts is
-    'Predictions by week, model, pattern type and timeframe, and in '
+    'Predictions by week or detected month, model, pattern type and timeframe, and in '
     'all (null), as sums and histograms: exact at every moment';
+
+-- counts/paired_counts
+create view ml_internal.paired_counts with (security_invoker = true) as
+with part as (
+    select * from ml_internal.paired_weeks
+    union all
+    select * from ml_internal.fresh_paired_weeks
+)
+select p.model_id, p.cohort, p.detected_week, p.detected_month, p.role, p.source, p.pattern_type,
+       p.timeframe, sum(p.labelled)::double precision as labelled,
+       sum(p.positives)::double precision as positives, sum(p.ml_error) as ml_error,
+       sum(p.served)::double precision as served,
+       sum(p.served_positives)::double precision as served_positives,
+       sum(p.served_error) as served_error, sum(p.served_ml) as served_ml,
+       sum(p.ruled)::double precision as ruled, sum(p.ml_rule) as ml_rule,
+       sum(p.served_rule) as served_rule, sum(p.passed)::double precision as passed,
+       sum(p.ml_passage) as ml_passage, sum(p.served_passed)::double precision as served_passed,
+       sum(p.served_passage) as served_passage
+from part p
+group by p.model_id, p.cohort, p.detected_week, p.detected_month, p.role, p.source, p.pattern_type,
+         p.timeframe
+having sum(p.labelled) > 0;
+comment on view ml_internal.paired_counts is
+    'ml_internal.paired_weeks and what is not folded yet: exact at every moment';
 
 -- counts/fold
 -- Adds up what the logs hold and no earlier run has seen. "Seen" is a question to the snapshot of
@@ -5636,23 +5963,26 @@ begin
 
     with added as (
         insert into ml_internal.cohorts as r (
-            cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+            cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
+            predictions, called,
             expected_positives, expected_hits, expected_error, expected_log_loss, scores,
             expected_scores, labelled, positives, labelled_called, hits, score_sum, error, log_loss,
             own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
-            labelled_expected_error, labelled_error_variance, compared, gain, gain_squares,
+            labelled_expected_error, labelled_error_variance,
             labelled_scores,
             positive_scores, calibration, calibration_positives, calibration_sums)
-        select cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+        select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
+               predictions, called,
                expected_positives, expected_hits, expected_error, expected_log_loss, scores,
                expected_scores, labelled, positives, labelled_called, hits, score_sum, error,
                log_loss, own_error, own_variance, labelled_expected_positives,
-               labelled_expected_hits, labelled_expected_error, labelled_error_variance, compared,
-               gain, gain_squares, labelled_scores, positive_scores, calibration,
+               labelled_expected_hits, labelled_expected_error, labelled_error_variance,
+               labelled_scores, positive_scores, calibration,
                calibration_positives,
                calibration_sums
         from ml_internal.fresh_cohorts
-        on conflict (model_id, cohort, role, source, pattern_type, timeframe, score) do update set
+        on conflict (model_id, cohort, detected_month, role, source, pattern_type, timeframe, score)
+        do update set
             predictions = r.predictions + excluded.predictions, called = r.called + excluded.called,
             expected_positives = r.expected_positives + excluded.expected_positives,
             expected_hits = r.expected_hits + excluded.expected_hits,
@@ -5671,14 +6001,27 @@ begin
             labelled_expected_hits = r.labelled_expected_hits + excluded.labelled_expected_hits,
             labelled_expected_error = r.labelled_expected_error + excluded.labelled_expected_error,
             labelled_error_variance = r.labelled_error_variance + excluded.labelled_error_variance,
-            compared = r.compared + excluded.compared, gain = r.gain + excluded.gain,
-            gain_squares = r.gain_squares + excluded.gain_squares,
             labelled_scores = ml_internal.add_arrays(r.labelled_scores, excluded.labelled_scores),
             positive_scores = ml_internal.add_arrays(r.positive_scores, excluded.positive_scores),
             calibration = ml_internal.add_arrays(r.calibration, excluded.calibration),
             calibration_positives = ml_internal.add_arrays(r.calibration_positives,
                                                            excluded.calibration_positives),
             calibration_sums = ml_internal.add_arrays(r.calibration_sums, excluded.calibration_sums)
+    ), paired as (
+        insert into ml_internal.paired_weeks as r select * from ml_internal.fresh_paired_weeks
+        on conflict (model_id, cohort, detected_week, detected_month, role, source, pattern_type,
+                     timeframe)
+        do update set
+            labelled = r.labelled + excluded.labelled, positives = r.positives + excluded.positives,
+            ml_error = r.ml_error + excluded.ml_error, served = r.served + excluded.served,
+            served_positives = r.served_positives + excluded.served_positives,
+            served_error = r.served_error + excluded.served_error,
+            served_ml = r.served_ml + excluded.served_ml, ruled = r.ruled + excluded.ruled,
+            ml_rule = r.ml_rule + excluded.ml_rule,
+            served_rule = r.served_rule + excluded.served_rule,
+            passed = r.passed + excluded.passed, ml_passage = r.ml_passage + excluded.ml_passage,
+            served_passed = r.served_passed + excluded.served_passed,
+            served_passage = r.served_passage + excluded.served_passage
     )
     update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp()
     where log = 'cohorts';
@@ -6418,7 +6761,8 @@ select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name
        d.psi, d.psi_critical_value, d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks,
        d.mean_shift, d.deviation_ratio, d.missing_share, d.infinite_share, d.unseen_share,
        d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
-       d.importance, d.rank, d.level, d.windows_in_a_row
+       d.importance, d.rank, case when d.complete then d.level end as level,
+       d.windows_in_a_row
 from ml_internal.drift_windows w
 cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind <> 'output';
@@ -6461,7 +6805,8 @@ comment on column ml.feature_drift.importance is
     'importance of the feature as training measured it; null where unknown';
 comment on column ml.feature_drift.rank is '1 drifts most in its window, psi weighed by importance';
 comment on column ml.feature_drift.level is
-    'warning or critical when the drift is significant and psi above its setting, else null';
+    'warning or critical when the drift is significant and psi above its setting, else null, as '
+    'it is while the window is running';
 comment on column ml.feature_drift.windows_in_a_row is
     'windows in a row, up to this one, that have a level';
 
@@ -6471,7 +6816,8 @@ select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name
        d.psi, d.psi_critical_value, d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks,
        d.mean_shift, d.deviation_ratio, d.missing_share, d.infinite_share, d.unseen_share,
        d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
-       d.importance, d.rank, d.level, d.windows_in_a_row
+       d.importance, d.rank, case when d.complete then d.level end as level,
+       d.windows_in_a_row
 from ml_internal.drift_windows w
 cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind = 'output';
@@ -6515,7 +6861,8 @@ comment on column ml.prediction_drift.importance is
 comment on column ml.prediction_drift.rank is
     '1 drifts most in its window, psi weighed by importance';
 comment on column ml.prediction_drift.level is
-    'warning or critical when the drift is significant and psi above its setting, else null';
+    'warning or critical when the drift is significant and psi above its setting, else null, as '
+    'it is while the window is running';
 comment on column ml.prediction_drift.windows_in_a_row is
     'windows in a row, up to this one, that have a level';
 
@@ -6572,18 +6919,38 @@ comment on function ml_internal.wilson(double precision, double precision, integ
     'Bound of the 95 % interval of hits / n after Wilson 1927: '
     'the lower one for side -1, the upper one for side 1';
 
+-- performance/evidence
+-- Rows, not sums: for questions that no count answers. A row that one model scored twice is here
+-- twice; errors by calendar block of detected_at are not made smaller by that.
+create view ml_internal.evidence with (security_invoker = true) as
+select s.pattern_id, s.model_id, s.role,
+       case when s.latency_ms is null then 'backfill' else 'live' end as source, s.scored_at,
+       s.detected_at, s.pattern_type, s.timeframe, p.outcome_label as outcome,
+       (p.outcome_label = 'positive')::integer::double precision as y,
+       s.ml_confidence::double precision as ml, s.rule_confidence as rule,
+       s.blended_confidence as blended, s.served,
+       s.first_passage::double precision as first_passage, s.seen
+from ml.predictions s
+join public.pattern_events p on p.id = s.pattern_id
+where p.outcome_label in ('positive', 'negative', 'neutral') and s.role <> 'replay';
+comment on view ml_internal.evidence is
+    'Predictions whose outcome is known, with the five scores as they were when the row '
+    'was scored; first_passage is null where the model has no such feature; seen rows '
+    'are no evidence';
+
 -- performance/calibration
 create view ml.calibration with (security_invoker = true) as
 with counted as (
-    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type,
-           c.timeframe, c.calibration, c.calibration_positives, c.calibration_sums,
+    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.detected_month,
+           c.pattern_type, c.timeframe, c.calibration, c.calibration_positives, c.calibration_sums,
            case c.score when 'ml' then m.calibration_edges
                         else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
                         end as edges
     from ml_internal.cohort_counts c join ml.models m on m.id = c.model_id
-    where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2
+    where num_nulls(c.cohort, c.detected_month, c.pattern_type, c.timeframe) >= 3
 )
-select c.model_version, c.role, c.source, c.score, c.cohort, c.pattern_type, c.timeframe,
+select c.model_version, c.role, c.source, c.score, c.cohort, c.detected_month,
+       c.pattern_type, c.timeframe,
        b.bin::integer as bin, coalesce(c.edges[b.bin - 1], 0) as low,
        coalesce(c.edges[b.bin], 1) as high, b.n::bigint as n, b.total / b.n as predicted,
        b.positives / b.n as observed, ml_internal.wilson(b.positives, b.n, -1) as observed_low,
@@ -6594,14 +6961,20 @@ cross join unnest(c.calibration, c.calibration_positives, c.calibration_sums) wi
 where b.n > 0;
 comment on view ml.calibration is
     'Of predictions said to be p likely, how many came: in the frozen bins '
-    'of the model, per week, pattern type, timeframe, or in all';
+    'of the model, per week, detected month, pattern type, timeframe, or in all';
 comment on column ml.calibration.model_version is 'the model';
 comment on column ml.calibration.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.calibration.source is 'live (rows scored as they came) or backfill';
-comment on column ml.calibration.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
+comment on column ml.calibration.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.calibration.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.calibration.pattern_type is 'null: all pattern types together';
 comment on column ml.calibration.timeframe is 'null: all timeframes together';
 comment on column ml.calibration.bin is 'number of the bin, from 1; bins are frozen with the model';
@@ -6619,8 +6992,8 @@ comment on column ml.calibration.observed_high is
 -- performance/calibration_summary
 create view ml.calibration_summary with (security_invoker = true) as
 with counted as (
-    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type,
-           c.timeframe, c.labelled, c.positives,
+    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.detected_month,
+           c.pattern_type, c.timeframe, c.labelled, c.positives,
            c.score_sum, c.error, c.own_error, c.own_variance, c.log_loss, e.*
     from ml_internal.cohort_counts c
     join ml.models m on m.id = c.model_id
@@ -6637,13 +7010,14 @@ with counted as (
                   u (n, positives, total)
               where u.n > 0) b
     ) e
-    where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2 and c.labelled > 0
+    where num_nulls(c.cohort, c.detected_month, c.pattern_type, c.timeframe) >= 3 and c.labelled > 0
 ), tested as (
     select c.*, c.ece - c.ece_expected as ece_excess,
            (c.error - c.own_error) / nullif(sqrt(greatest(0, c.own_variance)), 0) as spiegelhalter_z
     from counted c
 )
-select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.timeframe,
+select t.model_version, t.role, t.source, t.score, t.cohort, t.detected_month,
+       t.pattern_type, t.timeframe,
        t.labelled as n, t.score_sum / t.labelled as predicted,
        t.positives::double precision / t.labelled as observed,
        t.positives / nullif(t.score_sum, 0) as observed_expected, t.ece, t.ece_expected,
@@ -6656,14 +7030,21 @@ select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.t
 from tested t cross join ml.settings s;
 comment on view ml.calibration_summary is
     'How well probabilities and outcomes agree, beside what chance alone would '
-    'show: one row per model and score, per week, type, timeframe, or in all';
+    'show: one row per model and score, per week, detected month, '
+    'type, timeframe, or in all';
 comment on column ml.calibration_summary.model_version is 'the model';
 comment on column ml.calibration_summary.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.calibration_summary.source is 'live (rows scored as they came) or backfill';
-comment on column ml.calibration_summary.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration_summary.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
+comment on column ml.calibration_summary.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.calibration_summary.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration_summary.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.calibration_summary.pattern_type is 'null: all pattern types together';
 comment on column ml.calibration_summary.timeframe is 'null: all timeframes together';
 comment on column ml.calibration_summary.n is 'labelled predictions';
@@ -6692,7 +7073,8 @@ comment on column ml.calibration_summary.level is
 
 -- performance/performance_realised
 create view ml.performance_realised with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, m.version as model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.predictions, c.labelled,
        c.labelled::double precision / nullif(c.predictions, 0) as matured,
        c.positives::double precision / nullif(c.labelled, 0) as base_rate,
@@ -6706,31 +7088,28 @@ select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c
        ml_internal.wilson(c.hits, c.positives, -1) as recall_low,
        ml_internal.wilson(c.hits, c.positives, 1) as recall_high,
        c.error / nullif(c.labelled, 0) as brier, c.log_loss / nullif(c.labelled, 0) as log_loss,
-       c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc,
-       g.compared, g.gain, g.gain - g.half as gain_low, g.gain + g.half as gain_high
+       c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc
 from ml_internal.cohort_counts c
-join ml.models m on m.id = c.model_id
-cross join lateral (
-    select case when c.score <> 'rule' then c.compared end as compared,
-           case when c.score <> 'rule' and c.compared > 0 then c.gain / c.compared end as gain,
-           case when c.score <> 'rule' and c.compared > 1 then
-               1.959963984540054 * sqrt(
-                   greatest(0, c.gain_squares - c.gain * c.gain / c.compared)
-                   / (c.compared - 1.0) / c.compared)
-               end as half
-) g;
+join ml.models m on m.id = c.model_id;
 comment on view ml.performance_realised is
-    'How good predictions turned out to be, of the model, the rule and the '
-    'blend, by week, pattern type and timeframe, and in all (null)';
+    'How good predictions turned out to be, of each of the five scores, by week or detected '
+    'month, pattern type and timeframe, and in all (null); unseen rows, and those that are no '
+    'evidence apart as source seen_in_training';
 comment on column ml.performance_realised.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_realised.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_realised.model_version is 'the model';
 comment on column ml.performance_realised.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_realised.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_realised.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_realised.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_realised.timeframe is 'null: all timeframes together';
-comment on column ml.performance_realised.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_realised.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_realised.predictions is 'predictions that have this score';
 comment on column ml.performance_realised.labelled is 'predictions whose outcome is known';
 comment on column ml.performance_realised.matured is
@@ -6758,16 +7137,172 @@ comment on column ml.performance_realised.log_loss is
     'mean negative log-likelihood, in nats; 0 is best';
 comment on column ml.performance_realised.roc_auc is
     'area under the ROC curve, ties within a bin counting half; 0.5 is no skill, 1 is best';
-comment on column ml.performance_realised.compared is
-    'labelled predictions that also have a rule confidence';
-comment on column ml.performance_realised.gain is
-    'mean Brier score of the rule less that of this score: above 0 is better than the rule';
-comment on column ml.performance_realised.gain_low is 'lower end of the 95 % interval of gain';
-comment on column ml.performance_realised.gain_high is 'upper end of the 95 % interval of gain';
+
+-- performance/measure_differences
+-- Means of paired differences over rows that are not independent: the rows of one block of calendar
+-- time, all symbols together, count as one draw (ratio estimator of clustered sampling: Cochran,
+-- Sampling Techniques, 1977, chapter 9; training.blocks is the same for NumPy). With D_k the sum of
+-- differences in block k, N_k its rows, m their mean and K blocks, the standard error is
+-- sqrt(K / (K - 1) * sum (D_k - m N_k)^2) / N.
+create function ml_internal.measure_differences(
+    since date)  -- only predictions of that week (a Monday, UTC) and later ones
+returns table (
+    cohort date, detected_month date, model_version text, role text, source text,
+    pattern_type text, timeframe text, score text, baseline text, n bigint, blocks bigint,
+    block_days integer, difference double precision, standard_error double precision,
+    low double precision, high double precision)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+with horizon as materialized (
+    select m.id, m.version, coalesce(m.label_horizon, s.label_horizon) as bars
+    from ml.models m cross join ml.settings s
+), week as (
+    select p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
+           (p.detected_week - date '1970-01-05') / 7 as week,
+           max(ml_internal.block_weeks(p.timeframe, h.bars)) as weeks,
+           sum(p.labelled) as n, sum(p.positives) as y, sum(p.ml_error) as ml,
+           sum(p.served) as served_n, sum(p.served_positives) as served_y,
+           sum(p.served_error) as served, sum(p.served_ml) as served_ml, sum(p.ruled) as ruled,
+           sum(p.ml_rule) as ml_rule, sum(p.served_rule) as served_rule, sum(p.passed) as passed,
+           sum(p.ml_passage) as ml_passage, sum(p.served_passed) as served_passed,
+           sum(p.served_passage) as served_passage
+    from ml_internal.paired_counts p join horizon h on h.id = p.model_id
+    where p.cohort >= measure_differences.since
+    group by p.model_id, p.role, p.source, p.detected_week, grouping sets (
+        (), (p.pattern_type), (p.timeframe), (p.cohort), (p.detected_month))
+), placed as (
+    select w.*, max(w.weeks) over (partition by w.model_id, w.role, w.source, w.cohort,
+                                                w.detected_month, w.pattern_type, w.timeframe)
+               as block_weeks
+    from week w
+), block as (
+    select p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
+           p.block_weeks, sum(p.n) as n, sum(p.y) as y, sum(p.ml) as ml,
+           sum(p.served_n) as served_n, sum(p.served_y) as served_y, sum(p.served) as served,
+           sum(p.served_ml) as served_ml, sum(p.ruled) as ruled, sum(p.ml_rule) as ml_rule,
+           sum(p.served_rule) as served_rule, sum(p.passed) as passed,
+           sum(p.ml_passage) as ml_passage, sum(p.served_passed) as served_passed,
+           sum(p.served_passage) as served_passage
+    from placed p
+    group by p.model_id, p.role, p.source, p.cohort, p.detected_month, p.pattern_type, p.timeframe,
+             p.block_weeks, p.week / p.block_weeks
+), rated as (
+    select b.*, sum(b.y) over own / sum(b.n) over own as rate,
+           sum(b.served_y) over own / nullif(sum(b.served_n) over own, 0) as served_rate,
+           rank() over (order by b.model_id, b.role, b.source, b.cohort, b.detected_month,
+                                 b.pattern_type, b.timeframe) as own
+    from block b
+    window own as (partition by b.model_id, b.role, b.source, b.cohort, b.detected_month,
+                                b.pattern_type, b.timeframe)
+), pair as (
+    select r.own, v.pair, v.n, v.d,
+           sum(v.d) over (partition by r.own, v.pair)
+               / sum(v.n) over (partition by r.own, v.pair) as mean
+    from rated r
+    -- The base rate is that of the same rows, known afterwards: no forecast had it.
+    cross join lateral (values
+        (1, r.ruled, r.ml_rule),
+        (2, r.passed, r.ml_passage),
+        (3, r.n, r.ml - r.y * (1 - 2 * r.rate) - r.n * r.rate ^ 2),
+        (4, r.ruled, r.served_rule),
+        (5, r.served_passed, r.served_passage),
+        (6, r.served_n, r.served - r.served_y * (1 - 2 * r.served_rate)
+                        - r.served_n * r.served_rate ^ 2),
+        (7, r.served_n, r.served_ml)) v (pair, n, d)
+    where v.n > 0
+), found as (
+    select p.own, p.pair, p.mean, sum(p.n)::bigint as n, count(*) as blocks,
+           case when count(*) > 1 then sqrt(count(*) / (count(*) - 1.0)
+                                            * sum((p.d - p.mean * p.n) ^ 2)) / sum(p.n) end
+               as standard_error
+    from pair p
+    group by p.own, p.pair, p.mean
+), quantile as materialized (
+    -- Few numbers of blocks, and this costs more than all the rest of a row.
+    select k.blocks, ml_internal.t_quantile(0.975, k.blocks - 1) as quantile
+    from (select distinct blocks from found where blocks > 1) k
+)
+select g.cohort, g.detected_month, h.version as model_version, g.role, g.source, g.pattern_type,
+       g.timeframe, n.score, n.baseline, f.n, f.blocks, 7 * g.block_weeks as block_days,
+       f.mean as difference, f.standard_error, f.mean - t.quantile * f.standard_error as low,
+       f.mean + t.quantile * f.standard_error as high
+from found f
+join (values (1, 'ml', 'rule'), (2, 'ml', 'first_passage'), (3, 'ml', 'base_rate'),
+             (4, 'served', 'rule'), (5, 'served', 'first_passage'), (6, 'served', 'base_rate'),
+             (7, 'served', 'ml')) n (pair, score, baseline) on n.pair = f.pair
+join (select distinct on (own) * from rated order by own) g on g.own = f.own
+join horizon h on h.id = g.model_id
+left join quantile t on t.blocks = f.blocks
+$$;
+comment on function ml_internal.measure_differences(date) is
+    'ml.performance_differences over the predictions since a week';
+
+-- performance/performance_differences
+create view ml.performance_differences with (security_invoker = true) as
+select d.cohort, d.detected_month, d.model_version, d.role, d.source, d.pattern_type, d.timeframe,
+       d.score, d.baseline, d.n, d.blocks, d.block_days, d.difference, d.standard_error, d.low,
+       d.high
+from ml_internal.measure_differences('-infinity') d;
+comment on view ml.performance_differences is
+    'How much better the model''s score, and what was served, did than the rule, first passage, '
+    'the base rate and the model alone, on the same rows: below 0 is better. By week, detected '
+    'month, pattern type or timeframe, one at a time, and in all (null)';
+comment on column ml.performance_differences.cohort is
+    'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_differences.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
+comment on column ml.performance_differences.model_version is 'the model';
+comment on column ml.performance_differences.role is
+    'as whom the model scored: champion, canary, standby or challenger';
+comment on column ml.performance_differences.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
+comment on column ml.performance_differences.pattern_type is 'null: all pattern types together';
+comment on column ml.performance_differences.timeframe is 'null: all timeframes together';
+comment on column ml.performance_differences.score is
+    'ml, or served: what applications read when the row was scored';
+comment on column ml.performance_differences.baseline is
+    'rule, first_passage (null where the model computes none), ml, or base_rate: the share of '
+    'positive outcomes in these very rows, which no forecast knew';
+comment on column ml.performance_differences.n is 'labelled predictions that have both';
+comment on column ml.performance_differences.blocks is
+    'blocks of calendar time with such rows: errors come from their sums';
+comment on column ml.performance_differences.block_days is
+    'length of a block: the label horizon of the slowest timeframe, in whole weeks';
+comment on column ml.performance_differences.difference is
+    'mean Brier score of score less that of baseline: below 0 is better';
+comment on column ml.performance_differences.standard_error is
+    'of the difference, by blocks; null with fewer than two';
+comment on column ml.performance_differences.low is
+    'lower end of the 95 % interval of difference, by blocks';
+comment on column ml.performance_differences.high is
+    'upper end of the 95 % interval of difference, by blocks';
+
+-- performance/served_differences
+-- What live rows of the champion were served since the settings of the blend last changed, beside
+-- what they could have been. Sure is what a normal variable exceeds by three deviations.
+create view ml_internal.served_differences with (security_invoker = true) as
+select d.model_version, d.baseline, b.than, d.n, d.blocks, d.block_days, d.difference,
+       ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error,
+       case when isfinite(s.week) then s.week at time zone 'UTC' end as since
+from (select ml_internal.blend_settled() as week) s
+cross join lateral ml_internal.measure_differences(s.week) d
+join ml_internal.champion c on c.version = d.model_version
+join (values ('rule', 'the rule confidence'), ('ml', 'the model alone'),
+             ('base_rate', 'their share of positive outcomes'),
+             ('first_passage', 'first passage')) b (baseline, than) using (baseline)
+where d.role = 'champion' and d.source = 'live' and d.score = 'served'
+  and num_nulls(d.cohort, d.detected_month, d.pattern_type, d.timeframe) = 4;
+comment on view ml_internal.served_differences is
+    'Internal: how much worse (above 0) live rows were served than each baseline would have, since '
+    'the blend is as it is; error: what chance explains';
 
 -- performance/performance_estimated
 create view ml.performance_estimated with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, m.version as model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.predictions, c.expected_positives / c.predictions as base_rate, c.called,
        c.expected_hits / nullif(c.called, 0) as precision,
        c.expected_hits / nullif(c.expected_positives, 0) as recall,
@@ -6778,17 +7313,23 @@ from ml_internal.cohort_counts c
 join ml.models m on m.id = c.model_id
 where c.predictions > 0;
 comment on view ml.performance_estimated is
-    'How good predictions are, of the model, the rule and the blend, '
+    'How good predictions are, of each of the five scores, '
     'if ml_confidence is calibrated: known before any label is';
 comment on column ml.performance_estimated.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_estimated.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_estimated.model_version is 'the model';
 comment on column ml.performance_estimated.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_estimated.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_estimated.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_estimated.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_estimated.timeframe is 'null: all timeframes together';
-comment on column ml.performance_estimated.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_estimated.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_estimated.predictions is 'predictions that have this score';
 comment on column ml.performance_estimated.base_rate is
     'share of positive outcomes that the model expects';
@@ -6814,7 +7355,8 @@ with counted as (
     from ml_internal.cohort_counts c join ml.models m on m.id = c.model_id
     where c.labelled > 0
 )
-select c.cohort, c.model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, c.model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.labelled as n,
        c.positives::double precision / c.labelled as base_rate_realised,
        c.labelled_expected_positives / c.labelled as base_rate_expected,
@@ -6832,13 +7374,19 @@ comment on view ml.performance_gap is
     'the very same predictions: positive is worse than it knew';
 comment on column ml.performance_gap.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_gap.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_gap.model_version is 'the model';
 comment on column ml.performance_gap.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_gap.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_gap.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_gap.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_gap.timeframe is 'null: all timeframes together';
-comment on column ml.performance_gap.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_gap.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_gap.n is 'labelled predictions';
 comment on column ml.performance_gap.base_rate_realised is 'share of positive outcomes';
 comment on column ml.performance_gap.base_rate_expected is
@@ -6892,14 +7440,30 @@ select r.type, '' as subject,
        format('%s %% of %s live rows in %s %s; %s %s %% is the limit',
               round((100 * r.value)::numeric, 1), r.rows, r.alert_window,
               r.meaning, case when r.bad > 0 then 'at most' else 'at least' end,
-              round((100 * r.warning)::numeric, 1)) as message
+              round((100 * r.warning)::numeric, 1)) as message,
+       now() - r.alert_window as window_start, now() as window_end
 from rate r
 cross join lateral (select case when r.bad > 0 then 0.8 * r.warning
                                 else r.warning + 0.2 * (1 - r.warning) end as warning,
                            case when r.bad > 0 then 0.8 * r.critical
-                                else r.critical + 0.2 * (1 - r.critical) end as critical) eased;
+                                else r.critical + 0.2 * (1 - r.critical) end as critical) eased
+union all
+-- Rows are scored, and applications read the rule all the same.
+select 'nothing_blended', '', case when b.share < 0.01 then 'warning' end, 'warning', b.share, 0.01,
+       format('%s of %s scored live rows of a day were blended: the threshold of %s keeps the '
+              'score from the others; 0.5 blends every row', b.scored, b.rows, b.threshold),
+       now() - interval '1 day', now()
+from (select s.threshold, m.scored, m.scored + m.below_threshold as rows,
+             m.scored / nullif(m.scored + m.below_threshold, 0)::double precision as share
+      from ml.settings s
+      cross join lateral ml_internal.metrics_between('hour', now() - interval '1 day', now(),
+                                                     true) m
+      where s.enabled and m.source = 'live' and m.model_version is null
+        and m.scored + m.below_threshold >= s.alert_min_rows) b
+where b.share < 0.02;
 comment on view ml_internal.alert_rates is
-    'Internal: whether service level, errors, fallbacks and cache hits call for an alert';
+    'Internal: whether service level, errors, fallbacks, cache hits and the share that is blended '
+    'call for an alert';
 
 -- alerts/alert_states
 -- Conditions that are true or not. The first three are computed when they are read: nobody may be
@@ -6999,7 +7563,8 @@ select case n.kind when 'output' then 'prediction_drift' else 'feature_drift' en
               'chance explains %s; %s windows in a row',
               n.name, n.model_version, round(n.psi::numeric, 3), n.n,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
-              round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message
+              round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message,
+       n.window_start, n.window_end
 from newest n
 where n.psi >= 0.8 * n.psi_warning
 union all
@@ -7018,15 +7583,16 @@ select 'data_quality', n.name,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
               round((100 * n.baseline_missing_share)::numeric, 1),
               round((100 * coalesce(n.baseline_infinite_share, n.baseline_unseen_share))::numeric,
-                    1))
+                    1)), n.window_start, n.window_end
 from newest n
 where n.rise >= 0.8 * n.missing_warning;
 comment on view ml_internal.alert_drift is
     'Internal: drift and data quality that call for an alert';
 
 -- alerts/alert_performance
--- Of the champion, live: its newest week with labels enough, or all its weeks where no week has
--- them.
+-- Of the champion, on live rows that it had not seen: calibration and gap of its newest week with
+-- labels enough, or of all its weeks where no week has them; what was served since the settings of
+-- the blend last changed.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
     select c.version from ml_internal.champion c
@@ -7036,7 +7602,7 @@ with champion as (
     join ml.calibration_summary c on c.model_version = h.version
     cross join ml.settings s
     where c.role = 'champion' and c.source = 'live' and c.score = 'ml'
-      and c.pattern_type is null and c.timeframe is null
+      and c.detected_month is null and c.pattern_type is null and c.timeframe is null
       and c.n >= s.label_min_rows
     order by c.cohort desc nulls last limit 1
 ), gap as (
@@ -7045,9 +7611,13 @@ with champion as (
     join ml.performance_gap g on g.model_version = h.version
     cross join ml.settings s
     where g.role = 'champion' and g.source = 'live' and g.score = 'ml'
-      and g.pattern_type is null and g.timeframe is null
+      and g.detected_month is null and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
+), served as (
+    select d.*, s.gap_critical
+    from ml_internal.served_differences d cross join ml.settings s
+    where d.n >= s.label_min_rows and d.blocks >= 5
 )
 select 'calibration' as type, c.model_version as subject, c.level,
        case when c.ece_excess < 3 * c.ece_deviation then null
@@ -7062,7 +7632,9 @@ select 'calibration' as type, c.model_version as subject, c.level,
               coalesce('of the week of ' || c.cohort, 'of all weeks'),
               round(c.ece_expected::numeric, 3),
               round((100 * c.predicted)::numeric, 1),
-              round((100 * c.observed)::numeric, 1)) as message
+              round((100 * c.observed)::numeric, 1)) as message,
+       c.cohort at time zone 'UTC' as window_start,
+       coalesce((c.cohort + 7) at time zone 'UTC', clock_timestamp()) as window_end
 from calibration c
 where c.ece_excess >= 0.8 * c.calibration_warning
 union all
@@ -7075,11 +7647,26 @@ select 'performance_gap', g.model_version, g.level,
               g.model_version, g.n,
               coalesce('of the week of ' || g.cohort, 'of all weeks'),
               round(g.brier_realised::numeric, 4),
-              round(g.brier_expected::numeric, 4))
+              round(g.brier_expected::numeric, 4)),
+       g.cohort at time zone 'UTC', coalesce((g.cohort + 7) at time zone 'UTC', clock_timestamp())
 from gap g
-where g.gap >= 0.8 * g.gap_warning;
+where g.gap >= 0.8 * g.gap_warning
+union all
+select 'served_worse', d.baseline,
+       case when d.difference <= d.error then null
+            when d.difference >= d.gap_critical then 'critical' else 'warning' end,
+       case when d.difference <= 0.8 * d.error then null
+            when d.difference >= 0.8 * d.gap_critical then 'critical' else 'warning' end,
+       d.difference, d.error,
+       format('what applications read is worse than %s: by %s of Brier score on %s labelled rows '
+              'of %s, at most %s by chance (%s blocks of %s days)',
+              d.than, round(d.difference::numeric, 4), d.n, d.model_version,
+              round(d.error::numeric, 4), d.blocks, d.block_days),
+       d.since, clock_timestamp()
+from served d
+where d.difference > 0.8 * d.error;
 comment on view ml_internal.alert_performance is
-    'Internal: calibration and performance that call for an alert';
+    'Internal: calibration, performance and served confidences that call for an alert';
 
 -- alerts/alert_server
 -- Conditions of the server that the system lives with, and that get worse while nobody looks.
@@ -7141,19 +7728,25 @@ comment on view ml_internal.alert_upkeep is
 
 -- alerts/alert_conditions
 create or replace view ml_internal.alert_conditions with (security_invoker = true) as
-select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_states
+select type, subject, level, holds, value, threshold, message, since,
+       null::timestamptz as window_start, null::timestamptz as window_end
+from ml_internal.alert_states
 union all
-select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_server
+select type, subject, level, holds, value, threshold, message, since, null, null
+from ml_internal.alert_server
 union all
-select type, subject, level, holds, value, threshold, message, since from ml_internal.alert_upkeep
+select type, subject, level, holds, value, threshold, message, since, null, null
+from ml_internal.alert_upkeep
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_rates
+select type, subject, level, holds, value, threshold, message, null, window_start, window_end
+from ml_internal.alert_rates
 where holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null from ml_internal.alert_drift
+select type, subject, level, holds, value, threshold, message, null, window_start, window_end
+from ml_internal.alert_drift
 where level is not null or holds is not null
 union all
-select type, subject, level, holds, value, threshold, message, null
+select type, subject, level, holds, value, threshold, message, null, window_start, window_end
 from ml_internal.alert_performance where level is not null or holds is not null;
 comment on view ml_internal.alert_conditions is
     'What calls for an alert now (level), and what an alert '
@@ -7164,14 +7757,15 @@ create view ml.alerts with (security_invoker = true) as
 with live as (
     select * from ml_internal.alert_states where type in ('no_worker', 'no_model', 'stalled_queue')
 )
-select l.id, l.level, l.type, l.subject, l.message, l.value, l.threshold, l.since, l.last_seen,
+select l.id, l.level, l.type, l.subject, l.message, l.value, l.threshold,
+       l.window_start, l.window_end, l.since, l.last_seen,
        l.acknowledged_at,
        l.acknowledged_by, l.acknowledged_because
 from ml.alert_log l
 where l.cleared_at is null and l.type not in ('no_worker', 'no_model', 'stalled_queue')
 union all
 -- As they are now, whether or not anybody has been there to write them down.
-select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold,
+select l.id, v.level, v.type, v.subject, v.message, v.value, v.threshold, null, null,
        coalesce(l.since, v.since), clock_timestamp(),
        l.acknowledged_at, l.acknowledged_by, l.acknowledged_because
 from live v
@@ -7185,6 +7779,10 @@ comment on column ml.alerts.subject is
 comment on column ml.alerts.message is 'what was measured, in a sentence';
 comment on column ml.alerts.value is 'the figure that raised it';
 comment on column ml.alerts.threshold is 'the limit that the figure passed';
+comment on column ml.alerts.window_start is
+    'from when on value was measured; null: from the beginning, or a state of the moment';
+comment on column ml.alerts.window_end is
+    'until when value was measured; null: a state of the moment, as of last_seen';
 comment on column ml.alerts.since is 'when the condition began';
 comment on column ml.alerts.last_seen is 'when the condition was last found true';
 comment on column ml.alerts.acknowledged_at is
@@ -7281,7 +7879,8 @@ begin
     for found in
         with condition as materialized (select * from ml_internal.alert_conditions)
         select coalesce(c.type, l.type) as type, coalesce(c.subject, l.subject) as subject, c.level,
-               c.holds, c.value, c.threshold, c.message, c.since, l.id, l.level as old_level,
+               c.holds, c.value, c.threshold, c.message, c.since, c.window_start, c.window_end,
+               l.id, l.level as old_level,
                coalesce(array_position(levels, c.level), 0) as now_rank,
                coalesce(array_position(levels, c.holds), 0) as hold_rank,
                coalesce(array_position(levels, l.level), 0) as old_rank
@@ -7294,15 +7893,16 @@ begin
         rank := greatest(found.now_rank, least(found.old_rank, found.hold_rank));
         if rank > 0 and found.id is null then
             insert into ml.alert_log (type, subject, level, message, value, threshold,
-                                      since, last_seen)
+                                      window_start, window_end, since, last_seen)
             values (found.type, found.subject, levels[rank], found.message, found.value,
-                    found.threshold,
+                    found.threshold, found.window_start, found.window_end,
                     coalesce(found.since, clock_timestamp()), clock_timestamp())
             returning id into found.id;
         elsif rank > 0 then
             update ml.alert_log l
             set level = levels[rank], message = found.message, value = found.value,
-                threshold = found.threshold,
+                threshold = found.threshold, window_start = found.window_start,
+                window_end = found.window_end,
                 last_seen = clock_timestamp(),
                 -- Who acknowledged a warning has not seen that it became critical.
                 acknowledged_at = case when rank <= found.old_rank then l.acknowledged_at end,
@@ -7851,7 +8451,8 @@ as $$
                ml_internal.sum_arrays(c.calibration_positives) as positives
         from champion join ml_internal.cohort_counts c on c.model_id = champion.id
         where c.score = 'ml' and c.role in ('champion', 'canary')
-          and c.cohort is null and num_nulls(c.pattern_type, c.timeframe) >= 1
+          and c.cohort is null and c.detected_month is null
+          and c.source <> 'seen_in_training' and num_nulls(c.pattern_type, c.timeframe) >= 1
         group by c.pattern_type, c.timeframe
     ), grouped as (
         select c.pattern_type, c.timeframe, sum(b.n) as n, sum(b.total) as said,
@@ -7900,6 +8501,17 @@ as $$
                                coalesce(pattern_type, timeframe) as name, n, said, came, bins
                         from grouped where num_nulls(pattern_type, timeframe) = 1) t) g
             where g.place <= 12), '[]'),
+        -- Whether what is served is better than it would have been without ML (below 0).
+        'served', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                       'than', d.than, 'baseline', d.baseline, 'n', d.n, 'blocks', d.blocks,
+                       'block_days', d.block_days, 'difference', d.difference, 'error', d.error,
+                       'since', d.since) order by d.baseline)
+            from ml_internal.served_differences d), '[]'),
+        'weights', (
+            select jsonb_build_object('weights', s.weights, 'ml_weight', s.ml_weight,
+                                      'rule_weight', s.rule_weight, 'threshold', s.threshold)
+            from ml.settings s),
         'limits', (
             select jsonb_build_object(
                 'sla_warning', s.sla_warning, 'sla_critical', s.sla_critical,
@@ -8535,6 +9147,7 @@ begin
             ('ml.model_timeline',                  'r' , 'r' , 'r' , 'r'),
             ('ml.models',                          'r' , ''  , 'r' , ''),
             ('ml.parity_checks',                   'r' , 'r' , 'r' , 'r'),
+            ('ml.performance_differences',         'r' , 'r' , 'r' , 'r'),
             ('ml.performance_estimated',           'r' , 'r' , 'r' , 'r'),
             ('ml.performance_gap',                 'r' , 'r' , 'r' , 'r'),
             ('ml.performance_realised',            'r' , 'r' , 'r' , 'r'),
@@ -8577,13 +9190,16 @@ begin
             ('ml_internal.doorbell_muted_until',   'r' , ''  , ''  , ''),
             ('ml_internal.drift_windows',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.failing_tasks',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.evidence',               ''  , 'r' , 'r' , 'r'),
             ('ml_internal.feature_counts',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.feature_rollups',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.folds',                  'r' , 'r' , 'r' , 'r'),
             ('ml_internal.foreign_triggers',       'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_cohorts',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.fresh_events',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_features',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_metrics',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.fresh_paired_weeks',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.live_workers',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_rollups',         'r' , 'r' , 'r' , 'r'),
@@ -8591,7 +9207,10 @@ begin
             ('ml_internal.outcome_days',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.overdue_partitions',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.refusals',               'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.paired_counts',          'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.paired_weeks',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.served_differences',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),
             -- Functions                               worker analyst publisher operator
@@ -8618,6 +9237,8 @@ begin
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.apply_environment',      'x' , ''  , ''  , ''),
             ('ml_internal.blended',                ''  , 'x' , 'x' , 'x' ),
+            ('ml_internal.blend_settled',          'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.block_weeks',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.bury_workers',           'x' , ''  , ''  , ''),
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
@@ -8634,6 +9255,7 @@ begin
             ('ml_internal.latency_quantiles',      'x' , 'x' , 'x' , 'x'),
             ('ml_internal.make_partitions',        'x' , ''  , ''  , 'x'),
             ('ml_internal.mark_suspect',           'x' , ''  , ''  , ''),
+            ('ml_internal.measure_differences',    'x' , 'x' , 'x' , 'x'),
             ('ml_internal.measure_drift',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.metrics_between',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.mute_doorbell',          'x' , ''  , ''  , ''),
@@ -8644,12 +9266,13 @@ begin
             ('ml_internal.prune',                  'x' , ''  , ''  , ''),
             ('ml_internal.record_parity',          'x' , ''  , 'x' , ''),
             ('ml_internal.register_model',         ''  , ''  , 'x' , ''),
+            ('ml_internal.renew_weights',          'x' , ''  , ''  , ''),
             ('ml_internal.review_suspects',        'x' , ''  , ''  , ''),
             ('ml_internal.score_quantiles',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.start_worker',           'x' , ''  , ''  , ''),
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
-            ('ml_internal.t_quantile',             ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.t_quantile',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
@@ -8679,7 +9302,7 @@ grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, o
               feature_names, min_bars, metrics, label_horizon, fitted_from, fitted_until,
               model_card, toolchain, score_edges, calibration_edges, created_at, created_by,
               retired_at, retired_by,
-              retired_reason)
+              retired_reason, unseen_from, first_passage_at)
     on ml.models to ml_analyst, ml_operator;
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;
 -- What is made for applications; they need none of it.

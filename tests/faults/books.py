@@ -55,7 +55,8 @@ _CHECKS: Mapping[str, str] = {
         using (bin) where counted.n is distinct from there.n""",
     "cohorts of another size than predicted": """
         (select coalesce(sum(predictions), 0) as n from ml_internal.cohort_counts
-         where score = 'ml' and cohort is null and pattern_type is null and timeframe is null) counted,
+         where score = 'ml' and cohort is null and detected_month is null and pattern_type is null
+         and timeframe is null) counted,
         (select count(*) as n from ml.predictions) there where counted.n <> there.n""",
 }
 

@@ -412,3 +412,87 @@ def test_a_model_that_is_sure_and_wrong(connection: Connection) -> None:
     connection.execute("select ml.label(id, 'positive', 'test') from pattern_events")
     connection.execute("select ml_internal.check_alerts()")
     assert "performance_gap" not in alerts(connection)
+
+
+def add_paired(connection: Connection, weeks: int, source: str, **sums: float) -> None:
+    """So many whole weeks of labelled predictions of the champion, folded; each a block, 100 rows with these sums."""
+    columns = ("labelled", "positives", "ml_error", "served", "served_positives", "served_error", "served_ml", "ruled",
+               "ml_rule", "served_rule", "passed", "ml_passage", "served_passed", "served_passage")  # fmt: skip
+    row = dict.fromkeys(columns, 0.0) | {"labelled": 100.0, "positives": 50.0, "served": 100.0, "ruled": 100.0} | sums
+    connection.execute(
+        f"insert into ml_internal.paired_weeks select model_id, week, week, date_trunc('month', week)::date, "
+        f"'champion', %(source)s, 'flag', '1h', {', '.join(f'%({name})s' for name in columns)} "
+        "from ml_internal.champion, generate_series(date_trunc('week', now(), 'UTC')::date - 7 * %(weeks)s, "
+        "date_trunc('week', now(), 'UTC')::date - 7, interval '7 days') w (week)".encode(),
+        row | {"source": source, "weeks": weeks},
+    )
+    # Not every week is alike.
+    connection.execute("update ml_internal.paired_weeks set served_rule = served_rule + extract(week from cohort) % 3")
+
+
+@pytest.mark.parametrize(
+    ("sums", "expected"),
+    [
+        ({"served_rule": 3.0}, {"rule": "warning"}),
+        ({"served_rule": 9.0, "served_ml": 3.0}, {"rule": "critical", "ml": "warning"}),
+        ({"served_rule": -1.0, "served_ml": 0.0}, {}),
+        ({"served_rule": -1.0, "ml_rule": 9.0}, {}),
+    ],
+)
+def test_what_is_read_and_worse_than_rule_or_model(
+    connection: Connection, engine: Engine, sums: dict[str, float], expected: dict[str, str]
+) -> None:
+    assert engine
+    connection.execute("select ml.set('threshold', 0.5, 'test')")
+    connection.execute("update ml.settings_history set changed_at = changed_at - interval '90 days'")
+    add_paired(connection, 12, "seen_in_training", served_rule=50.0, served_ml=50.0)
+    connection.execute("select ml_internal.check_alerts()")
+    assert "served_worse" not in alerts(connection), "what was seen in training is no evidence"
+    connection.execute("delete from ml_internal.paired_weeks")
+    add_paired(connection, 12, "live", **sums)
+    connection.execute("select ml_internal.check_alerts()")
+    query_worse = "select subject, level, window_start, window_end from ml.alerts where type = 'served_worse'"
+    rows = connection.execute(query_worse).fetchall()
+    assert {row[0]: row[1] for row in rows} == expected
+    assert all(row[2] < row[3] for row in rows)
+    # The blend of then is not that of now.
+    connection.execute("select ml.set('threshold', 0.51, 'test')")
+    connection.execute("select ml_internal.check_alerts()")
+    assert connection.execute(query_worse).fetchall() == []
+
+
+def test_a_threshold_that_keeps_nearly_every_score_from_its_row(connection: Connection, engine: Engine) -> None:
+    connection.execute("select ml.set('threshold', 1, 'test')")
+    score(connection, engine, 10)
+    connection.execute("select ml_internal.check_alerts()")
+    assert alerts(connection)["nothing_blended"] == "warning"
+    assert message_of(connection, "nothing_blended").startswith("0 of 10 ")
+    connection.execute("select ml.set('threshold', 0.5, 'test')")
+    score(connection, engine, 5)
+    connection.execute("select ml_internal.check_alerts()")
+    assert "nothing_blended" not in alerts(connection)
+
+
+def test_rows_that_waited_for_the_first_worker_break_no_promise(connection: Connection, engine: Engine) -> None:
+    connection.execute("select ml.set('sla_ms', 500, 'test')")
+    for day in range(10):
+        insert_pattern(connection, detected_at=at(100 + day))
+    connection.execute("update ml.queue set enqueued_at = enqueued_at - interval '10 minutes'")
+    connection.execute("select ml_internal.start_worker('here', 1, '0', 'worker')")
+    engine.score_queue()
+    score(connection, engine, 6)
+    connection.execute("select ml_internal.check_alerts()")
+    assert "service_level" not in alerts(connection)
+    rows = connection.execute(
+        "select source, sum(rows)::integer from ml_internal.metric_counts where grain = 'day' group by 1 order by 1"
+    ).fetchall()
+    assert rows == [("backfill", 10), ("live", 6)]
+    # Later on a row that waits is late.
+    for _ in range(6):
+        insert_pattern(connection)
+    connection.execute("update ml.workers set started_at = started_at - interval '1 hour'")
+    connection.execute("update ml.aliases set valid_from = valid_from - interval '1 hour'")
+    connection.execute("update ml.queue set enqueued_at = enqueued_at - interval '10 minutes'")
+    engine.score_queue()
+    connection.execute("select ml_internal.check_alerts()")
+    assert alerts(connection)["service_level"] == "critical"

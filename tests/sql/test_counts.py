@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from db_functions.contract import predicted_classes
 from db_functions.database import Connection
-from tests.support import at, insert_bars, insert_pattern, register, small_model
+from tests.support import FITTED_LONG_AGO, at, insert_bars, insert_pattern, register, small_model
 from training.baseline import drift_baseline
 from worker.serving.engine import Engine
 from worker.serving.tally import Bins
@@ -43,8 +43,14 @@ def register_with_baseline(
     connection.execute(
         "select ml_internal.register_model(%s, 'test', %s, 1, '{bars,history}', "
         "'{ml_confidence,probabilities,features}', "
-        "%s, 5, '{}', '', '{}', %s, null)",
-        [version, small_model(version, **model), NAMES, Jsonb(drift_baseline(features, NAMES, texts, probabilities))],
+        "%s, 5, %s, '', '{}', %s, null)",
+        [
+            version,
+            small_model(version, **model),
+            NAMES,
+            Jsonb(FITTED_LONG_AGO),
+            Jsonb(drift_baseline(features, NAMES, texts, probabilities)),
+        ],
     )
     connection.execute("select ml_internal.record_parity(%s, 0, 1e-5, 8, 'test')", [version])
     connection.execute("select ml.promote(%s, 'test')", [version])

@@ -190,12 +190,12 @@ def test_doctor_prints_the_grant_that_a_trigger_needs(connection: Connection) ->
         "insert into audit select new.id, max(b.ts) from price_bars b; return new; end $$;"
         "create trigger zz_audits before update on pattern_events for each row execute function audits()"
     )
-    finding = find(connection)
-    assert finding.outcome == finding.FAIL
-    assert "zz_audits" in finding.text
-    assert finding.remedy.split("; ") == [
+    found = find(connection)
+    assert found.outcome == finding.FAIL
+    assert "zz_audits" in found.text
+    assert found.remedy.split("; ") == [
         "grant insert on public.audit to ml_writer", "grant select on public.price_bars to ml_writer",
     ]  # fmt: skip
-    connection.execute(finding.remedy.encode())
+    connection.execute(found.remedy.encode())
     assert find(connection).outcome == finding.OK
     assert "zz_audits" in find(connection).text, "it may still edit what the system writes"

@@ -199,6 +199,71 @@ def test_every_gate_is_named_with_what_was_found(registry: Connection) -> None:
     assert failed(registry) == ["not_worse", "calibration", "latency"]
 
 
+def gate(connection: Connection, name: str, version: str = "new") -> tuple[bool, str, str | None]:
+    row = connection.execute("select passed, found, hint from ml.gates(%s) where gate = %s", [version, name]).fetchone()
+    assert row is not None, name
+    return row[0], row[1], row[2]
+
+
+def test_rows_that_either_had_seen_are_no_evidence(registry: Connection) -> None:
+    """As a backfill over the rows that a model was fitted on would leave them."""
+    edge = 500 * DAY_S
+    register(registry, "knowing", metrics={"trained": {"test_from": edge}})
+    rng = np.random.default_rng(3)
+    true, a = drawn(rng, 800, 1.0)
+    y = (rng.random(800) < true).astype(float)
+    for pair in (("knowing", "old"), ("new", "old")):
+        one, other = (model_id(registry, version) for version in pair)
+        add_pairs(registry, y * 0.98 + 0.01, a, y, models=(one, other))
+    assert "not_worse" not in failed(registry), "nothing is said against a model that had not seen them"
+    assert {"pairs": 300, "labels": 300}.items() <= {
+        row[0]: int(row[1].split()[0])
+        for row in registry.execute("select gate, found from ml.gates('knowing') where gate in ('pairs', 'labels')")
+    }.items()
+    assert not gate(registry, "pairs", "knowing")[0]
+    registry.execute("select ml.promote('knowing', 'test', true)")
+    add_pairs(registry, y * 0.98 + 0.01, a, y, models=(model_id(registry, "new"), model_id(registry, "knowing")))
+    assert gate(registry, "pairs")[1].startswith("300 "), "what the champion had seen flatters it"
+
+
+def test_a_margin_names_the_question_and_says_its_power(registry: Connection) -> None:
+    """An equal model: of many such comparisons the share that passes is about what each of them states."""
+    rng = np.random.default_rng(4)
+    registry.execute("update ml.settings set gate_margin = 0.002")
+    stated, passed = [], []
+    for _ in range(60):
+        true = _sigmoid(rng.normal(0, 1, 600))
+        a, b = (np.clip(true + rng.normal(0, 0.02, 600), 0.001, 0.999) for _ in range(2))
+        registry.execute("truncate ml_internal.shadow_pairs, pattern_events cascade")
+        add_pairs(registry, a, b, (rng.random(600) < true).astype(float))
+        fine, found, hint = gate(registry, "not_worse")
+        stated.append(int(found.split("probability ")[1].split()[0]))
+        passed.append(fine)
+        assert (hint is None) == fine
+    assert np.mean(passed) == pytest.approx(np.mean(stated) / 100, abs=0.2)
+    assert 0.3 < np.mean(passed) < 0.95
+    registry.execute("update ml.settings set gate_margin = 0")
+    assert "better" in {row[0] for row in registry.execute("select gate from ml.gates('new')")}
+    assert gate(registry, "better")[1].split("probability ")[1].startswith("5 ")
+
+
+def test_a_model_that_unseen_rows_show_to_be_worse_than_the_rule_is_refused(connection: Connection) -> None:
+    """Even as the first champion."""
+    register(connection, "first")
+    model = model_id(connection, "first")
+    connection.execute(
+        "insert into ml_internal.paired_weeks select %s, '2021-01-04', week, date_trunc('month', week)::date, "
+        "'challenger', source, 'flag', '1d', 20, 10, 6, 0, 0, 0, 0, 20, 0.5 + extract(day from week) / 60, "
+        "0, 0, 0, 0, 0 from generate_series('2020-01-06', '2020-12-28', interval '7 days') g (week), "
+        "(values ('seen_in_training')) s (source)",
+        [model],
+    )
+    assert failed(connection, "first") == [], "rows that it had seen say nothing"
+    connection.execute("update ml_internal.paired_weeks set source = 'backfill'")
+    assert failed(connection, "first") == ["skill"]
+    refused_with(connection, "ML002", "select ml.promote('first', 'test')")
+
+
 def test_force_passes_the_gates_and_is_recorded(registry: Connection) -> None:
     registry.execute("select ml.promote('new', 'known from elsewhere', force => true)")
     row = registry.execute("select forced from ml.model_timeline where version = 'new'").fetchone()

@@ -24,11 +24,11 @@ from worker.serving.engine import Engine
 
 pytestmark = [pytest.mark.compat, pytest.mark.usefixtures("within_an_hour")]
 
-SCORES = ("ml", "rule", "blended")
+SCORES = ("ml", "rule", "blended", "served")
 TENTHS = np.arange(1, 10) / 10
 # How the scores of these rows fall (quantiles), as they do in training: the fineness of the bins follows from there.
 SHAPE = ([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1], [0.08, 0.105, 0.158, 0.176, 0.442, 0.576, 0.645])
-ALL = "cohort is null and pattern_type is null and timeframe is null"
+ALL = "cohort is null and detected_month is null and pattern_type is null and timeframe is null"
 Floats = NDArray[np.float64]
 
 
@@ -64,12 +64,12 @@ class Rows:
 def read(connection: Connection) -> Rows:
     found = connection.execute(
         "select pattern_type, ml_confidence::float8, rule_confidence::float8, blended_confidence::float8, "
-        "outcome_label, (ml_metadata ->> 'threshold')::float8 "
+        "confidence::float8, outcome_label, (ml_metadata ->> 'threshold')::float8 "
         "from pattern_events where scored_at is not null order by id"
     ).fetchall()
-    kind, ml, rule, blended, label, threshold = zip(*found, strict=True)
+    kind, ml, rule, blended, served, label, threshold = zip(*found, strict=True)
     hit = [np.nan if one is None else float(one == "positive") for one in label]
-    values = {"ml": ml, "rule": rule, "blended": blended}
+    values = {"ml": ml, "rule": rule, "blended": blended, "served": served}
     return Rows(
         np.array(kind), {name: np.array(v, dtype=np.float64) for name, v in values.items()}, np.array(hit), threshold[0]
     )
@@ -126,8 +126,8 @@ def test_realised_figures_are_those_of_scikit_learn(judged: Connection) -> None:
     assert len(rows.hit) == 2700
     groups: list[tuple[str, str | None]] = [
         (ALL, None),
-        ("cohort is null and pattern_type = 'wedge' and timeframe is null", "wedge"),
-        ("cohort = date_trunc('week', now(), 'UTC')::date and pattern_type = 'flag' and timeframe = '1d'", "flag"),
+        ("cohort is null and detected_month is null and pattern_type = 'wedge' and timeframe is null", "wedge"),
+        ("cohort = date_trunc('week', now(), 'UTC')::date and pattern_type = 'flag' and timeframe is null", "flag"),
     ]
     for where, kind in groups:
         for score in SCORES:
@@ -153,20 +153,15 @@ def test_realised_figures_are_those_of_scikit_learn(judged: Connection) -> None:
                 assert bounds == pytest.approx((interval.low, interval.high), abs=1e-9)
 
 
-def test_what_ml_adds_over_the_rule_is_paired(judged: Connection) -> None:
-    rows = read(judged)
-    known = np.isfinite(rows.values["rule"]) & np.isfinite(rows.hit)
-    hit, rule = rows.hit[known], rows.values["rule"][known]
-    for score in ("ml", "blended"):
-        found = only(judged, "performance_realised", score)
-        gain = (rule - hit) ** 2 - (rows.values[score][known] - hit) ** 2
-        half = norm.ppf(0.975) * gain.std(ddof=1) / np.sqrt(len(gain))
-        assert found["compared"] == len(gain) < found["labelled"]
-        assert found["gain"] == pytest.approx(gain.mean(), abs=1e-9)
-        assert found["gain_low"] == pytest.approx(gain.mean() - half, abs=1e-9)
-        assert found["gain_high"] == pytest.approx(gain.mean() + half, abs=1e-9)
-        assert found["gain_low"] > 0, "labels were drawn from the model's probabilities, the rule knows nothing"
-    assert only(judged, "performance_realised", "rule")["gain"] is None
+def test_what_ml_adds_over_the_rule_is_sure_and_the_blend_less(judged: Connection) -> None:
+    found = {
+        (row["score"], row["baseline"]): row
+        for row in view(judged, "performance_differences")
+        if row["baseline"] in ("rule", "ml")
+    }
+    assert found["ml", "rule"]["high"] < 0, "labels were drawn from the model's probabilities, the rule knows nothing"
+    assert found["ml", "rule"]["n"] < only(judged, "performance_realised", "ml")["labelled"]
+    assert found["served", "ml"]["difference"] == 0, "the model alone is what is served by default"
 
 
 def test_estimated_figures_need_no_label(judged: Connection) -> None:

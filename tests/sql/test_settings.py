@@ -364,3 +364,44 @@ def test_two_phase_commit_needs_the_doorbell_off(connection: Connection) -> None
     connection.execute("prepare transaction 'silent'")
     connection.execute("commit prepared 'silent'")
     assert connection.execute("select pattern_id::text from ml.queue").fetchall() == [(pattern,)]
+
+
+# Renewal by upkeep
+
+
+def advise(connection: Connection, weight: float, error: float, rows: int = 5000, blocks: int = 20) -> None:
+    """As if unseen rows of the champion asked for this weight."""
+    connection.execute(
+        "create or replace function ml_internal.best_weight(model integer, source text default 'live', "
+        "out ml_weight double precision, out standard_error double precision, out rows bigint, out blocks bigint) "
+        f"language sql as $$ select {weight}::float8, {error}::float8, {rows}::bigint, {blocks}::bigint $$".encode()
+    )
+
+
+def renew(connection: Connection, hours: int = 25) -> int:
+    connection.execute("update ml_internal.schedule set ran_at = now() - %s * interval '1 hour'", [hours])
+    row = connection.execute("select ml_internal.renew_weights()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_unseen_outcomes_renew_learned_weights_when_they_moved_surely(transaction: Connection) -> None:
+    make_champion(transaction, "one")
+    weights = "select ml_weight, rule_weight from ml.settings"
+    for weight, error, rows, blocks in ((0.6, 0.2, 5000, 20), (0.6, 0.05, 5000, 4), (0.6, 0.05, 100, 20)):
+        advise(transaction, weight, error, rows, blocks)
+        assert renew(transaction) == 0, "not sure, or too few"
+    advise(transaction, 0.6, 0.05)
+    assert renew(transaction, 23) == 0, "once a day"
+    assert renew(transaction) == 1
+    found = transaction.execute(weights).fetchone()
+    assert found == pytest.approx((0.6016, 0.3984))
+    history = transaction.execute(
+        "select name, source, reason from ml.settings_history order by id desc limit 2"
+    ).fetchall()
+    assert {(name, source) for name, source, _ in history} == {("ml_weight", "learned"), ("rule_weight", "learned")}
+    assert all("one: 0.600 of the weight on 5000 rows in 20 blocks" in reason for _, _, reason in history)
+    assert renew(transaction) == 0, "where they are"
+    transaction.execute("select ml.set('ml_weight', 0.9, 'a person')")
+    assert renew(transaction) == 0, "a weight that was set stays"
+    assert transaction.execute(weights).fetchone() == pytest.approx((0.9, 0.1))

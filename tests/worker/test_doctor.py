@@ -228,3 +228,20 @@ def test_a_worker_that_may_not_even_look_is_told_why(healthy: Connection, databa
 def test_without_a_schema_nothing_else_is_asked(make_database: Callable[[str | None], str]) -> None:
     with psycopg.connect(make_database(None), autocommit=True) as empty:
         assert [(name, finding.outcome) for name, finding in findings(empty).items()] == [("schema", FAIL)]
+
+
+def test_fixed_weights_that_serve_worse_than_the_model_alone(healthy: Connection) -> None:
+    healthy.execute("select ml.set('ml_weight', 0.6, 'as in the earlier system')")
+    healthy.execute("update ml.settings_history set changed_at = changed_at - interval '90 days'")
+    healthy.execute(
+        "insert into ml_internal.paired_weeks select model_id, week, week, date_trunc('month', week)::date, "
+        "'champion', 'live', 'flag', '1h', 100, 50, 24, 100, 50, 28, 4 + extract(week from week) % 2, "
+        "100, -5, -1, 0, 0, 0, 0 from ml_internal.champion, "
+        "generate_series(date_trunc('week', now(), 'UTC')::date - 70, "
+        "date_trunc('week', now(), 'UTC')::date - 7, interval '7 days') w (week)"
+    )
+    found = findings(healthy)["blend"]
+    assert (found.outcome, found.remedy) == (FAIL, "select ml.set('weights', 'learned', 'reason')")
+    assert "the model alone" in found.text
+    assert "share of positive outcomes" in found.text
+    assert "rule confidence" not in found.text

@@ -165,6 +165,27 @@ def _settings(connection: Connection) -> Finding:
     return Finding(OK, "enabled; weights, benchmark and label horizon make sense")
 
 
+@dataclass(frozen=True, slots=True)
+class _Blend:
+    """The row of ``doctor_blend``: the weights, and what unseen rows say against what they serve."""
+
+    weights: str
+    ml_weight: float
+    rule_weight: float
+    worse: list[str]
+
+
+def _blend(connection: Connection) -> Finding:
+    blend = fetch_row(connection, "doctor_blend", _Blend)
+    said = f"{blend.weights} weights, {blend.ml_weight:g} for the model and {blend.rule_weight:g} for the rule"
+    if not blend.worse:
+        return Finding(OK, f"{said}; no unseen row speaks against it")
+    remedy = "select * from ml.blend_advice()"
+    if blend.weights == "fixed":
+        remedy = "select ml.set('weights', 'learned', 'reason')"
+    return Finding(FAIL, f"{said}: {'; '.join(blend.worse)}", remedy)
+
+
 def _champion_id(connection: Connection) -> int | None:
     return fetch_row(connection, "batch_settings", BatchSettings).champion
 
@@ -264,6 +285,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("bars", check_bars),
     ("foreign triggers", _foreign_triggers),
     ("settings", _settings),
+    ("blend", _blend),
     ("champion", _champion),
     ("model", _model),
     ("backfill", _backfill),

@@ -28,6 +28,7 @@ EVERY_S: Final[Mapping[str, float]] = {
     "fold": 5.0,
     "check_alerts": 15.0,
     "label_due": 60.0,
+    "renew_weights": 300.0,
     "prune": 600.0,
     "make_partitions": 3600.0,
     "drop_partitions": 3600.0,
@@ -36,6 +37,7 @@ EVERY_S: Final[Mapping[str, float]] = {
 _DID: Final[Mapping[str, str]] = {
     "check_alerts": "alerts raised, changed or cleared",
     "label_due": "outcomes labelled",
+    "renew_weights": "weights of the blend renewed from unseen outcomes",
     "prune": "log entries and counts dropped that are no longer read",
     "drop_partitions": "months of ml.predictions dropped",
 }

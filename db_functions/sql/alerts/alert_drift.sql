@@ -32,7 +32,8 @@ select case n.kind when 'output' then 'prediction_drift' else 'feature_drift' en
               'chance explains %s; %s windows in a row',
               n.name, n.model_version, round(n.psi::numeric, 3), n.n,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
-              round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message
+              round(n.psi_critical_value::numeric, 3), n.windows_in_a_row) as message,
+       n.window_start, n.window_end
 from newest n
 where n.psi >= 0.8 * n.psi_warning
 union all
@@ -51,7 +52,7 @@ select 'data_quality', n.name,
               to_char(n.window_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
               round((100 * n.baseline_missing_share)::numeric, 1),
               round((100 * coalesce(n.baseline_infinite_share, n.baseline_unseen_share))::numeric,
-                    1))
+                    1)), n.window_start, n.window_end
 from newest n
 where n.rise >= 0.8 * n.missing_warning;
 comment on view ml_internal.alert_drift is

@@ -6,6 +6,8 @@ create table ml.alert_log (
     message          text not null,
     value            double precision,
     threshold        double precision,
+    window_start     timestamptz,
+    window_end       timestamptz,
     since            timestamptz not null,
     last_seen        timestamptz not null,
     cleared_at       timestamptz,

@@ -1,5 +1,6 @@
--- Of the champion, live: its newest week with labels enough, or all its weeks where no week has
--- them.
+-- Of the champion, on live rows that it had not seen: calibration and gap of its newest week with
+-- labels enough, or of all its weeks where no week has them; what was served since the settings of
+-- the blend last changed.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
     select c.version from ml_internal.champion c
@@ -9,7 +10,7 @@ with champion as (
     join ml.calibration_summary c on c.model_version = h.version
     cross join ml.settings s
     where c.role = 'champion' and c.source = 'live' and c.score = 'ml'
-      and c.pattern_type is null and c.timeframe is null
+      and c.detected_month is null and c.pattern_type is null and c.timeframe is null
       and c.n >= s.label_min_rows
     order by c.cohort desc nulls last limit 1
 ), gap as (
@@ -18,9 +19,13 @@ with champion as (
     join ml.performance_gap g on g.model_version = h.version
     cross join ml.settings s
     where g.role = 'champion' and g.source = 'live' and g.score = 'ml'
-      and g.pattern_type is null and g.timeframe is null
+      and g.detected_month is null and g.pattern_type is null and g.timeframe is null
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
+), served as (
+    select d.*, s.gap_critical
+    from ml_internal.served_differences d cross join ml.settings s
+    where d.n >= s.label_min_rows and d.blocks >= 5
 )
 select 'calibration' as type, c.model_version as subject, c.level,
        case when c.ece_excess < 3 * c.ece_deviation then null
@@ -35,7 +40,9 @@ select 'calibration' as type, c.model_version as subject, c.level,
               coalesce('of the week of ' || c.cohort, 'of all weeks'),
               round(c.ece_expected::numeric, 3),
               round((100 * c.predicted)::numeric, 1),
-              round((100 * c.observed)::numeric, 1)) as message
+              round((100 * c.observed)::numeric, 1)) as message,
+       c.cohort at time zone 'UTC' as window_start,
+       coalesce((c.cohort + 7) at time zone 'UTC', clock_timestamp()) as window_end
 from calibration c
 where c.ece_excess >= 0.8 * c.calibration_warning
 union all
@@ -48,8 +55,23 @@ select 'performance_gap', g.model_version, g.level,
               g.model_version, g.n,
               coalesce('of the week of ' || g.cohort, 'of all weeks'),
               round(g.brier_realised::numeric, 4),
-              round(g.brier_expected::numeric, 4))
+              round(g.brier_expected::numeric, 4)),
+       g.cohort at time zone 'UTC', coalesce((g.cohort + 7) at time zone 'UTC', clock_timestamp())
 from gap g
-where g.gap >= 0.8 * g.gap_warning;
+where g.gap >= 0.8 * g.gap_warning
+union all
+select 'served_worse', d.baseline,
+       case when d.difference <= d.error then null
+            when d.difference >= d.gap_critical then 'critical' else 'warning' end,
+       case when d.difference <= 0.8 * d.error then null
+            when d.difference >= 0.8 * d.gap_critical then 'critical' else 'warning' end,
+       d.difference, d.error,
+       format('what applications read is worse than %s: by %s of Brier score on %s labelled rows '
+              'of %s, at most %s by chance (%s blocks of %s days)',
+              d.than, round(d.difference::numeric, 4), d.n, d.model_version,
+              round(d.error::numeric, 4), d.blocks, d.block_days),
+       d.since, clock_timestamp()
+from served d
+where d.difference > 0.8 * d.error;
 comment on view ml_internal.alert_performance is
-    'Internal: calibration and performance that call for an alert';
+    'Internal: calibration, performance and served confidences that call for an alert';

@@ -32,11 +32,27 @@ select r.type, '' as subject,
        format('%s %% of %s live rows in %s %s; %s %s %% is the limit',
               round((100 * r.value)::numeric, 1), r.rows, r.alert_window,
               r.meaning, case when r.bad > 0 then 'at most' else 'at least' end,
-              round((100 * r.warning)::numeric, 1)) as message
+              round((100 * r.warning)::numeric, 1)) as message,
+       now() - r.alert_window as window_start, now() as window_end
 from rate r
 cross join lateral (select case when r.bad > 0 then 0.8 * r.warning
                                 else r.warning + 0.2 * (1 - r.warning) end as warning,
                            case when r.bad > 0 then 0.8 * r.critical
-                                else r.critical + 0.2 * (1 - r.critical) end as critical) eased;
+                                else r.critical + 0.2 * (1 - r.critical) end as critical) eased
+union all
+-- Rows are scored, and applications read the rule all the same.
+select 'nothing_blended', '', case when b.share < 0.01 then 'warning' end, 'warning', b.share, 0.01,
+       format('%s of %s scored live rows of a day were blended: the threshold of %s keeps the '
+              'score from the others; 0.5 blends every row', b.scored, b.rows, b.threshold),
+       now() - interval '1 day', now()
+from (select s.threshold, m.scored, m.scored + m.below_threshold as rows,
+             m.scored / nullif(m.scored + m.below_threshold, 0)::double precision as share
+      from ml.settings s
+      cross join lateral ml_internal.metrics_between('hour', now() - interval '1 day', now(),
+                                                     true) m
+      where s.enabled and m.source = 'live' and m.model_version is null
+        and m.scored + m.below_threshold >= s.alert_min_rows) b
+where b.share < 0.02;
 comment on view ml_internal.alert_rates is
-    'Internal: whether service level, errors, fallbacks and cache hits call for an alert';
+    'Internal: whether service level, errors, fallbacks, cache hits and the share that is blended '
+    'call for an alert';

@@ -15,7 +15,8 @@ begin
     for found in
         with condition as materialized (select * from ml_internal.alert_conditions)
         select coalesce(c.type, l.type) as type, coalesce(c.subject, l.subject) as subject, c.level,
-               c.holds, c.value, c.threshold, c.message, c.since, l.id, l.level as old_level,
+               c.holds, c.value, c.threshold, c.message, c.since, c.window_start, c.window_end,
+               l.id, l.level as old_level,
                coalesce(array_position(levels, c.level), 0) as now_rank,
                coalesce(array_position(levels, c.holds), 0) as hold_rank,
                coalesce(array_position(levels, l.level), 0) as old_rank
@@ -28,15 +29,16 @@ begin
         rank := greatest(found.now_rank, least(found.old_rank, found.hold_rank));
         if rank > 0 and found.id is null then
             insert into ml.alert_log (type, subject, level, message, value, threshold,
-                                      since, last_seen)
+                                      window_start, window_end, since, last_seen)
             values (found.type, found.subject, levels[rank], found.message, found.value,
-                    found.threshold,
+                    found.threshold, found.window_start, found.window_end,
                     coalesce(found.since, clock_timestamp()), clock_timestamp())
             returning id into found.id;
         elsif rank > 0 then
             update ml.alert_log l
             set level = levels[rank], message = found.message, value = found.value,
-                threshold = found.threshold,
+                threshold = found.threshold, window_start = found.window_start,
+                window_end = found.window_end,
                 last_seen = clock_timestamp(),
                 -- Who acknowledged a warning has not seen that it became critical.
                 acknowledged_at = case when rank <= found.old_rank then l.acknowledged_at end,

@@ -1,8 +1,8 @@
--- Challenger against champion over the newest pairs, in all (pattern_type null) and by pattern
--- type. Differences are of the challenger less the champion, each with a standard error: influences
--- of the rows are summed over blocks of time a label window long (a day at least), since
--- neighbouring patterns share bars and outcomes. For AUC these are the components of DeLong, DeLong
--- and Clarke-Pearson (1988), summed over clusters as Obuchowski (1997) does.
+-- Challenger against champion over the newest pairs that neither had seen, in all (pattern_type
+-- null) and by pattern type. Differences are of the challenger less the champion, each with a
+-- standard error: influences of the rows are summed over blocks of time a label window long (a day
+-- at least), since neighbouring patterns share bars and outcomes. For AUC these are the components
+-- of DeLong, DeLong and Clarke-Pearson (1988), summed over clusters as Obuchowski (1997) does.
 create or replace function ml_internal.compare_shadow(
     challenger integer, champion integer, newest integer)
 returns table (
@@ -21,16 +21,21 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
     with newest_pair as (
-        select s.* from ml_internal.shadow_pairs s
+        select s.*, p.outcome_label, p.detected_at, p.outcome_at
+        from ml_internal.shadow_pairs s
+        left join public.pattern_events p on p.id = s.pattern_id
         where s.challenger_id = compare_shadow.challenger
           and s.champion_id = compare_shadow.champion
+          and (p.detected_at is null or p.detected_at >= (
+              select max(m.unseen_from) from ml.models m
+              where m.id in (compare_shadow.challenger, compare_shadow.champion)))
         order by s.scored_at desc limit newest
     ), pair as materialized (
         -- A row scored again counts once.
         select distinct on (s.pattern_id) s.pattern_id, s.pattern_type, s.canary, s.inference_ms,
                s.challenger::double precision as a, s.champion::double precision as b,
-               (p.outcome_label = 'positive')::integer as y, p.detected_at, p.outcome_at
-        from newest_pair s left join public.pattern_events p on p.id = s.pattern_id
+               (s.outcome_label = 'positive')::integer as y, s.detected_at, s.outcome_at
+        from newest_pair s
         order by s.pattern_id, s.scored_at desc
     ), block as (
         select greatest(86400, percentile_cont(0.5) within group (
@@ -126,5 +131,5 @@ as $$
     order by s.kind nulls first
 $$;
 comment on function ml_internal.compare_shadow(integer, integer, integer) is
-    'Challenger against champion over their newest pairs, with standard '
+    'Challenger against champion over the newest pairs that neither had seen, with standard '
     'errors over blocks of time; pattern_type null is all of them';

@@ -1,11 +1,14 @@
 -- Of Student's t: the normal quantile after Acklam (relative error below 1.2e-9), then the
 -- expansion of Abramowitz and Stegun, 26.7.5, in 1 / df. Within 0.1 % of the table from five
--- degrees of freedom up.
+-- degrees of freedom up; exact for one and two.
 create or replace function ml_internal.t_quantile(p double precision, df double precision)
     returns double precision
 language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    select case when p > 0 and p < 1 and df >= 1 then
+    select case when not (p > 0 and p < 1) then null
+                when df = 1 then tan(pi() * (p - 0.5))
+                when df = 2 then (2 * p - 1) / sqrt(2 * p * (1 - p))
+                when df > 2 then
         z + (z ^ 3 + z) / (4 * df) + (5 * z ^ 5 + 16 * z ^ 3 + 3 * z) / (96 * df ^ 2)
         + (3 * z ^ 7 + 19 * z ^ 5 + 17 * z ^ 3 - 15 * z) / (384 * df ^ 3) end
     from (

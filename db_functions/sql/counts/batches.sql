@@ -23,10 +23,16 @@ create table ml_internal.batches (
     blends         double precision[] not null,
     thresholds     double precision[] not null,
     pattern_types  text[] not null,
-    timeframes     text[] not null
+    timeframes     text[] not null,
+    detected       timestamptz[] not null default '{}',
+    served         double precision[] not null default '{}',
+    first_passages real[] not null default '{}',
+    seen           boolean[] not null default '{}'
 );
 comment on table ml_internal.batches is
     'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
 comment on column ml_internal.batches.reasons is 'as recorded in ml_metadata';
 comment on column ml_internal.batches.confidences is 'null where there is no score';
+comment on column ml_internal.batches.detected is
+    'detected_at, and as the next columns of ml.predictions; empty where nothing was scored';
 create index batches_by_xid on ml_internal.batches (xid);

@@ -4,7 +4,7 @@ with part as (
     union all
     select f.*, null, null from ml_internal.fresh_cohorts f
 )
-select cohort, model_id, role, source, pattern_type, timeframe, score,
+select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
        sum(predictions)::bigint as predictions, sum(called)::bigint as called,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
@@ -19,9 +19,7 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(labelled_expected_positives) as labelled_expected_positives,
        sum(labelled_expected_hits) as labelled_expected_hits,
        sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
-       sum(gain) as gain,
-       sum(gain_squares) as gain_squares,
+       sum(labelled_error_variance) as labelled_error_variance,
        ml_internal.sum_arrays(labelled_scores) as labelled_scores,
        ml_internal.sum_arrays(positive_scores) as positive_scores,
        ml_internal.sum_arrays(calibration) as calibration,
@@ -34,7 +32,7 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
             else ml_internal.ordered_pairs(ml_internal.sum_arrays(positive_scores),
                                            ml_internal.sum_arrays(labelled_scores)) end as pairs
 from part
-group by cohort, model_id, role, source, pattern_type, timeframe, score;
+group by cohort, detected_month, model_id, role, source, pattern_type, timeframe, score;
 comment on view ml_internal.cohort_counts is
-    'Predictions by week, model, pattern type and timeframe, and in '
+    'Predictions by week or detected month, model, pattern type and timeframe, and in '
     'all (null), as sums and histograms: exact at every moment';

@@ -1,11 +1,13 @@
 create table ml_internal.cohorts (
     cohort                       date,
+    detected_month               date,
     model_id                     integer not null,
     role                         text not null,
     source                       text not null,
     pattern_type                 text,
     timeframe                    text,
-    score                        text not null check (score in ('ml', 'rule', 'blended')),
+    score                        text not null check (score in (
+                                     'ml', 'rule', 'blended', 'served', 'first_passage')),
     predictions                  bigint not null,
     called                       bigint not null,
     expected_positives           double precision not null,
@@ -27,9 +29,6 @@ create table ml_internal.cohorts (
     labelled_expected_hits       double precision not null,
     labelled_expected_error      double precision not null,
     labelled_error_variance      double precision not null,
-    compared                     bigint not null,
-    gain                         double precision not null,
-    gain_squares                 double precision not null,
     labelled_scores              double precision[] not null,
     positive_scores              double precision[] not null,
     calibration                  double precision[] not null,
@@ -40,13 +39,18 @@ create table ml_internal.cohorts (
         ml_internal.ordered_pairs(expected_scores, scores)) stored,
     pairs                        double precision generated always as (
         ml_internal.ordered_pairs(positive_scores, labelled_scores)) stored,
-    unique nulls not distinct (model_id, cohort, role, source, pattern_type, timeframe, score)
+    unique nulls not distinct (model_id, cohort, detected_month, role, source, pattern_type,
+                               timeframe, score)
 );
 comment on table ml_internal.cohorts is
-    'Predictions by the UTC week in which they were made, pattern type and '
-    'timeframe, and in all (null): sums and counts of each score';
+    'Predictions by the UTC week in which they were made, or by the UTC month that the pattern '
+    'was detected in, by pattern type and timeframe, and in all (null): sums and counts of each '
+    'score';
 comment on column ml_internal.cohorts.cohort is
-    'the Monday of the week; null: all weeks. Null as pattern_type or timeframe: all of them';
+    'the Monday of the week; null: all weeks. Null as detected_month, pattern_type or timeframe: '
+    'all of them';
+comment on column ml_internal.cohorts.source is
+    'live, backfill, or seen_in_training: rows that are no evidence for or against the model';
 comment on column ml_internal.cohorts.score is
     'whose probability the figures are about, here called s; m is '
     'always ml_confidence, y 1 for a positive outcome, else 0';
@@ -69,13 +73,10 @@ comment on column ml_internal.cohorts.own_variance is
     'sum of (1 - 2s)^2 s (1 - s): the variance of error when s is right';
 comment on column ml_internal.cohorts.labelled_error_variance is
     'sum of (1 - 2s)^2 m (1 - m): the variance of error when the model is right';
-comment on column ml_internal.cohorts.compared is
-    'labelled predictions that have a rule confidence r; gain: sum of (r '
-    '- y)^2 - (s - y)^2 over them, gain_squares: of its square';
 comment on column ml_internal.cohorts.labelled_scores is
     'counts of s in the bins of score_edges; positive_scores: of those with a positive outcome';
 comment on column ml_internal.cohorts.calibration is
-    'counts of s in the bins of calibration_edges (tenths for rule and blended), '
+    'counts of s in the bins of calibration_edges (tenths for the others), '
     'calibration_positives: of positive outcomes there, calibration_sums: sum of s';
 comment on column ml_internal.cohorts.pairs is
     'pairs of a positive and another prediction whose scores are in the right order, a '

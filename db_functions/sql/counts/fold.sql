@@ -66,23 +66,26 @@ begin
 
     with added as (
         insert into ml_internal.cohorts as r (
-            cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+            cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
+            predictions, called,
             expected_positives, expected_hits, expected_error, expected_log_loss, scores,
             expected_scores, labelled, positives, labelled_called, hits, score_sum, error, log_loss,
             own_error, own_variance, labelled_expected_positives, labelled_expected_hits,
-            labelled_expected_error, labelled_error_variance, compared, gain, gain_squares,
+            labelled_expected_error, labelled_error_variance,
             labelled_scores,
             positive_scores, calibration, calibration_positives, calibration_sums)
-        select cohort, model_id, role, source, pattern_type, timeframe, score, predictions, called,
+        select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
+               predictions, called,
                expected_positives, expected_hits, expected_error, expected_log_loss, scores,
                expected_scores, labelled, positives, labelled_called, hits, score_sum, error,
                log_loss, own_error, own_variance, labelled_expected_positives,
-               labelled_expected_hits, labelled_expected_error, labelled_error_variance, compared,
-               gain, gain_squares, labelled_scores, positive_scores, calibration,
+               labelled_expected_hits, labelled_expected_error, labelled_error_variance,
+               labelled_scores, positive_scores, calibration,
                calibration_positives,
                calibration_sums
         from ml_internal.fresh_cohorts
-        on conflict (model_id, cohort, role, source, pattern_type, timeframe, score) do update set
+        on conflict (model_id, cohort, detected_month, role, source, pattern_type, timeframe, score)
+        do update set
             predictions = r.predictions + excluded.predictions, called = r.called + excluded.called,
             expected_positives = r.expected_positives + excluded.expected_positives,
             expected_hits = r.expected_hits + excluded.expected_hits,
@@ -101,14 +104,27 @@ begin
             labelled_expected_hits = r.labelled_expected_hits + excluded.labelled_expected_hits,
             labelled_expected_error = r.labelled_expected_error + excluded.labelled_expected_error,
             labelled_error_variance = r.labelled_error_variance + excluded.labelled_error_variance,
-            compared = r.compared + excluded.compared, gain = r.gain + excluded.gain,
-            gain_squares = r.gain_squares + excluded.gain_squares,
             labelled_scores = ml_internal.add_arrays(r.labelled_scores, excluded.labelled_scores),
             positive_scores = ml_internal.add_arrays(r.positive_scores, excluded.positive_scores),
             calibration = ml_internal.add_arrays(r.calibration, excluded.calibration),
             calibration_positives = ml_internal.add_arrays(r.calibration_positives,
                                                            excluded.calibration_positives),
             calibration_sums = ml_internal.add_arrays(r.calibration_sums, excluded.calibration_sums)
+    ), paired as (
+        insert into ml_internal.paired_weeks as r select * from ml_internal.fresh_paired_weeks
+        on conflict (model_id, cohort, detected_week, detected_month, role, source, pattern_type,
+                     timeframe)
+        do update set
+            labelled = r.labelled + excluded.labelled, positives = r.positives + excluded.positives,
+            ml_error = r.ml_error + excluded.ml_error, served = r.served + excluded.served,
+            served_positives = r.served_positives + excluded.served_positives,
+            served_error = r.served_error + excluded.served_error,
+            served_ml = r.served_ml + excluded.served_ml, ruled = r.ruled + excluded.ruled,
+            ml_rule = r.ml_rule + excluded.ml_rule,
+            served_rule = r.served_rule + excluded.served_rule,
+            passed = r.passed + excluded.passed, ml_passage = r.ml_passage + excluded.ml_passage,
+            served_passed = r.served_passed + excluded.served_passed,
+            served_passage = r.served_passage + excluded.served_passage
     )
     update ml_internal.folds set snapshot = pg_current_snapshot(), folded_at = clock_timestamp()
     where log = 'cohorts';

@@ -1,56 +1,31 @@
--- What ml_internal.batches and ml_internal.outcome_changes hold beyond the last fold, in the
--- columns of ml_internal.cohorts.
+-- ml_internal.fresh_events in the columns of ml_internal.cohorts.
 create view ml_internal.fresh_cohorts with (security_invoker = true) as
-with span as (
-    select u.low, u.high
-    from ml_internal.folds f cross join ml_internal.unseen(f.snapshot) u where f.log = 'cohorts'
-), model as materialized (
+with model as materialized (
     -- Unpacked once, not once a row.
     select m.id, m.score_edges || '{}'::double precision[] as score_edges,
            m.calibration_edges || '{}'::double precision[] as calibration_edges
     from ml.models m
-), event as (
-    select b.at, b.model_id, b.role, b.source, e.pattern_type, e.timeframe, 1 as predicted,
-           0 as labelled, 0::double precision as y, e.ml, e.rule, e.blend, e.threshold
-    from span join ml_internal.batches b on b.xid between span.low and span.high
-    cross join unnest(b.pattern_types, b.timeframes, b.confidences::double precision[], b.rules,
-                      b.blends, b.thresholds)
-        e (pattern_type, timeframe, ml, rule, blend, threshold)
-    where e.ml is not null
-    union all
-    select c.scored_at, c.model_id, c.role, c.source, c.pattern_type, c.timeframe, 0, c.sign,
-           (c.outcome = 'positive')::integer, c.ml_confidence, c.rule_confidence,
-           c.blended_confidence, c.threshold
-    from span join ml_internal.outcome_changes c on c.xid between span.low and span.high
-), bounded as (
-    -- Postgres raises where a product is too small for a double.
-    select e.at, e.model_id, e.role, e.source, e.pattern_type, e.timeframe, e.predicted, e.labelled,
-           e.y, e.threshold, case when e.ml < 1e-30 then 0 else e.ml end as ml,
-           case when e.rule < 1e-30 then 0 else e.rule end as rule,
-           case when e.blend < 1e-30 then 0 else e.blend end as blend
-    from event e
 ), value as (
-    select (date_trunc('week', e.at, 'UTC') at time zone 'UTC')::date as cohort, e.model_id,
-           e.role, e.source,
-           -- A name from before the upgrade may be too long for an index.
-           left(e.pattern_type, 200) as pattern_type, left(e.timeframe, 200) as timeframe, v.score,
-           e.predicted, e.labelled, e.y, e.ml, e.rule, v.s,
+    select e.cohort, e.detected_month, e.model_id, e.role, e.source, e.pattern_type, e.timeframe,
+           v.score, e.predicted, e.labelled, e.y, e.ml, v.s,
            coalesce(v.s >= e.threshold, false)::integer as called,
            v.s * v.s - 2 * v.s * e.ml + e.ml as expected_error, (1 - 2 * v.s) ^ 2 as slope,
            -ln(greatest(v.s, 2.220446049250313e-16)) as log_loss,
            -ln(1 - least(v.s, 1 - 2.220446049250313e-16)) as log_loss_other,
-           coalesce((e.rule - e.y) ^ 2 - (v.s - e.y) ^ 2, 0) as gain,
            width_bucket(v.s, m.score_edges) as bin,
            width_bucket(v.s, case v.score
                when 'ml' then m.calibration_edges
                else '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[]
                end) as calibration_bin
-    from bounded e
+    from ml_internal.fresh_events e
     join model m on m.id = e.model_id
-    cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blend)) v (score, s)
+    cross join lateral (values ('ml', e.ml), ('rule', e.rule), ('blended', e.blended),
+                               ('served', e.served), ('first_passage', e.first_passage))
+        v (score, s)
     where v.s is not null
 ), counted as (
-    select cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin,
+    select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score, bin,
+           calibration_bin,
            sum(predicted) as predictions, sum(predicted * called) as called,
            sum(predicted * ml) as expected_positives,
            sum(predicted * called * ml) as expected_hits,
@@ -66,13 +41,12 @@ with span as (
            sum(labelled * ml) as labelled_expected_positives,
            sum(labelled * called * ml) as labelled_expected_hits,
            sum(labelled * expected_error) as labelled_expected_error,
-           sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance,
-           sum(labelled * (rule is not null)::integer) as compared, sum(labelled * gain) as gain,
-           sum(labelled * gain ^ 2) as gain_squares
+           sum(labelled * slope * ml * (1 - ml)) as labelled_error_variance
     from value
-    group by cohort, model_id, role, source, pattern_type, timeframe, score, bin, calibration_bin
+    group by cohort, detected_month, model_id, role, source, pattern_type, timeframe, score, bin,
+             calibration_bin
 )
-select cohort, model_id, role, source, pattern_type, timeframe, score,
+select cohort, detected_month, model_id, role, source, pattern_type, timeframe, score,
        sum(predictions)::bigint as predictions, sum(called)::bigint as called,
        sum(expected_positives) as expected_positives, sum(expected_hits) as expected_hits,
        sum(expected_error) as expected_error, sum(expected_log_loss) as expected_log_loss,
@@ -87,9 +61,7 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
        sum(labelled_expected_positives) as labelled_expected_positives,
        sum(labelled_expected_hits) as labelled_expected_hits,
        sum(labelled_expected_error) as labelled_expected_error,
-       sum(labelled_error_variance) as labelled_error_variance, sum(compared)::bigint as compared,
-       sum(gain) as gain,
-       sum(gain_squares) as gain_squares,
+       sum(labelled_error_variance) as labelled_error_variance,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(labelled)) as labelled_scores,
        ml_internal.sum_by_bin(array_agg(bin), array_agg(positives)) as positive_scores,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(labelled)) as calibration,
@@ -97,6 +69,9 @@ select cohort, model_id, role, source, pattern_type, timeframe, score,
                               array_agg(positives)) as calibration_positives,
        ml_internal.sum_by_bin(array_agg(calibration_bin), array_agg(score_sum)) as calibration_sums
 from counted
-group by model_id, role, source, score, cube (cohort, pattern_type, timeframe);
+group by model_id, role, source, score, grouping sets (
+    (), (pattern_type), (timeframe), (pattern_type, timeframe),
+    (cohort), (cohort, pattern_type), (cohort, timeframe),
+    (detected_month), (detected_month, pattern_type), (detected_month, timeframe));
 comment on view ml_internal.fresh_cohorts is
     'Internal: predictions and outcomes that are not folded into ml_internal.cohorts yet';

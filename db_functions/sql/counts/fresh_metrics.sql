@@ -2,8 +2,18 @@
 -- ml_internal.metric_rollups: the fold adds it there, and views add it to what they read from
 -- there.
 create view ml_internal.fresh_metrics with (security_invoker = true) as
-with fresh as materialized (
-    select b.* from ml_internal.folds f
+with began as materialized (
+    select greatest((select min(a.valid_from) from ml.aliases a where a.alias = 'champion'),
+                    (select min(w.started_at) from ml.workers w where w.kind = 'worker')) as at
+), fresh as materialized (
+    select b.at, b.model_id, b.role, b.inference_ms, b.sla_ms, b.cache_hits, b.cache_misses,
+           b.reasons, b.latency_ms, b.classes, b.confidences,
+           -- Rows from before the first champion or the first worker were caught up with: how long
+           -- they waited says nothing about the service.
+           case when b.at - (select max(l) from unnest(b.latency_ms) l) * interval '1 ms'
+                     < began.at and b.model_id is not null
+                then 'backfill' else b.source end as source
+    from began cross join ml_internal.folds f
     cross join ml_internal.unseen(f.snapshot) u
     join ml_internal.batches b on b.xid between u.low and u.high
     where f.log = 'batches'

@@ -13,7 +13,11 @@ create table ml_internal.outcome_changes (
     ml_confidence       real not null,
     rule_confidence     double precision,
     blended_confidence  double precision,
-    threshold           double precision not null
+    threshold           double precision not null,
+    detected_at         timestamptz not null,
+    served              double precision,
+    first_passage       real,
+    seen                boolean not null
 );
 comment on table ml_internal.outcome_changes is
     'Outcomes of predictions as they become known; a relabel takes the old one back with sign -1';

@@ -3,7 +3,8 @@ select d.model_version, d.window_start, d.window_end, d.complete, d.kind, d.name
        d.psi, d.psi_critical_value, d.p_value, d.p_adjusted, d.jensen_shannon, d.hellinger, d.ks,
        d.mean_shift, d.deviation_ratio, d.missing_share, d.infinite_share, d.unseen_share,
        d.baseline_missing_share, d.baseline_infinite_share, d.baseline_unseen_share,
-       d.importance, d.rank, d.level, d.windows_in_a_row
+       d.importance, d.rank, case when d.complete then d.level end as level,
+       d.windows_in_a_row
 from ml_internal.drift_windows w
 cross join lateral ml_internal.measure_drift(w.version, w.since, now(), w.width) d
 where d.kind = 'output';
@@ -47,6 +48,7 @@ comment on column ml.prediction_drift.importance is
 comment on column ml.prediction_drift.rank is
     '1 drifts most in its window, psi weighed by importance';
 comment on column ml.prediction_drift.level is
-    'warning or critical when the drift is significant and psi above its setting, else null';
+    'warning or critical when the drift is significant and psi above its setting, else null, as '
+    'it is while the window is running';
 comment on column ml.prediction_drift.windows_in_a_row is
     'windows in a row, up to this one, that have a level';

@@ -62,11 +62,12 @@ begin
     -- waited for; who scores later sees these labels and counts them itself.
     insert into ml_internal.outcome_changes (sign, scored_at, source, role, model_id, pattern_type,
                                              timeframe, outcome,
-                                    ml_confidence, rule_confidence, blended_confidence, threshold)
+                                    ml_confidence, rule_confidence, blended_confidence, threshold,
+                                             detected_at, served, first_passage, seen)
     select o.sign, s.scored_at, case when s.latency_ms is null then 'backfill' else 'live' end,
            s.role, s.model_id, s.pattern_type, s.timeframe, o.outcome, s.ml_confidence,
            s.rule_confidence,
-           s.blended_confidence, s.threshold
+           s.blended_confidence, s.threshold, s.detected_at, s.served, s.first_passage, s.seen
     from unnest(changed) c
     join ml.predictions s on s.pattern_id = c.id
     cross join lateral (values (-1, c.old_label), (1, c.outcome_label)) o (sign, outcome)

@@ -1,7 +1,7 @@
 create view ml.calibration_summary with (security_invoker = true) as
 with counted as (
-    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.pattern_type,
-           c.timeframe, c.labelled, c.positives,
+    select m.version as model_version, c.role, c.source, c.score, c.cohort, c.detected_month,
+           c.pattern_type, c.timeframe, c.labelled, c.positives,
            c.score_sum, c.error, c.own_error, c.own_variance, c.log_loss, e.*
     from ml_internal.cohort_counts c
     join ml.models m on m.id = c.model_id
@@ -18,13 +18,14 @@ with counted as (
                   u (n, positives, total)
               where u.n > 0) b
     ) e
-    where num_nulls(c.cohort, c.pattern_type, c.timeframe) >= 2 and c.labelled > 0
+    where num_nulls(c.cohort, c.detected_month, c.pattern_type, c.timeframe) >= 3 and c.labelled > 0
 ), tested as (
     select c.*, c.ece - c.ece_expected as ece_excess,
            (c.error - c.own_error) / nullif(sqrt(greatest(0, c.own_variance)), 0) as spiegelhalter_z
     from counted c
 )
-select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.timeframe,
+select t.model_version, t.role, t.source, t.score, t.cohort, t.detected_month,
+       t.pattern_type, t.timeframe,
        t.labelled as n, t.score_sum / t.labelled as predicted,
        t.positives::double precision / t.labelled as observed,
        t.positives / nullif(t.score_sum, 0) as observed_expected, t.ece, t.ece_expected,
@@ -37,14 +38,21 @@ select t.model_version, t.role, t.source, t.score, t.cohort, t.pattern_type, t.t
 from tested t cross join ml.settings s;
 comment on view ml.calibration_summary is
     'How well probabilities and outcomes agree, beside what chance alone would '
-    'show: one row per model and score, per week, type, timeframe, or in all';
+    'show: one row per model and score, per week, detected month, '
+    'type, timeframe, or in all';
 comment on column ml.calibration_summary.model_version is 'the model';
 comment on column ml.calibration_summary.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.calibration_summary.source is 'live (rows scored as they came) or backfill';
-comment on column ml.calibration_summary.score is 'whose probability: ml, rule or blended';
+comment on column ml.calibration_summary.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
+comment on column ml.calibration_summary.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.calibration_summary.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.calibration_summary.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.calibration_summary.pattern_type is 'null: all pattern types together';
 comment on column ml.calibration_summary.timeframe is 'null: all timeframes together';
 comment on column ml.calibration_summary.n is 'labelled predictions';

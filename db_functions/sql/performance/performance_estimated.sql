@@ -1,5 +1,6 @@
 create view ml.performance_estimated with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, m.version as model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.predictions, c.expected_positives / c.predictions as base_rate, c.called,
        c.expected_hits / nullif(c.called, 0) as precision,
        c.expected_hits / nullif(c.expected_positives, 0) as recall,
@@ -10,17 +11,23 @@ from ml_internal.cohort_counts c
 join ml.models m on m.id = c.model_id
 where c.predictions > 0;
 comment on view ml.performance_estimated is
-    'How good predictions are, of the model, the rule and the blend, '
+    'How good predictions are, of each of the five scores, '
     'if ml_confidence is calibrated: known before any label is';
 comment on column ml.performance_estimated.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_estimated.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_estimated.model_version is 'the model';
 comment on column ml.performance_estimated.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_estimated.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_estimated.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_estimated.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_estimated.timeframe is 'null: all timeframes together';
-comment on column ml.performance_estimated.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_estimated.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_estimated.predictions is 'predictions that have this score';
 comment on column ml.performance_estimated.base_rate is
     'share of positive outcomes that the model expects';

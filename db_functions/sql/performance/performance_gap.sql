@@ -6,7 +6,8 @@ with counted as (
     from ml_internal.cohort_counts c join ml.models m on m.id = c.model_id
     where c.labelled > 0
 )
-select c.cohort, c.model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, c.model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.labelled as n,
        c.positives::double precision / c.labelled as base_rate_realised,
        c.labelled_expected_positives / c.labelled as base_rate_expected,
@@ -24,13 +25,19 @@ comment on view ml.performance_gap is
     'the very same predictions: positive is worse than it knew';
 comment on column ml.performance_gap.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_gap.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_gap.model_version is 'the model';
 comment on column ml.performance_gap.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_gap.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_gap.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_gap.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_gap.timeframe is 'null: all timeframes together';
-comment on column ml.performance_gap.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_gap.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_gap.n is 'labelled predictions';
 comment on column ml.performance_gap.base_rate_realised is 'share of positive outcomes';
 comment on column ml.performance_gap.base_rate_expected is

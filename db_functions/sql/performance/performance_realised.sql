@@ -1,5 +1,6 @@
 create view ml.performance_realised with (security_invoker = true) as
-select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c.timeframe, c.score,
+select c.cohort, c.detected_month, m.version as model_version, c.role, c.source,
+       c.pattern_type, c.timeframe, c.score,
        c.predictions, c.labelled,
        c.labelled::double precision / nullif(c.predictions, 0) as matured,
        c.positives::double precision / nullif(c.labelled, 0) as base_rate,
@@ -13,31 +14,28 @@ select c.cohort, m.version as model_version, c.role, c.source, c.pattern_type, c
        ml_internal.wilson(c.hits, c.positives, -1) as recall_low,
        ml_internal.wilson(c.hits, c.positives, 1) as recall_high,
        c.error / nullif(c.labelled, 0) as brier, c.log_loss / nullif(c.labelled, 0) as log_loss,
-       c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc,
-       g.compared, g.gain, g.gain - g.half as gain_low, g.gain + g.half as gain_high
+       c.pairs / nullif(c.positives::double precision * (c.labelled - c.positives), 0) as roc_auc
 from ml_internal.cohort_counts c
-join ml.models m on m.id = c.model_id
-cross join lateral (
-    select case when c.score <> 'rule' then c.compared end as compared,
-           case when c.score <> 'rule' and c.compared > 0 then c.gain / c.compared end as gain,
-           case when c.score <> 'rule' and c.compared > 1 then
-               1.959963984540054 * sqrt(
-                   greatest(0, c.gain_squares - c.gain * c.gain / c.compared)
-                   / (c.compared - 1.0) / c.compared)
-               end as half
-) g;
+join ml.models m on m.id = c.model_id;
 comment on view ml.performance_realised is
-    'How good predictions turned out to be, of the model, the rule and the '
-    'blend, by week, pattern type and timeframe, and in all (null)';
+    'How good predictions turned out to be, of each of the five scores, by week or detected '
+    'month, pattern type and timeframe, and in all (null); unseen rows, and those that are no '
+    'evidence apart as source seen_in_training';
 comment on column ml.performance_realised.cohort is
     'the Monday (UTC) of the week in which the predictions were made; null: all weeks';
+comment on column ml.performance_realised.detected_month is
+    'the first day (UTC) of the month that the patterns were detected in; null: all months';
 comment on column ml.performance_realised.model_version is 'the model';
 comment on column ml.performance_realised.role is
     'as whom the model scored: champion, canary, standby or challenger';
-comment on column ml.performance_realised.source is 'live (rows scored as they came) or backfill';
+comment on column ml.performance_realised.source is
+    'live (rows scored as they came), backfill, or seen_in_training: no evidence, the model may '
+    'have learned from these rows';
 comment on column ml.performance_realised.pattern_type is 'null: all pattern types together';
 comment on column ml.performance_realised.timeframe is 'null: all timeframes together';
-comment on column ml.performance_realised.score is 'whose probability: ml, rule or blended';
+comment on column ml.performance_realised.score is
+    'whose probability: ml, rule, blended, served (what applications read when the row was scored) '
+    'or first_passage (of models that compute it)';
 comment on column ml.performance_realised.predictions is 'predictions that have this score';
 comment on column ml.performance_realised.labelled is 'predictions whose outcome is known';
 comment on column ml.performance_realised.matured is
@@ -65,9 +63,3 @@ comment on column ml.performance_realised.log_loss is
     'mean negative log-likelihood, in nats; 0 is best';
 comment on column ml.performance_realised.roc_auc is
     'area under the ROC curve, ties within a bin counting half; 0.5 is no skill, 1 is best';
-comment on column ml.performance_realised.compared is
-    'labelled predictions that also have a rule confidence';
-comment on column ml.performance_realised.gain is
-    'mean Brier score of the rule less that of this score: above 0 is better than the rule';
-comment on column ml.performance_realised.gain_low is 'lower end of the 95 % interval of gain';
-comment on column ml.performance_realised.gain_high is 'upper end of the 95 % interval of gain';

@@ -17,6 +17,17 @@ create table ml.models (
                           to_timestamp((metrics ->> 'fitted_from')::double precision)) stored,
     fitted_until      timestamptz generated always as (
                           to_timestamp((metrics ->> 'fitted_until')::double precision)) stored,
+    -- A day and a half a bar covers the horizon of daily bars, weekends and holidays included.
+    unseen_from       timestamptz generated always as (case
+                          when algorithm = 'first_passage' then '-infinity'
+                          else coalesce(
+                              to_timestamp((metrics #>> '{trained,test_from}')::double precision),
+                              to_timestamp((metrics ->> 'fitted_until')::double precision
+                                  + 129600 * coalesce((metrics ->> 'label_horizon')::integer, 20)),
+                              created_at) end) stored,
+    first_passage_at  integer generated always as (coalesce(
+                          array_position(feature_names, 'first_passage_target'),
+                          array_position(feature_names, 'first_passage_target_plain'))) stored,
     model_card        text not null default '',
     toolchain         jsonb not null default '{}',
     drift_baseline    jsonb not null default '{}',
@@ -44,3 +55,11 @@ comment on column ml.models.fitted_from is
 comment on column ml.models.fitted_until is
     'detected_at of the newest row that it was fitted on; null: it learnt from none, or the file '
     'does not say';
+comment on column ml.models.unseen_from is
+    'rows detected before it are no evidence for the model: it may have learned from them, or from '
+    'outcomes that overlap theirs. The moment that training recorded (fit window, label horizon '
+    'and embargo); else one and a half days a bar of the horizon after fitted_until; else '
+    'created_at. First passage has learned from no row';
+comment on column ml.models.first_passage_at is
+    'place among its features of P(target) by first passage, with corrections where it has them, '
+    'else by the plain formula; null: it has neither';

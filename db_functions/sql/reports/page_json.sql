@@ -18,7 +18,8 @@ as $$
                ml_internal.sum_arrays(c.calibration_positives) as positives
         from champion join ml_internal.cohort_counts c on c.model_id = champion.id
         where c.score = 'ml' and c.role in ('champion', 'canary')
-          and c.cohort is null and num_nulls(c.pattern_type, c.timeframe) >= 1
+          and c.cohort is null and c.detected_month is null
+          and c.source <> 'seen_in_training' and num_nulls(c.pattern_type, c.timeframe) >= 1
         group by c.pattern_type, c.timeframe
     ), grouped as (
         select c.pattern_type, c.timeframe, sum(b.n) as n, sum(b.total) as said,
@@ -67,6 +68,17 @@ as $$
                                coalesce(pattern_type, timeframe) as name, n, said, came, bins
                         from grouped where num_nulls(pattern_type, timeframe) = 1) t) g
             where g.place <= 12), '[]'),
+        -- Whether what is served is better than it would have been without ML (below 0).
+        'served', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                       'than', d.than, 'baseline', d.baseline, 'n', d.n, 'blocks', d.blocks,
+                       'block_days', d.block_days, 'difference', d.difference, 'error', d.error,
+                       'since', d.since) order by d.baseline)
+            from ml_internal.served_differences d), '[]'),
+        'weights', (
+            select jsonb_build_object('weights', s.weights, 'ml_weight', s.ml_weight,
+                                      'rule_weight', s.rule_weight, 'threshold', s.threshold)
+            from ml.settings s),
         'limits', (
             select jsonb_build_object(
                 'sla_warning', s.sla_warning, 'sla_critical', s.sla_critical,

@@ -24,7 +24,11 @@ create table ml.predictions (
     timeframe           text,
     rule_confidence     double precision,
     blended_confidence  double precision,
-    threshold           double precision
+    threshold           double precision,
+    detected_at         timestamptz,
+    served              double precision,
+    first_passage       real,
+    seen                boolean
 ) partition by range (scored_at);
 comment on table ml.predictions is
     'Every score ever made, with the features and history values it was made from';
@@ -43,6 +47,15 @@ comment on column ml.predictions.rule_confidence is
 comment on column ml.predictions.blended_confidence is
     'the blend that the score and the settings of its moment gave';
 comment on column ml.predictions.threshold is 'the setting when the row was scored';
+comment on column ml.predictions.detected_at is 'as on the row when it was scored';
+comment on column ml.predictions.served is
+    'confidence as applications read it after the write; of a challenger or replay what the '
+    'settings of its moment would have served. A later ml.reblend does not change it';
+comment on column ml.predictions.first_passage is
+    'P(target) by first passage that the model itself computed for the row, with corrections where '
+    'it has them (ml.models.first_passage_at); null where it has no such feature or no value';
+comment on column ml.predictions.seen is
+    'true: detected before ml.models.unseen_from, so no evidence for or against the model';
 comment on column ml.predictions.role is
     'as whom the model scored: champion; standby, an earlier champion '
     'while the champion would not serve; canary; challenger; replay';

@@ -4,6 +4,7 @@ create type ml_internal.served as (
     pattern_type      text,
     timeframe         text,
     outcome_label     text,
+    detected_at       timestamptz,
     class             text,
     rule              double precision,
     -- As the blend trigger left them.

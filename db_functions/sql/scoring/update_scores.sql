@@ -76,7 +76,8 @@ begin
                                       then pg_catalog.to_jsonb(g.probabilities) end))
         from given g
         where p.id = g.pattern_id
-        returning g.place, p.pattern_type, p.timeframe, p.outcome_label, g.class,
+        returning g.place, p.pattern_type, p.timeframe, p.outcome_label, p.detected_at,
+                  g.class,
                   ml_internal.usable_rule(p.rule_confidence) as rule,
                   p.blended_confidence::double precision as blended, p.confidence,
                   p.ml_metadata ->> 'reason'::text as decision,

@@ -100,61 +100,70 @@ begin
         -- Those that are only logged, with what the blend would have been.
         served := coalesce(served, array_fill(null::ml_internal.served, array[serving])) || array(
             select case when p.id is not null and (not partial or p.id = any (taken)) then row(
-                       g.place, p.pattern_type, p.timeframe, p.outcome_label,
+                       g.place, p.pattern_type, p.timeframe, p.outcome_label, p.detected_at,
                        case when g.ml_confidence is not null
                             then ml_internal.predicted_class(g.probabilities) end,
-                       r.rule,
-                       ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight),
-                       null,
-                       ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled,
-                                          s.threshold),
-                       s.threshold, s.version, false)::ml_internal.served end
+                       b.rule, b.blended,
+                       case when b.decision = 'scored' then b.blended else b.rule end,
+                       b.decision, s.threshold, s.version, false)::ml_internal.served end
             from unnest(scores) with ordinality
                  g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality,
                     bars, history, input_hash, features, place)
             left join public.pattern_events p on p.id = g.pattern_id
             cross join lateral (
-                select ml_internal.usable_rule(p.rule_confidence) as rule) r
+                select r.rule,
+                       ml_internal.blended(g.ml_confidence, r.rule, s.ml_weight, s.rule_weight)
+                           as blended,
+                       ml_internal.decide(g.ml_confidence, r.rule, g.reason, s.enabled,
+                                          s.threshold) as decision
+                from (select ml_internal.usable_rule(p.rule_confidence) as rule) r) b
             where g.place > serving
             order by g.place);
     end if;
 
     with ran as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms
+        select r.n as run, r.model_id, r.role, r.inference_ms, m.unseen_from, m.first_passage_at
         from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
                                              sums, squares, n)
+        left join ml.models m on m.id = r.model_id
     ), scored as materialized (
         select g.*, r.model_id, r.role, r.inference_ms,
+               coalesce(g.detected_at < r.unseen_from, true) as seen,
+               case when g.features[r.first_passage_at] between 0 and 1
+                    then g.features[r.first_passage_at] end as first_passage,
                (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
                    as latency_ms
         from rows from (unnest(scores), unnest(served)) with ordinality
              g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
                 history, input_hash, features,
-                served, pattern_type, timeframe, outcome_label, class, rule, blended, confidence,
-                decision, threshold, settings_version, altered, place)
+                done, pattern_type, timeframe, outcome_label, detected_at, class, rule, blended,
+                served, decision, threshold, settings_version, altered, place)
         join ran r on r.run = g.run
-        where g.served is not null
+        where g.done is not null
     ), logged as (
         insert into ml.predictions (
             pattern_id, model_id, role, scored_at, ml_confidence, probabilities, quality, reason,
             features, history, bars, latency_ms, inference_ms, settings_version, input_hash,
-            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold)
+            worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
                w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
                w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
-               w.blended, w.threshold
+               w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
             at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
             reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
-            timeframes)
+            timeframes, detected, served, first_passages, seen)
         select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
                case when w.role in ('champion', 'standby') then cache_hits else 0 end,
                case when w.role in ('champion', 'standby') then cache_misses else 0 end,
                array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
                array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
-               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe)
+               array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe),
+               array_agg(w.detected_at), array_agg(w.served), array_agg(w.first_passage),
+               array_agg(w.seen)
         from scored w where w.role <> 'replay'
         group by w.run, w.role, w.model_id, w.inference_ms
     ), known as (
@@ -162,9 +171,11 @@ begin
         -- words of its own too.
         insert into ml_internal.outcome_changes (
             sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
-            ml_confidence, rule_confidence, blended_confidence, threshold)
+            ml_confidence, rule_confidence, blended_confidence, threshold,
+            detected_at, served, first_passage, seen)
         select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
-               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold
+               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold,
+               w.detected_at, w.served, w.first_passage, w.seen
         from scored w
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
@@ -177,8 +188,8 @@ begin
                    -- An adopted column may keep fewer digits.
                    or coalesce(abs(w.blended - due.blended) > 1e-4,
                                (w.blended is null) <> (due.blended is null))
-                   or coalesce(abs(w.confidence - d.confidence) > 1e-4,
-                               (w.confidence is null) <> (d.confidence is null)))))
+                   or coalesce(abs(w.served - d.confidence) > 1e-4,
+                               (w.served is null) <> (d.confidence is null)))))
         into written, edited
     from scored w
     cross join lateral (

@@ -5,15 +5,13 @@ create function ml_internal.learn_weights(reason text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    s         record;
     champion  record;
     learned   double precision;
     evidence  text;
 begin
-    select v.weights, v.ml_weight, v.rule_weight into strict s from ml.settings v;
     select m.version, m.metrics -> 'weights' as weights into champion
     from ml_internal.champion c join ml.models m on m.id = c.model_id;
-    if s.weights <> 'learned' or not found then
+    if not found or (select s.weights from ml.settings s) <> 'learned' then
         return;
     end if;
     learned := case when jsonb_typeof(champion.weights -> 'ml_weight') = 'number' then
@@ -25,14 +23,7 @@ begin
                     champion.version, round(learned::numeric, 3),
                     champion.weights ->> 'rows', champion.weights ->> 'measured_on',
                     round((champion.weights ->> 'standard_error')::numeric, 3)) end;
-    if s.ml_weight is distinct from learned then
-        perform ml_internal.change_setting('ml_weight', learned::text,
-                                           reason || ' (' || evidence || ')', 'learned');
-    end if;
-    if s.rule_weight is distinct from (1 - learned::numeric)::double precision then
-        perform ml_internal.change_setting('rule_weight', (1 - learned::numeric)::text,
-                                           reason || ' (' || evidence || ')', 'learned');
-    end if;
+    perform ml_internal.take_weight(learned, reason || ' (' || evidence || ')');
 end
 $$;
 comment on function ml_internal.learn_weights(text) is

@@ -93,7 +93,7 @@ create table ml.settings (
     gate_confidence       double precision not null default 0.95
         constraint gate_confidence_range
             check (gate_confidence >= 0.5 and gate_confidence <= 0.999),
-    gate_margin           double precision not null default 0
+    gate_margin           double precision not null default 0.002
         constraint gate_margin_range check (gate_margin between 0 and 0.1),
     gate_calibration      double precision not null default 0.05
         constraint gate_calibration_range check (gate_calibration > 0 and gate_calibration <= 1),
@@ -200,7 +200,8 @@ comment on column ml.settings.gate_labels is
 comment on column ml.settings.gate_confidence is
     '0.5 to 0.999: how sure it must be that a challenger is not worse than the champion';
 comment on column ml.settings.gate_margin is
-    '0 to 0.1: by how much Brier score a challenger may be worse and still count as not worse';
+    '0 to 0.1: by how much Brier score a challenger may be worse and still count as not worse; 0 '
+    'asks that it is better';
 comment on column ml.settings.gate_calibration is
     'above 0, to 1: largest calibration error that a challenger may show';
 comment on column ml.settings.announce is

@@ -1,0 +1,1 @@
+select ml_internal.renew_weights()
