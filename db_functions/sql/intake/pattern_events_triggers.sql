@@ -20,3 +20,8 @@ create trigger ml_recount after update of pattern_type on public.pattern_events
 create trigger ml_enqueue after insert on public.pattern_events
     referencing new table as inserted
     for each statement execute function ml_internal.enqueue_patterns();
+create trigger ml_forget after delete on public.pattern_events
+    referencing old table as deleted
+    for each statement execute function ml_internal.forget_patterns();
+create trigger ml_forget_all after truncate on public.pattern_events
+    for each statement execute function ml_internal.forget_patterns();

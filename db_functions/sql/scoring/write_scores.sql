@@ -32,6 +32,7 @@ declare
     lockable   integer;
     serving    integer;
     announced  uuid[];
+    labelled   uuid[];
 begin
     written_at := clock_timestamp();
     kept := '{}';
@@ -166,7 +167,10 @@ begin
         where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
           and w.outcome_label in ('positive', 'negative', 'neutral')
     )
-    select array_agg(w.place) into written from scored w;
+    select array_agg(w.place), array_agg(w.pattern_id) filter (
+               where w.outcome_label is not null and w.role <> 'replay')
+        into written, labelled from scored w;
+    perform ml_internal.renew_labelled(labelled);
 
     insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
     select written_at, source, r.role, r.model_id, t.*
