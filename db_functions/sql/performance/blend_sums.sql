@@ -3,9 +3,8 @@
 -- Rows without a rule confidence, or with a score of low quality, are served alike whatever is set.
 create function ml_internal.blend_sums(model integer, since timestamptz, source text)
 returns table (
-    block double precision, bin integer, n double precision, xx double precision,
-    xe double precision, ee double precision, present double precision,
-    present_blended double precision)
+    block integer, bin integer, n double precision, xx double precision,
+    xe double precision, ee double precision, present double precision)
 language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -15,15 +14,14 @@ as $$
                array(select g / 100.0::double precision from generate_series(50, 100) g) as grid
         from ml.settings s cross join ml_internal.skill_clock c
     )
-    select w.block, w.bin, count(*)::double precision, sum(w.x * w.x), sum(w.x * w.e),
-           sum(w.e * w.e),
-           sum((case when w.blends then w.blend else w.rule end - w.y) ^ 2),
-           count(*) filter (where w.blends)::double precision
-    from (select l.ml - l.rule as x, l.y - l.rule as e, l.y, l.rule,
-                 ml_internal.block_of(l.detected_at, g.block_days) as block,
+    select w.block, w.bin, count(*)::double precision,
+           sum((w.ml - w.rule) * (w.ml - w.rule)), sum((w.ml - w.rule) * (w.y - w.rule)),
+           sum((w.y - w.rule) * (w.y - w.rule)), sum((w.served - w.y) * (w.served - w.y))
+    from (select l.ml, l.rule, l.y, ml_internal.block_of(l.day, g.block_days) as block,
                  width_bucket(greatest(l.ml, 1 - l.ml), g.grid) as bin,
-                 ml_internal.decide(l.ml, l.rule, l.reason, true, g.threshold) = 'scored' as blends,
-                 ml_internal.blended(l.ml, l.rule, g.ml_weight, g.rule_weight) as blend
+                 case when ml_internal.decide(l.ml, l.rule, l.reason, true, g.threshold) = 'scored'
+                      then ml_internal.blended(l.ml, l.rule, g.ml_weight, g.rule_weight)
+                      else l.rule end as served
           from ml_internal.labelled l
           cross join given g
           where l.model_id = blend_sums.model and l.role = 'champion'

@@ -20,20 +20,22 @@ begin
     select c.* into strict clock from ml_internal.skill_clock c;
     select s.label_horizon into strict horizon from ml.settings s;
     wanted := ml_internal.wanted_block_days();
-    if wanted <> clock.block_days then
+    if wanted is distinct from clock.block_days and wanted is not null then
         delete from ml_internal.skill_sums;
         insert into ml_internal.stale_skill (model_id, day)
-        select distinct l.model_id, (l.detected_at at time zone 'UTC')::date
-        from ml_internal.labelled l;
-        update ml_internal.skill_clock set block_days = wanted, label_horizon = horizon;
+        select distinct l.model_id, l.day from ml_internal.labelled l;
+    end if;
+    if wanted is not null then
+        update ml_internal.skill_clock set block_days = wanted, label_horizon = horizon
+        where (block_days, label_horizon) is distinct from (wanted, horizon);
+    else
+        wanted := clock.block_days;
     end if;
 
     with gone as (
         delete from ml_internal.stale_skill s returning s.model_id, s.day
     ), stale as (
-        select distinct g.model_id,
-               floor((g.day - date '1970-01-01')::double precision / wanted)::integer as block
-        from gone g
+        select distinct g.model_id, g.day / wanted as block from gone g
     )
     select array_agg(s.model_id), array_agg(s.block) into models, blocks from stale s;
     delete from ml_internal.skill_sums s

@@ -1,8 +1,6 @@
 create view ml_internal.fresh_skill with (security_invoker = true) as
 with stale as (
-    select distinct s.model_id,
-           floor((s.day - date '1970-01-01')::double precision / c.block_days)::integer as block,
-           c.block_days
+    select distinct s.model_id, s.day / c.block_days as block, c.block_days
     from ml_internal.stale_skill s cross join ml_internal.skill_clock c
 )
 select s.* from ml_internal.skill_sums s

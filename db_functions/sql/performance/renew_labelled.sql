@@ -14,7 +14,7 @@ begin
         where l.pattern_id = any (ids) and not exists (
             select from public.pattern_events p
             where p.id = l.pattern_id and p.outcome_label in ('positive', 'negative', 'neutral'))
-        returning l.model_id, l.detected_at
+        returning l.model_id, l.day
     ), relabelled as (
         update ml_internal.labelled l
         set y = n.y, waited_s = n.waited_s, bars = n.bars
@@ -26,10 +26,10 @@ begin
                 and p.outcome_label in ('positive', 'negative', 'neutral')) n
         where l.pattern_id = n.id
           and (l.y, l.waited_s, l.bars) is distinct from (n.y, n.waited_s, n.bars)
-        returning l.model_id, l.detected_at
+        returning l.model_id, l.day
     )
     insert into ml_internal.stale_skill (model_id, day)
-    select distinct c.model_id, (c.detected_at at time zone 'UTC')::date
+    select distinct c.model_id, c.day
     from (select * from gone union all select * from relabelled) c;
 
     with renewed as (
@@ -58,10 +58,10 @@ begin
             reason = excluded.reason, seen = excluded.seen, waited_s = excluded.waited_s,
             bars = excluded.bars
         where excluded.scored_at > l.scored_at
-        returning l.model_id, l.detected_at
+        returning l.model_id, l.day
     )
     insert into ml_internal.stale_skill (model_id, day)
-    select distinct r.model_id, (r.detected_at at time zone 'UTC')::date from renewed r;
+    select distinct r.model_id, r.day from renewed r;
 end
 $$;
 comment on function ml_internal.renew_labelled(uuid[]) is

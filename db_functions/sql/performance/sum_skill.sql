@@ -13,19 +13,23 @@ as $$
                case when l.role <> 'challenger' then l.served end as served
         from ml_internal.labelled l
         where l.model_id = sum_skill.model_id and not l.seen
-          and l.detected_at >= to_timestamp(block::double precision * block_days * 86400)
-          and l.detected_at < to_timestamp((block + 2.0::double precision / 3)
-                                           * block_days * 86400)
+          and l.day >= block * block_days and l.day < block * block_days + block_days * 2 / 3.0
         order by l.pattern_id, l.role = 'challenger', l.source = 'backfill', l.scored_at desc
+    ), kind as (
+        select o.pattern_type, o.timeframe, s.score, b.baseline, count(*) as rows,
+               sum((b.q - o.y) * (b.q - o.y) - (s.p - o.y) * (s.p - o.y)) as difference,
+               sum((s.p - b.q) * (s.p - b.q)) as spread
+        from own o
+        cross join lateral (values ('ml', o.ml), ('served', o.served)) s (score, p)
+        cross join lateral (values ('rule', o.rule), ('base_rate', o.base_rate),
+                                   ('first_passage', o.first_passage)) b (baseline, q)
+        where s.p is not null and b.q is not null
+        group by o.pattern_type, o.timeframe, s.score, b.baseline
     )
-    select o.pattern_type, o.timeframe, s.score, b.baseline, count(*),
-           sum((b.q - o.y) ^ 2 - (s.p - o.y) ^ 2), sum((s.p - b.q) ^ 2)
-    from own o
-    cross join lateral (values ('ml', o.ml), ('served', o.served)) s (score, p)
-    cross join lateral (values ('rule', o.rule), ('base_rate', o.base_rate),
-                               ('first_passage', o.first_passage)) b (baseline, q)
-    where s.p is not null and b.q is not null
-    group by s.score, b.baseline, cube (o.pattern_type, o.timeframe)
+    select k.pattern_type, k.timeframe, k.score, k.baseline, sum(k.rows)::bigint,
+           sum(k.difference), sum(k.spread)
+    from kind k
+    group by k.score, k.baseline, cube (k.pattern_type, k.timeframe)
 $$;
 comment on function ml_internal.sum_skill(integer, integer, integer) is
     'Internal: what ml_internal.skill_sums holds of one block of one model';

@@ -9,7 +9,7 @@ as $$
         from ml.models m
         cross join lateral (
             select o.timeframe, o.waited_s, o.bars from ml_internal.labelled o
-            where o.model_id = m.id order by o.detected_at desc limit 2000) l
+            where o.model_id = m.id order by o.day desc limit 2000) l
         where l.bars > 0 and l.waited_s > 0
     ), horizon as (
         select max(h.days) as days from (
@@ -18,7 +18,7 @@ as $$
             group by n.timeframe, s.label_horizon
             having sum(n.bars) >= 100) h
     )
-    select case when h.days is null then c.block_days
+    select case when h.days is null then null
                 when c.label_horizon is distinct from s.label_horizon then n.days
                 else greatest(c.block_days, n.days) end
     from ml_internal.skill_clock c
@@ -26,8 +26,8 @@ as $$
     cross join horizon h
     left join lateral (
         select min(g.days) as days
-        from unnest(array[3, 7, 14, 28, 91, 182, 364, 728, 1456, 2912, 5824, 11648]) g (days)
-        where g.days >= 3 * h.days or g.days = 11648) n on true
+        from unnest(array[3, 7, 14, 28, 98, 196, 392, 784, 1568, 3136, 6272, 12544]) g (days)
+        where g.days >= 3 * h.days or g.days = 12544) n on true
 $$;
 comment on function ml_internal.wanted_block_days() is
-    'Internal: how many days a block of ml.skill should have, by the outcomes there are';
+    'Internal: how many days a block of ml.skill should have; null: too few outcomes to tell';

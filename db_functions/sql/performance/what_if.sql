@@ -1,4 +1,4 @@
--- Each step is computed once a row: offset 0 keeps the planner from repeating it in every sum.
+-- offset 0 keeps the planner from computing the blend again for every sum.
 create function ml.what_if(
     threshold    double precision default null,
     ml_weight    double precision default null,
@@ -27,34 +27,32 @@ as $$
         select w.block,
                width_bucket(w.would, '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[])
                    as bin,
-               count(*) as rows,
-               count(*) filter (where w.blends) as blended,
-               count(w.would) as n, sum(w.would) as total, sum(w.y) filter (where w.would >= 0)
-                   as positives,
-               sum(w.error) as error,
+               count(*) as rows, count(*) filter (where w.blends) as blended,
+               count(w.would) as n, sum(w.would) as total, sum(w.y) as positives,
+               sum((w.would - w.y) * (w.would - w.y)) as error,
                sum(-ln(greatest(case when w.y = 1 then w.would else 1 - w.would end,
-                                2.220446049250313e-16))) as log_loss,
+                                2.220446049250313e-16)))
+                   filter (where w.would is not null) as log_loss,
                count(w.served - w.would) as n_served,
-               sum((w.served - w.y) ^ 2 - w.error) as over_served,
+               sum((w.served - w.y) * (w.served - w.y) - (w.would - w.y) * (w.would - w.y))
+                   as over_served,
                count(w.rule - w.would) as n_rule,
-               sum((w.rule - w.y) ^ 2 - w.error) as over_rule,
-               sum((w.ml - w.y) ^ 2 - w.error) as over_ml
-        from (select d.*, (d.would - d.y) ^ 2 as error
-              from (select l.*, case when l.blends
-                                     then ml_internal.blended(l.ml, l.rule, l.ml_weight,
-                                                              l.rule_weight)
-                                     else l.rule end as would
-                    from (select e.y, e.ml, e.rule, e.served, g.ml_weight, g.rule_weight,
-                                 ml_internal.block_of(e.detected_at, g.block_days) as block,
-                                 ml_internal.decide(e.ml, e.rule, e.reason, true, g.threshold)
-                                     = 'scored' as blends
-                          from ml_internal.labelled e
-                          cross join given g
-                          where e.model_id = (select c.model_id from ml_internal.champion c)
-                            and e.role = 'champion' and e.source = what_if.source and not e.seen
-                            and (what_if.since is null or e.detected_at >= what_if.since)
-                          offset 0) l
-                    offset 0) d
+               sum((w.rule - w.y) * (w.rule - w.y) - (w.would - w.y) * (w.would - w.y))
+                   as over_rule,
+               sum((w.ml - w.y) * (w.ml - w.y) - (w.would - w.y) * (w.would - w.y)) as over_ml
+        from (select d.block, d.y, d.ml, d.rule, d.served, d.blends,
+                     case when d.blends
+                          then ml_internal.blended(d.ml, d.rule, d.ml_weight, d.rule_weight)
+                          else d.rule end as would
+              from (select e.y, e.ml, e.rule, e.served, g.ml_weight, g.rule_weight,
+                           ml_internal.block_of(e.day, g.block_days) as block,
+                           ml_internal.decide(e.ml, e.rule, e.reason, true, g.threshold)
+                               = 'scored' as blends
+                    from ml_internal.labelled e
+                    cross join given g
+                    where e.model_id = (select c.model_id from ml_internal.champion c)
+                      and e.role = 'champion' and e.source = what_if.source and not e.seen
+                      and (what_if.since is null or e.detected_at >= what_if.since)) d
               offset 0) w
         group by 1, 2
     ), block as (
