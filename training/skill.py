@@ -90,13 +90,13 @@ def sums(p: Floats, q: Floats, y: Floats, detected_at: Block, block_days: int) -
     difference = (q - y) ** 2 - (p - y) ** 2
     return Sums(
         np.bincount(member).astype(np.float64),
-        np.bincount(member, difference),
-        np.bincount(member, (p - q) ** 2),
+        np.bincount(member, difference).astype(np.float64),
+        np.bincount(member, (p - q) ** 2).astype(np.float64),
     )
 
 
 def skill(found: Sums, alpha: float = ALPHA) -> Skill:
-    """The formulas above after each block; the blocks before the second are judged with its r, so begin at two."""
+    """The formulas above after each block; after the first, r is that block's alone."""
     total, rows = np.cumsum(found.difference), np.cumsum(found.rows)
     variance = np.cumsum(found.difference**2)
     prior = PRIOR * np.cumsum(found.spread)[np.minimum(np.arange(len(rows)), _FIRST - 1)]

@@ -1620,101 +1620,6 @@ comment on table ml_internal.skill_sums is
 comment on column ml_internal.skill_sums.difference is
     'sum of (baseline - y)^2 - (score - y)^2; spread: of (score - baseline)^2';
 
--- performance/evidence
--- Rows, not sums: for questions that no count answers. A row that one model scored twice is here
--- twice; ml_internal.labelled has the newest.
-create view ml_internal.evidence with (security_invoker = true) as
-select s.pattern_id, s.model_id, s.role,
-       case when s.latency_ms is null then 'backfill' else 'live' end as source, s.scored_at,
-       p.detected_at, s.pattern_type, s.timeframe, p.outcome_label as outcome,
-       (p.outcome_label = 'positive')::integer::double precision as y,
-       s.ml_confidence::double precision as ml, s.rule_confidence as rule,
-       s.blended_confidence as blended,
-       case when s.reason is null
-                 and greatest(s.ml_confidence, 1 - s.ml_confidence) >= s.threshold
-            then s.blended_confidence else coalesce(s.rule_confidence, s.blended_confidence)
-            end as served,
-       null::double precision as first_passage,
-       coalesce(p.detected_at <= m.fitted_until, false) as seen
-from ml.predictions s
-join public.pattern_events p on p.id = s.pattern_id
-join ml.models m on m.id = s.model_id
-where p.outcome_label in ('positive', 'negative', 'neutral') and s.role <> 'replay';
-comment on view ml_internal.evidence is
-    'Predictions whose outcome is known, with the five scores as they were when the row was '
-    'scored; rows that the model has seen are no evidence';
-
--- performance/renew_labelled
--- Called in the transaction that labels or scores, which holds the patterns' row locks: so two of
--- them never renew one pattern at a time, and the later one sees what the first committed.
-create function ml_internal.renew_labelled(ids uuid[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if coalesce(cardinality(ids), 0) = 0 then
-        return;
-    end if;
-    -- Of a pattern without a label; and of a pattern with another label than before, also when its
-    -- prediction is no longer there.
-    with gone as (
-        delete from ml_internal.labelled l
-        where l.pattern_id = any (ids) and not exists (
-            select from public.pattern_events p
-            where p.id = l.pattern_id and p.outcome_label in ('positive', 'negative', 'neutral'))
-        returning l.model_id, l.day
-    ), relabelled as (
-        update ml_internal.labelled l
-        set y = n.y, waited_s = n.waited_s, bars = n.bars
-        from (select p.id, (p.outcome_label = 'positive')::integer::double precision as y,
-                     date_part('epoch', p.outcome_at - p.detected_at) as waited_s,
-                     p.bars_to_outcome::integer as bars
-              from public.pattern_events p
-              where p.id = any (ids)
-                and p.outcome_label in ('positive', 'negative', 'neutral')) n
-        where l.pattern_id = n.id
-          and (l.y, l.waited_s, l.bars) is distinct from (n.y, n.waited_s, n.bars)
-        returning l.model_id, l.day
-    )
-    insert into ml_internal.stale_skill (model_id, day)
-    select distinct c.model_id, c.day
-    from (select * from gone union all select * from relabelled) c;
-
-    with renewed as (
-        insert into ml_internal.labelled as l (
-            pattern_id, model_id, role, source, scored_at, detected_at, pattern_type, timeframe, y,
-            ml, rule, served, first_passage, base_rate, reason, seen, waited_s, bars)
-        select distinct on (e.pattern_id, e.model_id, e.role, e.source)
-               e.pattern_id, e.model_id, e.role, e.source, e.scored_at, e.detected_at,
-               coalesce(e.pattern_type, p.pattern_type), coalesce(e.timeframe, p.timeframe), e.y,
-               e.ml, e.rule, e.served, e.first_passage,
-               (case when s.history[2] > 0 then s.history[1] * s.history[2] else 0 end + 1)
-               / (case when s.history[2] > 0 then s.history[2] else 0 end + 2),
-               s.reason, e.seen, date_part('epoch', p.outcome_at - p.detected_at),
-               p.bars_to_outcome::integer
-        from ml_internal.evidence e
-        join ml.predictions s on s.pattern_id = e.pattern_id and s.scored_at = e.scored_at
-                              and s.model_id = e.model_id and s.role = e.role
-        join public.pattern_events p on p.id = e.pattern_id
-        where e.pattern_id = any (ids)
-        order by e.pattern_id, e.model_id, e.role, e.source, e.scored_at desc
-        on conflict (pattern_id, model_id, role, source) do update set
-            scored_at = excluded.scored_at, detected_at = excluded.detected_at,
-            pattern_type = excluded.pattern_type, timeframe = excluded.timeframe, y = excluded.y,
-            ml = excluded.ml, rule = excluded.rule, served = excluded.served,
-            first_passage = excluded.first_passage, base_rate = excluded.base_rate,
-            reason = excluded.reason, seen = excluded.seen, waited_s = excluded.waited_s,
-            bars = excluded.bars
-        where excluded.scored_at > l.scored_at
-        returning l.model_id, l.day
-    )
-    insert into ml_internal.stale_skill (model_id, day)
-    select distinct r.model_id, r.day from renewed r;
-end
-$$;
-comment on function ml_internal.renew_labelled(uuid[]) is
-    'Internal: after a label or a score, brings the rows of these patterns in '
-    'ml_internal.labelled up to date, and notes which blocks of ml.skill they are in';
-
 -- performance/forget_patterns
 create function ml_internal.forget_patterns() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -2287,6 +2192,100 @@ comment on function ml_internal.decide(
     double precision, double precision, text, boolean, double precision) is
     'The recorded reason of a row; the blend is served where it is "scored", the rule confidence '
     'elsewhere';
+
+-- performance/evidence
+-- Rows, not sums: for questions that no count answers. A row that one model scored twice is here
+-- twice; ml_internal.labelled has the newest.
+create view ml_internal.evidence with (security_invoker = true) as
+select s.pattern_id, s.model_id, s.role,
+       case when s.latency_ms is null then 'backfill' else 'live' end as source, s.scored_at,
+       p.detected_at, s.pattern_type, s.timeframe, p.outcome_label as outcome,
+       (p.outcome_label = 'positive')::integer::double precision as y,
+       s.ml_confidence::double precision as ml, s.rule_confidence as rule,
+       s.blended_confidence as blended,
+       case when ml_internal.decide(s.ml_confidence, s.rule_confidence, s.reason, true, s.threshold)
+                 = 'scored'
+            then s.blended_confidence else s.rule_confidence end as served,
+       null::double precision as first_passage,
+       coalesce(p.detected_at <= m.fitted_until, false) as seen
+from ml.predictions s
+join public.pattern_events p on p.id = s.pattern_id
+join ml.models m on m.id = s.model_id
+where p.outcome_label in ('positive', 'negative', 'neutral') and s.role <> 'replay';
+comment on view ml_internal.evidence is
+    'Predictions whose outcome is known, with the five scores as they were when the row was '
+    'scored; rows that the model has seen are no evidence';
+
+-- performance/renew_labelled
+-- Called in the transaction that labels or scores, which holds the patterns' row locks: so two of
+-- them never renew one pattern at a time, and the later one sees what the first committed.
+create function ml_internal.renew_labelled(ids uuid[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if coalesce(cardinality(ids), 0) = 0 then
+        return;
+    end if;
+    -- Of a pattern without a label; and of a pattern with another label than before, also when its
+    -- prediction is no longer there.
+    with gone as (
+        delete from ml_internal.labelled l
+        where l.pattern_id = any (ids) and not exists (
+            select from public.pattern_events p
+            where p.id = l.pattern_id and p.outcome_label in ('positive', 'negative', 'neutral'))
+        returning l.model_id, l.day
+    ), relabelled as (
+        update ml_internal.labelled l
+        set y = n.y, waited_s = n.waited_s, bars = n.bars
+        from (select p.id, (p.outcome_label = 'positive')::integer::double precision as y,
+                     date_part('epoch', p.outcome_at - p.detected_at) as waited_s,
+                     p.bars_to_outcome::integer as bars
+              from public.pattern_events p
+              where p.id = any (ids)
+                and p.outcome_label in ('positive', 'negative', 'neutral')) n
+        where l.pattern_id = n.id
+          and (l.y, l.waited_s, l.bars) is distinct from (n.y, n.waited_s, n.bars)
+        returning l.model_id, l.day
+    )
+    insert into ml_internal.stale_skill (model_id, day)
+    select distinct c.model_id, c.day
+    from (select * from gone union all select * from relabelled) c;
+
+    with renewed as (
+        insert into ml_internal.labelled as l (
+            pattern_id, model_id, role, source, scored_at, detected_at, pattern_type, timeframe, y,
+            ml, rule, served, first_passage, base_rate, reason, seen, waited_s, bars)
+        select distinct on (e.pattern_id, e.model_id, e.role, e.source)
+               e.pattern_id, e.model_id, e.role, e.source, e.scored_at, e.detected_at,
+               coalesce(e.pattern_type, p.pattern_type), coalesce(e.timeframe, p.timeframe), e.y,
+               e.ml, e.rule, e.served, e.first_passage,
+               (case when s.history[2] > 0 then s.history[1] * s.history[2] else 0 end + 1)
+               / (case when s.history[2] > 0 then s.history[2] else 0 end + 2),
+               s.reason, e.seen, date_part('epoch', p.outcome_at - p.detected_at),
+               p.bars_to_outcome::integer
+        from ml_internal.evidence e
+        join ml.predictions s on s.pattern_id = e.pattern_id and s.scored_at = e.scored_at
+                              and s.model_id = e.model_id and s.role = e.role
+        join public.pattern_events p on p.id = e.pattern_id
+        where e.pattern_id = any (ids)
+        order by e.pattern_id, e.model_id, e.role, e.source, e.scored_at desc
+        on conflict (pattern_id, model_id, role, source) do update set
+            scored_at = excluded.scored_at, detected_at = excluded.detected_at,
+            pattern_type = excluded.pattern_type, timeframe = excluded.timeframe, y = excluded.y,
+            ml = excluded.ml, rule = excluded.rule, served = excluded.served,
+            first_passage = excluded.first_passage, base_rate = excluded.base_rate,
+            reason = excluded.reason, seen = excluded.seen, waited_s = excluded.waited_s,
+            bars = excluded.bars
+        where excluded.scored_at > l.scored_at
+        returning l.model_id, l.day
+    )
+    insert into ml_internal.stale_skill (model_id, day)
+    select distinct r.model_id, r.day from renewed r;
+end
+$$;
+comment on function ml_internal.renew_labelled(uuid[]) is
+    'Internal: after a label or a score, brings the rows of these patterns in '
+    'ml_internal.labelled up to date, and notes which blocks of ml.skill they are in';
 
 -- scoring/blend_pattern
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide

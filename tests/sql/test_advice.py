@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,8 +46,16 @@ class Rows:
     low_quality: NDArray[np.bool_]
 
     def take(self, chosen: NDArray[np.bool_]) -> Rows:
-        columns = (self.day, self.kind, self.y, self.ml, self.rule, self.served, self.low_quality)
-        return Rows([one for one, kept in zip(self.ids, chosen, strict=True) if kept], *(c[chosen] for c in columns))
+        return Rows(
+            [one for one, kept in zip(self.ids, chosen, strict=True) if kept],
+            self.day[chosen],
+            self.kind[chosen],
+            self.y[chosen],
+            self.ml[chosen],
+            self.rule[chosen],
+            self.served[chosen],
+            self.low_quality[chosen],
+        )
 
 
 def read(connection: Connection, statement: str, *parameters: Any) -> list[dict[str, Any]]:
@@ -145,7 +153,7 @@ def blended(rows: Rows, threshold: float, ml_weight: float, rule_weight: float) 
 
 def ece(would: Floats, y: Floats) -> float:
     bins = np.digitize(would, np.arange(1, 10) / 10)
-    return sum(abs(np.sum(y[bins == one]) - np.sum(would[bins == one])) for one in range(10)) / len(y)
+    return float(sum(abs(np.sum(y[bins == one]) - np.sum(would[bins == one])) for one in range(10)) / len(y))
 
 
 @pytest.mark.parametrize(
@@ -363,7 +371,7 @@ def assert_skill_is_numpys(connection: Connection, rows: Rows) -> None:
     for row in found:
         own = rows if row["pattern_type"] is None else rows.take(rows.kind == row["pattern_type"])
         shown = expected_skill(own, row["score"], row["baseline"])
-        assert (row["rows"], row["blocks"]) == (shown.rows[-1], len(shown.rows))
+        assert (row["rows"], row["blocks"]) == (shown.rows[-1], len(shown.rows)), row
         for name in ("difference", "low", "high"):
             assert row[name] == pytest.approx(getattr(shown, name)[-1], abs=EXACT)
         assert row["e_value"] == pytest.approx(shown.e_value[-1], rel=1e-9)
@@ -379,8 +387,16 @@ def test_skill_equals_numpy_folded_or_not(champion: Connection, rows: Rows) -> N
     blocks = len(np.unique(rows.day // BLOCK_DAYS))
     assert fold(champion) == blocks
     assert_skill_is_numpys(champion, rows)
-    surely = read(champion, "select surely from ml.skill where pattern_type is null and score = 'ml'")
-    assert {"surely": "better"} in surely
+
+
+@pytest.mark.parametrize(("right", "surely"), [(True, "better"), (False, "worse")])
+def test_what_is_far_off_is_surely_worse(champion: Connection, rows: Rows, right: bool, surely: str) -> None:
+    y = ((rows.ml > 0.5) == right).astype(np.float64)
+    label(champion, rows.ids, y)
+    shown = read(champion, "select distinct surely from ml.skill where timeframe is null and score = 'ml' "
+                           "and baseline = 'base_rate'")  # fmt: skip
+    assert shown == [{"surely": surely}]
+    assert_skill_is_numpys(champion, replace(rows, y=y))
 
 
 def test_a_relabel_sums_one_block_again(champion: Connection, rows: Rows) -> None:
@@ -388,7 +404,7 @@ def test_a_relabel_sums_one_block_again(champion: Connection, rows: Rows) -> Non
     y = rows.y.copy()
     y[100] = 1 - y[100]
     label(champion, [rows.ids[100]], y[100:101])
-    changed = Rows(rows.ids, rows.day, rows.kind, y, rows.ml, rows.rule, rows.served, rows.low_quality)
+    changed = replace(rows, y=y)
     assert_skill_is_numpys(champion, changed)
     assert fold(champion) == 1
     assert fold(champion) == 0
@@ -402,7 +418,7 @@ def test_a_change_while_blocks_are_summed_is_not_lost(champion: Connection, rows
         other.commit()
     y = rows.y.copy()
     y[100] = 1 - y[100]
-    changed = Rows(rows.ids, rows.day, rows.kind, y, rows.ml, rows.rule, rows.served, rows.low_quality)
+    changed = replace(rows, y=y)
     assert_skill_is_numpys(champion, changed)
     assert fold(champion) == 1
 

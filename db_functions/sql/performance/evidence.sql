@@ -7,10 +7,9 @@ select s.pattern_id, s.model_id, s.role,
        (p.outcome_label = 'positive')::integer::double precision as y,
        s.ml_confidence::double precision as ml, s.rule_confidence as rule,
        s.blended_confidence as blended,
-       case when s.reason is null
-                 and greatest(s.ml_confidence, 1 - s.ml_confidence) >= s.threshold
-            then s.blended_confidence else coalesce(s.rule_confidence, s.blended_confidence)
-            end as served,
+       case when ml_internal.decide(s.ml_confidence, s.rule_confidence, s.reason, true, s.threshold)
+                 = 'scored'
+            then s.blended_confidence else s.rule_confidence end as served,
        null::double precision as first_passage,
        coalesce(p.detected_at <= m.fitted_until, false) as seen
 from ml.predictions s
