@@ -5884,7 +5884,8 @@ comment on function ml_internal.mean_error(double precision[], double precision[
     'A mean from the rows and sums of calendar blocks, and its 95 % interval (Student''s t)';
 
 -- performance/what_if
--- offset 0 keeps the planner from computing the blend again for every sum.
+-- The offset keeps the planner from computing the blend again for every sum. As a bigint, or
+-- workers could not share the rows.
 create function ml.what_if(
     threshold    double precision default null,
     ml_weight    double precision default null,
@@ -5903,8 +5904,9 @@ returns table (
 language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
+set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
 as $$
-    with given as materialized (
+    with given as not materialized (
         select coalesce(what_if.threshold, s.threshold) as threshold,
                coalesce(what_if.ml_weight, s.ml_weight) as ml_weight,
                coalesce(what_if.rule_weight, s.rule_weight) as rule_weight, c.block_days
@@ -5939,7 +5941,7 @@ as $$
                     where e.model_id = (select c.model_id from ml_internal.champion c)
                       and e.role = 'champion' and e.source = what_if.source and not e.seen
                       and (what_if.since is null or e.detected_at >= what_if.since)) d
-              offset 0) w
+              offset bigint '0') w
         group by 1, 2
     ), block as (
         select c.block, sum(c.n_served)::double precision as n_served,
@@ -5983,7 +5985,8 @@ comment on function ml.what_if(
 -- performance/blend_sums
 -- With x = ml - rule and e = y - rule, a blend w ml + (1 - w) rule misses y by e - w x: sums of
 -- products give its Brier score at any weight, and bins of certainty at any threshold of the grid.
--- Rows without a rule confidence, or with a score of low quality, are served alike whatever is set.
+-- In any role: what a challenger answered counts once it is promoted. Rows without a rule
+-- confidence, or with a score of low quality, are served alike whatever is set.
 create function ml_internal.blend_sums(model integer, since timestamptz, source text)
 returns table (
     block integer, bin integer, n double precision, xx double precision,
@@ -5991,8 +5994,9 @@ returns table (
 language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
+set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
 as $$
-    with given as materialized (
+    with given as not materialized (
         select s.threshold, s.ml_weight, s.rule_weight, c.block_days,
                array(select g / 100.0::double precision from generate_series(50, 100) g) as grid
         from ml.settings s cross join ml_internal.skill_clock c
@@ -6007,11 +6011,10 @@ as $$
                       else l.rule end as served
           from ml_internal.labelled l
           cross join given g
-          where l.model_id = blend_sums.model and l.role = 'champion'
-            and l.source = blend_sums.source and not l.seen
+          where l.model_id = blend_sums.model and l.source = blend_sums.source and not l.seen
             and l.rule is not null and l.reason is null
             and (blend_sums.since is null or l.detected_at >= blend_sums.since)
-          offset 0) w
+          offset bigint '0') w
     group by w.block, w.bin
 $$;
 comment on function ml_internal.blend_sums(integer, timestamptz, text) is
@@ -6294,7 +6297,8 @@ with block as (
 ), summed as (
     select b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline,
            sum(b.rows)::bigint as rows, count(*) as blocks, sum(b.difference) as total,
-           sum(b.difference * b.difference) as v, nullif(5 * sum(b.spread) filter (where b.place <= 2), 0) as r
+           sum(b.difference * b.difference) as v,
+           nullif(5 * sum(b.spread) filter (where b.place <= 2), 0) as r
     from block b
     group by b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline
 ), judged as (

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from psycopg.rows import dict_row
 from scipy.stats import t as student
 
+import training.cli
+import worker.cli
 from db_functions.database import Connection
 from tests.sql_support import write_scores
 from tests.support import insert_bars, insert_pattern, make_champion
@@ -304,6 +306,22 @@ def test_no_change_is_surely_better_than_the_best(champion: Connection, rows: Ro
     (found,) = read(champion, "select * from ml.blend_advice()")
     assert found["brier"] == pytest.approx(found["present_brier"], abs=EXACT)
     assert found["advice"] == "no change is surely better"
+
+
+def test_promoting_says_what_the_rows_advise(
+    champion: Connection, rows: Rows, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+    (found,) = read(champion, "select advice, rows from ml.blend_advice()")
+    assert found["rows"] == len(movable(rows).y)
+    for main in (worker.cli.main, training.cli.main):
+        assert main(["promote", "small", "--reason", "again"]) == 0
+        printed = capsys.readouterr().out
+        assert found["advice"] in printed
+        assert f"{found['rows']:,}" in printed
+    champion.execute("truncate pattern_events cascade")
+    assert worker.cli.main(["promote", "small", "--reason", "again"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 # Labelled rows are those of the view

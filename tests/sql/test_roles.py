@@ -274,7 +274,7 @@ WRITING = {
     "ml_app": set[str](),
     "ml_worker": {
         "apply_environment", "bury_workers", "check_alerts", "clear_suspect", "drop_partitions",
-        "fold", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect", "mute_doorbell", "prune",
+        "fold", "fold_skill", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect", "mute_doorbell", "prune",
         "record_parity", "review_suspects", "start_worker", "write_batch",
     },
     "ml_analyst": {"label"},

@@ -1,6 +1,7 @@
 -- With x = ml - rule and e = y - rule, a blend w ml + (1 - w) rule misses y by e - w x: sums of
 -- products give its Brier score at any weight, and bins of certainty at any threshold of the grid.
--- Rows without a rule confidence, or with a score of low quality, are served alike whatever is set.
+-- In any role: what a challenger answered counts once it is promoted. Rows without a rule
+-- confidence, or with a score of low quality, are served alike whatever is set.
 create function ml_internal.blend_sums(model integer, since timestamptz, source text)
 returns table (
     block integer, bin integer, n double precision, xx double precision,
@@ -8,8 +9,9 @@ returns table (
 language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
+set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
 as $$
-    with given as materialized (
+    with given as not materialized (
         select s.threshold, s.ml_weight, s.rule_weight, c.block_days,
                array(select g / 100.0::double precision from generate_series(50, 100) g) as grid
         from ml.settings s cross join ml_internal.skill_clock c
@@ -24,11 +26,10 @@ as $$
                       else l.rule end as served
           from ml_internal.labelled l
           cross join given g
-          where l.model_id = blend_sums.model and l.role = 'champion'
-            and l.source = blend_sums.source and not l.seen
+          where l.model_id = blend_sums.model and l.source = blend_sums.source and not l.seen
             and l.rule is not null and l.reason is null
             and (blend_sums.since is null or l.detected_at >= blend_sums.since)
-          offset 0) w
+          offset bigint '0') w
     group by w.block, w.bin
 $$;
 comment on function ml_internal.blend_sums(integer, timestamptz, text) is

@@ -12,7 +12,8 @@ with block as (
 ), summed as (
     select b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline,
            sum(b.rows)::bigint as rows, count(*) as blocks, sum(b.difference) as total,
-           sum(b.difference * b.difference) as v, nullif(5 * sum(b.spread) filter (where b.place <= 2), 0) as r
+           sum(b.difference * b.difference) as v,
+           nullif(5 * sum(b.spread) filter (where b.place <= 2), 0) as r
     from block b
     group by b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline
 ), judged as (

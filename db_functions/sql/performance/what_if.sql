@@ -1,4 +1,5 @@
--- offset 0 keeps the planner from computing the blend again for every sum.
+-- The offset keeps the planner from computing the blend again for every sum. As a bigint, or
+-- workers could not share the rows.
 create function ml.what_if(
     threshold    double precision default null,
     ml_weight    double precision default null,
@@ -17,8 +18,9 @@ returns table (
 language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
+set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
 as $$
-    with given as materialized (
+    with given as not materialized (
         select coalesce(what_if.threshold, s.threshold) as threshold,
                coalesce(what_if.ml_weight, s.ml_weight) as ml_weight,
                coalesce(what_if.rule_weight, s.rule_weight) as rule_weight, c.block_days
@@ -53,7 +55,7 @@ as $$
                     where e.model_id = (select c.model_id from ml_internal.champion c)
                       and e.role = 'champion' and e.source = what_if.source and not e.seen
                       and (what_if.since is null or e.detected_at >= what_if.since)) d
-              offset 0) w
+              offset bigint '0') w
         group by 1, 2
     ), block as (
         select c.block, sum(c.n_served)::double precision as n_served,
