@@ -26,8 +26,9 @@ asymptotically (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform c
 confidence sequences*, 2024). ``ml.skill`` is the same in SQL.
 
 r has to be fixed before any outcome. It is ``PRIOR`` times the sum of (p - q)^2 over the rows of the first two blocks:
-the forecasts alone say it. (p - q)^2 is the largest variance that d can have, so r is some ten blocks of independent
-rows.
+the forecasts alone say it, as long as outcomes do not decide which rows these blocks get. (p - q)^2 is the largest
+variance that d can have, so r is some ten blocks of independent rows. Five values of ``PRIOR`` from 0.25 to 5 were
+simulated before one was chosen; 5 found a true skill most often where rows depend on each other.
 """
 
 from __future__ import annotations

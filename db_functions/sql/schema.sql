@@ -2261,7 +2261,7 @@ begin
                e.ml, e.rule, e.served, e.first_passage,
                (case when s.history[2] > 0 then s.history[1] * s.history[2] else 0 end + 1)
                / (case when s.history[2] > 0 then s.history[2] else 0 end + 2),
-               s.reason, e.seen, date_part('epoch', p.outcome_at - p.detected_at),
+               s.reason, coalesce(e.seen, true), date_part('epoch', p.outcome_at - p.detected_at),
                p.bars_to_outcome::integer
         from ml_internal.evidence e
         join ml.predictions s on s.pattern_id = e.pattern_id and s.scored_at = e.scored_at
@@ -6286,7 +6286,7 @@ comment on view ml_internal.fresh_skill is
 -- Of block sums S, each new when the blocks before it are known, with V = sum of S^2 and r fixed
 -- before any outcome: sqrt(r / (V + r)) exp((sum of S)^2 / (2 (V + r))) averages exp(l sum of S
 -- - l^2 V / 2) over normal l with variance 1 / r. Without skill it is above 20 at any time in at
--- most 5 % (Ville); docs/model.md says under what, training.skill is the same in NumPy.
+-- most 5 % (Ville); training/skill.py has the proof, its sources, and the same in NumPy.
 create view ml.skill with (security_invoker = true) as
 with block as (
     select s.*, row_number() over (

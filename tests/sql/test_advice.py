@@ -375,7 +375,7 @@ def test_labelled_rows_outlive_their_predictions(champion: Connection) -> None:
 def expected_skill(rows: Rows, score: str, baseline: str) -> skill.Skill:
     p = {"ml": rows.ml, "served": rows.served}[score]
     # Of the history that write_scores writes, half of ten were positive.
-    q = {"rule": rows.rule, "base_rate": np.full(len(rows.y), 0.5)}[baseline]
+    q = {"rule": rows.rule, "base_rate": np.full(len(rows.y), 0.5), "first_passage": 0.9 * rows.ml}[baseline]
     both = ~np.isnan(p) & ~np.isnan(q)
     return skill.skill(skill.sums(p[both], q[both], rows.y[both], rows.day[both] * 86_400, BLOCK_DAYS))
 
@@ -394,6 +394,19 @@ def assert_skill_is_numpys(connection: Connection, rows: Rows) -> None:
             assert row[name] == pytest.approx(getattr(shown, name)[-1], abs=EXACT)
         assert row["e_value"] == pytest.approx(shown.e_value[-1], rel=1e-9)
         assert row["surely"] == ("better" if shown.better[-1] else "worse" if shown.worse[-1] else "unknown")
+
+
+def test_first_passage_is_a_baseline_where_it_is_recorded(champion: Connection, rows: Rows) -> None:
+    champion.execute("update ml_internal.labelled set first_passage = 0.9 * ml")
+    champion.execute("insert into ml_internal.stale_skill select distinct model_id, day from ml_internal.labelled")
+    found = read(
+        champion,
+        "select * from ml.skill where baseline = 'first_passage' and pattern_type is null and timeframe is null",
+    )
+    assert [row["score"] for row in found] == ["ml", "served"]
+    for row in found:
+        shown = expected_skill(rows, row["score"], "first_passage")
+        assert (row["rows"], row["difference"]) == (shown.rows[-1], pytest.approx(shown.difference[-1], abs=EXACT))
 
 
 def fold(connection: Connection) -> int:

@@ -42,7 +42,7 @@ begin
                e.ml, e.rule, e.served, e.first_passage,
                (case when s.history[2] > 0 then s.history[1] * s.history[2] else 0 end + 1)
                / (case when s.history[2] > 0 then s.history[2] else 0 end + 2),
-               s.reason, e.seen, date_part('epoch', p.outcome_at - p.detected_at),
+               s.reason, coalesce(e.seen, true), date_part('epoch', p.outcome_at - p.detected_at),
                p.bars_to_outcome::integer
         from ml_internal.evidence e
         join ml.predictions s on s.pattern_id = e.pattern_id and s.scored_at = e.scored_at

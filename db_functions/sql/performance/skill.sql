@@ -1,7 +1,7 @@
 -- Of block sums S, each new when the blocks before it are known, with V = sum of S^2 and r fixed
 -- before any outcome: sqrt(r / (V + r)) exp((sum of S)^2 / (2 (V + r))) averages exp(l sum of S
 -- - l^2 V / 2) over normal l with variance 1 / r. Without skill it is above 20 at any time in at
--- most 5 % (Ville); docs/model.md says under what, training.skill is the same in NumPy.
+-- most 5 % (Ville); training/skill.py has the proof, its sources, and the same in NumPy.
 create view ml.skill with (security_invoker = true) as
 with block as (
     select s.*, row_number() over (
