@@ -1321,7 +1321,7 @@ create table ml_internal.tasks (task text primary key);
 comment on table ml_internal.tasks is
     'A row to lock for each thing that one session at a time does';
 insert into ml_internal.tasks
-values ('fold'), ('label_due'), ('label_outcomes'), ('check_alerts'), ('partitions');
+values ('fold'), ('fold_skill'), ('label_due'), ('label_outcomes'), ('check_alerts'), ('partitions');
 
 -- upkeep/refusals
 -- Patterns that upkeep passes over for a day, since they refused to be written.
@@ -1987,6 +1987,89 @@ return greatest(1, ceil(horizon * coalesce(substring(timeframe from '^\d{1,4}'),
         else 0.2 end))::integer;
 comment on function ml_internal.block_weeks(text, integer) is
     'Whole weeks that a label horizon of so many bars of this timeframe takes, at least one';
+
+-- performance/labelled
+-- What ml_internal.evidence says, kept narrow: ml.predictions holds the features too, so that a
+-- question over a million of its rows reads a gigabyte. ml_internal.renew_labelled keeps it.
+create table ml_internal.labelled (
+    pattern_id     uuid not null,
+    model_id       integer not null,
+    role           text not null,
+    source         text not null,
+    scored_at      timestamptz not null,
+    detected_at    timestamptz not null,
+    pattern_type   text not null,
+    timeframe      text not null,
+    y              double precision not null,
+    ml             double precision not null,
+    rule           double precision,
+    served         double precision,
+    first_passage  double precision,
+    base_rate      double precision not null,
+    reason         text,
+    seen           boolean not null,
+    waited_s       double precision,
+    bars           integer,
+    -- Whole days group a million rows three times faster than moments.
+    day            integer not null generated always as (
+                       (detected_at at time zone 'UTC')::date - date '1970-01-01') stored,
+    primary key (pattern_id, model_id, role, source)
+);
+create index labelled_by_time on ml_internal.labelled (model_id, day);
+comment on table ml_internal.labelled is
+    'The newest labelled prediction of each pattern by each model, role and source; it stays '
+    'while its pattern does, even when ml.predictions has been pruned';
+comment on column ml_internal.labelled.y is '1 for a positive outcome, else 0';
+comment on column ml_internal.labelled.base_rate is
+    'share of positives among outcomes of this pattern type that were known when the row was '
+    'scored, (positives + 1) / (all + 2)';
+comment on column ml_internal.labelled.reason is
+    'low_quality where the score was not offered to the blend, else null';
+comment on column ml_internal.labelled.seen is 'whether the model may have learnt from this row';
+comment on column ml_internal.labelled.waited_s is
+    'seconds from detected_at to the outcome, which took so many bars';
+comment on column ml_internal.labelled.day is 'days from 1970 to detected_at, UTC';
+
+-- performance/stale_skill
+-- Insert-only, so that no writer waits for another.
+create table ml_internal.stale_skill (
+    model_id  integer not null,
+    day       integer not null
+);
+comment on table ml_internal.stale_skill is
+    'Days on which labelled rows changed since their block of ml_internal.skill_sums was summed; '
+    'until the next ml_internal.fold_skill such a block is summed when it is read';
+
+-- performance/skill_clock
+-- One grid in time for everything that counts calendar blocks, so that a block keeps its borders.
+create table ml_internal.skill_clock (
+    singleton      boolean primary key default true check (singleton),
+    block_days     integer not null check (block_days > 0),
+    label_horizon  integer
+);
+comment on table ml_internal.skill_clock is
+    'Days in a block of ml.skill, counted from 1970: three label horizons at least';
+comment on column ml_internal.skill_clock.label_horizon is
+    'the setting for which block_days was measured; null: not yet, and right for 20 daily bars';
+insert into ml_internal.skill_clock (block_days) values (98);
+
+-- performance/skill_sums
+create table ml_internal.skill_sums (
+    model_id      integer not null,
+    block         integer not null,
+    pattern_type  text,
+    timeframe     text,
+    score         text not null,
+    baseline      text not null,
+    rows          bigint not null,
+    difference    double precision not null,
+    spread        double precision not null
+);
+create index skill_sums_by_block on ml_internal.skill_sums (model_id, block);
+comment on table ml_internal.skill_sums is
+    'Sums behind ml.skill by block, pattern type and timeframe, and over all of these (null)';
+comment on column ml_internal.skill_sums.difference is
+    'sum of (baseline - y)^2 - (score - y)^2; spread: of (score - baseline)^2';
 
 -- intake/touch_pattern
 create or replace function ml_internal.touch_pattern() returns trigger
@@ -2811,6 +2894,77 @@ $$;
 comment on function ml_internal.given_rule(public.pattern_events) is
     'Internal: the rule confidence that the application gave, in confidence or rule_confidence';
 
+-- performance/renew_labelled
+-- Called in the transaction that labels or scores, which holds the patterns' row locks: so two of
+-- them never renew one pattern at a time, and the later one sees what the first committed.
+create function ml_internal.renew_labelled(ids uuid[]) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if coalesce(cardinality(ids), 0) = 0 then
+        return;
+    end if;
+    -- Of a pattern without a label; and of a pattern with another label than before, also when its
+    -- prediction is no longer there.
+    with gone as (
+        delete from ml_internal.labelled l
+        where l.pattern_id = any (ids) and not exists (
+            select from public.pattern_events p
+            where p.id = l.pattern_id and p.outcome_label in ('positive', 'negative', 'neutral'))
+        returning l.model_id, l.day
+    ), relabelled as (
+        update ml_internal.labelled l
+        set y = n.y, waited_s = n.waited_s, bars = n.bars
+        from (select p.id, (p.outcome_label = 'positive')::integer::double precision as y,
+                     date_part('epoch', p.outcome_at - p.detected_at) as waited_s,
+                     p.bars_to_outcome::integer as bars
+              from public.pattern_events p
+              where p.id = any (ids)
+                and p.outcome_label in ('positive', 'negative', 'neutral')) n
+        where l.pattern_id = n.id
+          and (l.y, l.waited_s, l.bars) is distinct from (n.y, n.waited_s, n.bars)
+        returning l.model_id, l.day
+    )
+    insert into ml_internal.stale_skill (model_id, day)
+    select distinct c.model_id, c.day
+    from (select * from gone union all select * from relabelled) c;
+
+    with renewed as (
+        insert into ml_internal.labelled as l (
+            pattern_id, model_id, role, source, scored_at, detected_at, pattern_type, timeframe, y,
+            ml, rule, served, first_passage, base_rate, reason, seen, waited_s, bars)
+        select distinct on (e.pattern_id, e.model_id, e.role, e.source)
+               e.pattern_id, e.model_id, e.role, e.source, e.scored_at, e.detected_at,
+               coalesce(e.pattern_type, p.pattern_type), coalesce(e.timeframe, p.timeframe), e.y,
+               e.ml, e.rule, e.served, e.first_passage,
+               (case when s.history[2] > 0 then s.history[1] * s.history[2] else 0 end + 1)
+               / (case when s.history[2] > 0 then s.history[2] else 0 end + 2),
+               s.reason, coalesce(e.seen, true), date_part('epoch', p.outcome_at - p.detected_at),
+               p.bars_to_outcome::integer
+        from ml_internal.evidence e
+        join ml.predictions s on s.pattern_id = e.pattern_id and s.scored_at = e.scored_at
+                              and s.model_id = e.model_id and s.role = e.role
+        join public.pattern_events p on p.id = e.pattern_id
+        where e.pattern_id = any (ids)
+        order by e.pattern_id, e.model_id, e.role, e.source, e.scored_at desc
+        on conflict (pattern_id, model_id, role, source) do update set
+            scored_at = excluded.scored_at, detected_at = excluded.detected_at,
+            pattern_type = excluded.pattern_type, timeframe = excluded.timeframe, y = excluded.y,
+            ml = excluded.ml, rule = excluded.rule, served = excluded.served,
+            first_passage = excluded.first_passage, base_rate = excluded.base_rate,
+            reason = excluded.reason, seen = excluded.seen, waited_s = excluded.waited_s,
+            bars = excluded.bars
+        where excluded.scored_at > l.scored_at
+        returning l.model_id, l.day
+    )
+    insert into ml_internal.stale_skill (model_id, day)
+    select distinct r.model_id, r.day from renewed r;
+end
+$$;
+comment on function ml_internal.renew_labelled(uuid[]) is
+    'Internal: after a label or a score, brings the rows of these patterns in '
+    'ml_internal.labelled up to date, and notes which blocks of ml.skill they are in';
+
 -- scoring/blend_pattern
 -- Fires only when rule or ML confidence, or the recorded decision, changed; see ml_internal.decide
 -- and ml_internal.blended.
@@ -3340,6 +3494,7 @@ declare
     last_place integer;
     orphans    uuid[];
     announced  uuid[];
+    labelled   uuid[];
 begin
     -- Up to 17 a deferred trigger of the application runs at COMMIT as the worker's login.
     if pg_trigger_depth() > 0 then
@@ -3490,8 +3645,10 @@ begin
                    or coalesce(abs(w.blended - due.blended) > 1e-4,
                                (w.blended is null) <> (due.blended is null))
                    or coalesce(abs(w.served - d.confidence) > 1e-4,
-                               (w.served is null) <> (d.confidence is null)))))
-        into written, edited
+                               (w.served is null) <> (d.confidence is null))))),
+           array_agg(w.pattern_id) filter (
+               where w.outcome_label is not null and w.role <> 'replay')
+        into written, edited, labelled
     from scored w
     cross join lateral (
         select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
@@ -3501,6 +3658,7 @@ begin
     cross join lateral (
         select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
 
+    perform ml_internal.renew_labelled(labelled);
     if edited is not null then
         insert into ml_internal.altered_writes (at, task, rows, pattern_id)
         values (written_at, 'score', cardinality(edited), edited[1]);
@@ -3768,6 +3926,9 @@ as $$
 begin
     if tg_op = 'TRUNCATE' then
         delete from ml_internal.outcome_days;
+        with forgotten as (delete from ml_internal.labelled l returning l.model_id, l.day)
+        insert into ml_internal.stale_skill (model_id, day)
+        select distinct f.model_id, f.day from forgotten f;
         return null;
     end if;
     update ml_internal.outcome_days d
@@ -3780,11 +3941,18 @@ begin
           where o.outcome_label is not null and o.labeling_method is not null
           group by 1, 2) g
     where d.pattern_type = g.pattern_type and d.day = g.day;
+    with forgotten as (
+        delete from ml_internal.labelled l using gone g where l.pattern_id = g.id
+        returning l.model_id, l.day
+    )
+    insert into ml_internal.stale_skill (model_id, day)
+    select distinct f.model_id, f.day from forgotten f;
     return null;
 end
 $$;
 comment on function ml_internal.forget_patterns() is
-    'Takes the outcomes of deleted patterns out of the daily counts';
+    'A deleted pattern is no evidence: takes its outcome out of the daily counts and out of '
+    'ml_internal.labelled';
 
 -- labels/update_labels
 -- As ml_internal.update_scores: the update that gives patterns their labels, as ml_writer.
@@ -3978,6 +4146,7 @@ begin
       -- A replay is no prediction; scores from before this version do not say what they were
       -- compared with.
       and s.role <> 'replay' and s.threshold is not null;
+    perform ml_internal.renew_labelled(array(select c.id from unnest(changed) c));
     return coalesce(cardinality(changed), 0);
 end
 $$;
@@ -6921,7 +7090,8 @@ comment on function ml_internal.wilson(double precision, double precision, integ
 
 -- performance/evidence
 -- Rows, not sums: for questions that no count answers. A row that one model scored twice is here
--- twice; errors by calendar block of detected_at are not made smaller by that.
+-- twice; ml_internal.labelled has the newest. Errors by calendar block of detected_at are not made
+-- smaller by that.
 create view ml_internal.evidence with (security_invoker = true) as
 select s.pattern_id, s.model_id, s.role,
        case when s.latency_ms is null then 'backfill' else 'live' end as source, s.scored_at,
@@ -7404,6 +7574,491 @@ comment on column ml.performance_gap.standard_error is
 comment on column ml.performance_gap.z is 'gap in standard errors';
 comment on column ml.performance_gap.level is
     'warning or critical when the gap is significant and above its setting, else null';
+
+-- performance/block_of
+-- Errors of means over rows come from sums over these blocks, a third of those of ml.skill: as long
+-- as a label horizon, and a day at least.
+create function ml_internal.block_of(day integer, block_days integer) returns integer
+language sql immutable parallel safe
+return day * 3 / block_days;
+comment on function ml_internal.block_of(integer, integer) is
+    'Number of the calendar block, a label horizon long, of a day counted from 1970';
+
+-- performance/mean_error
+-- The ratio estimator of clustered sampling (Cochran, Sampling Techniques, 1977, chapter 9), as
+-- training.blocks has it: of a mean m = sum / rows over K blocks of sums S and rows N,
+-- sqrt(K / (K - 1) * sum (S - m N)^2) / rows.
+create function ml_internal.mean_error(
+    rows double precision[], sums double precision[], out mean double precision,
+    out low double precision, out high double precision, out blocks bigint)
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $$
+    with block as (
+        select b.n, b.s, sum(b.n) over () as rows, sum(b.s) over () / sum(b.n) over () as m
+        from unnest(mean_error.rows, sums) b (n, s) where b.n > 0
+    ), counted as (
+        select max(m) as m, count(*) as k,
+               sqrt(count(*) / nullif(count(*) - 1.0, 0)::double precision
+                    * sum((s - m * n) ^ 2)) / max(rows) as error
+        from block
+    )
+    select m, m - half, m + half, k
+    from counted cross join lateral (
+        select ml_internal.t_quantile(0.975, nullif(k - 1, 0)) * error as half) h
+$$;
+comment on function ml_internal.mean_error(double precision[], double precision[]) is
+    'A mean from the rows and sums of calendar blocks, and its 95 % interval (Student''s t)';
+
+-- performance/what_if
+-- The offset keeps the planner from computing the blend again for every sum. As a bigint, or
+-- workers could not share the rows.
+create function ml.what_if(
+    threshold    double precision default null,
+    ml_weight    double precision default null,
+    rule_weight  double precision default null,
+    since        timestamptz default null,       -- only rows detected at or after it
+    source       text default 'live')            -- or backfill
+returns table (
+    rows bigint, blended bigint, share double precision, brier double precision,
+    log_loss double precision, ece double precision,
+    gain_over_served double precision, gain_over_served_low double precision,
+    gain_over_served_high double precision,
+    gain_over_rule double precision, gain_over_rule_low double precision,
+    gain_over_rule_high double precision,
+    gain_over_ml double precision, gain_over_ml_low double precision,
+    gain_over_ml_high double precision, blocks bigint, block interval)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
+as $$
+    with given as not materialized (
+        select coalesce(what_if.threshold, s.threshold) as threshold,
+               coalesce(what_if.ml_weight, s.ml_weight) as ml_weight,
+               coalesce(what_if.rule_weight, s.rule_weight) as rule_weight, c.block_days
+        from ml.settings s cross join ml_internal.skill_clock c
+    ), counted as (
+        select w.block,
+               width_bucket(w.would, '{0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9}'::double precision[])
+                   as bin,
+               count(*) as rows, count(*) filter (where w.blends) as blended,
+               count(w.would) as n, sum(w.would) as total, sum(w.y) as positives,
+               sum((w.would - w.y) * (w.would - w.y)) as error,
+               sum(-ln(greatest(case when w.y = 1 then w.would else 1 - w.would end,
+                                2.220446049250313e-16)))
+                   filter (where w.would is not null) as log_loss,
+               count(w.served - w.would) as n_served,
+               sum((w.served - w.y) * (w.served - w.y) - (w.would - w.y) * (w.would - w.y))
+                   as over_served,
+               count(w.rule - w.would) as n_rule,
+               sum((w.rule - w.y) * (w.rule - w.y) - (w.would - w.y) * (w.would - w.y))
+                   as over_rule,
+               sum((w.ml - w.y) * (w.ml - w.y) - (w.would - w.y) * (w.would - w.y)) as over_ml
+        from (select d.block, d.y, d.ml, d.rule, d.served, d.blends,
+                     case when d.blends
+                          then ml_internal.blended(d.ml, d.rule, d.ml_weight, d.rule_weight)
+                          else d.rule end as would
+              from (select e.y, e.ml, e.rule, e.served, g.ml_weight, g.rule_weight,
+                           ml_internal.block_of(e.day, g.block_days) as block,
+                           ml_internal.decide(e.ml, e.rule, e.reason, true, g.threshold)
+                               = 'scored' as blends
+                    from ml_internal.labelled e
+                    cross join given g
+                    where e.model_id = (select c.model_id from ml_internal.champion c)
+                      and e.role = 'champion' and e.source = what_if.source and not e.seen
+                      and (what_if.since is null or e.detected_at >= what_if.since)) d
+              offset bigint '0') w
+        group by 1, 2
+    ), block as (
+        select c.block, sum(c.n_served)::double precision as n_served,
+               sum(c.over_served) as over_served, sum(c.n_rule)::double precision as n_rule,
+               sum(c.over_rule) as over_rule, sum(c.n)::double precision as n,
+               sum(c.over_ml) as over_ml
+        from counted c group by c.block
+    ), error as (
+        select s.mean as served, s.low as served_low, s.high as served_high,
+               r.mean as rule, r.low as rule_low, r.high as rule_high,
+               m.mean as ml, m.low as ml_low, m.high as ml_high, b.blocks
+        from (select count(*) as blocks,
+                     array_agg(n_served) as n_served, array_agg(over_served) as over_served,
+                     array_agg(n_rule) as n_rule, array_agg(over_rule) as over_rule,
+                     array_agg(n) as n, array_agg(over_ml) as over_ml from block) b
+        cross join lateral ml_internal.mean_error(b.n_served, b.over_served) s
+        cross join lateral ml_internal.mean_error(b.n_rule, b.over_rule) r
+        cross join lateral ml_internal.mean_error(b.n, b.over_ml) m
+    ), bin as (
+        select sum(c.rows) as rows, sum(c.blended) as blended, sum(c.n) as n,
+               sum(c.error) as error, sum(c.log_loss) as log_loss,
+               abs(sum(c.positives) - sum(c.total)) as off
+        from counted c group by c.bin
+    )
+    select coalesce(sum(b.rows), 0)::bigint, coalesce(sum(b.blended), 0)::bigint,
+           (sum(b.blended) / nullif(sum(b.rows), 0))::double precision,
+           sum(b.error) / nullif(sum(b.n), 0)::double precision,
+           sum(b.log_loss) / nullif(sum(b.n), 0)::double precision,
+           sum(b.off) / nullif(sum(b.n), 0)::double precision,
+           max(e.served), max(e.served_low), max(e.served_high),
+           max(e.rule), max(e.rule_low), max(e.rule_high),
+           max(e.ml), max(e.ml_low), max(e.ml_high),
+           max(e.blocks), max(g.block_days) * interval '8 hours'
+    from given g cross join error e left join bin b on true
+$$;
+comment on function ml.what_if(
+    double precision, double precision, double precision, timestamptz, text) is
+    'How the champion''s unseen rows would have been served with other settings (null: those of '
+    'now), with ML enabled; changes nothing';
+
+-- performance/blend_sums
+-- With x = ml - rule and e = y - rule, a blend w ml + (1 - w) rule misses y by e - w x: sums of
+-- products give its Brier score at any weight, and bins of certainty at any threshold of the grid.
+-- In any role: what a challenger answered counts once it is promoted. Rows without a rule
+-- confidence, or with a score of low quality, are served alike whatever is set.
+create function ml_internal.blend_sums(model integer, since timestamptz, source text)
+returns table (
+    block integer, bin integer, n double precision, xx double precision,
+    xe double precision, ee double precision, present double precision)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
+as $$
+    with given as not materialized (
+        select s.threshold, s.ml_weight, s.rule_weight, c.block_days,
+               array(select g / 100.0::double precision from generate_series(50, 100) g) as grid
+        from ml.settings s cross join ml_internal.skill_clock c
+    )
+    select w.block, w.bin, count(*)::double precision,
+           sum((w.ml - w.rule) * (w.ml - w.rule)), sum((w.ml - w.rule) * (w.y - w.rule)),
+           sum((w.y - w.rule) * (w.y - w.rule)), sum((w.served - w.y) * (w.served - w.y))
+    from (select l.ml, l.rule, l.y, ml_internal.block_of(l.day, g.block_days) as block,
+                 width_bucket(greatest(l.ml, 1 - l.ml), g.grid) as bin,
+                 case when ml_internal.decide(l.ml, l.rule, l.reason, true, g.threshold) = 'scored'
+                      then ml_internal.blended(l.ml, l.rule, g.ml_weight, g.rule_weight)
+                      else l.rule end as served
+          from ml_internal.labelled l
+          cross join given g
+          where l.model_id = blend_sums.model and l.source = blend_sums.source and not l.seen
+            and l.rule is not null and l.reason is null
+            and (blend_sums.since is null or l.detected_at >= blend_sums.since)
+          offset bigint '0') w
+    group by w.block, w.bin
+$$;
+comment on function ml_internal.blend_sums(integer, timestamptz, text) is
+    'Internal: sums over unseen rows from which the best weights and threshold follow; bin n '
+    'has a certainty of at least the nth hundredth from 0.50';
+
+-- performance/best_weight
+-- Regression through the origin of y - rule on ml - rule (Granger and Ramanathan, Improved methods
+-- of combining forecasts, 1984), its error by calendar blocks as in training.blend.
+create function ml_internal.best_weight(
+    model integer, source text default 'live', out ml_weight double precision,
+    out standard_error double precision, out rows bigint, out blocks bigint)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    with block as (
+        select s.block, sum(s.n) as n, sum(s.xx) as xx, sum(s.xe) as xe
+        from ml_internal.blend_sums(best_weight.model, null, best_weight.source) s group by s.block
+    ), best as (
+        select greatest(0, least(1, sum(b.xe) / nullif(sum(b.xx), 0))) as w from block b
+    )
+    select max(w.w),
+           sqrt(count(*) / nullif(count(*) - 1, 0)::double precision
+                * sum((b.xe - w.w * b.xx) ^ 2)) / nullif(sum(b.xx), 0),
+           coalesce(sum(b.n), 0)::bigint, count(*)
+    from block b cross join best w
+$$;
+comment on function ml_internal.best_weight(integer, text) is
+    'Internal: the weight of the model, the rest being the rule''s, that would have served its '
+    'unseen rows best; null without such rows, the error with fewer than two blocks';
+
+-- performance/blend_advice
+-- Settings that are chosen on rows look good on them. So what they gain is measured on rows that
+-- had no part in the choice: each half of the blocks is served as the other half advises.
+create function ml.blend_advice(
+    since   timestamptz default null,  -- only rows detected at or after it
+    source  text default 'live')       -- or backfill
+returns table (
+    threshold double precision, threshold_low double precision, threshold_high double precision,
+    ml_weight double precision, rule_weight double precision, weight_error double precision,
+    rows bigint, share double precision, brier double precision, present_brier double precision,
+    gain double precision, gain_low double precision, gain_high double precision,
+    blocks bigint, block interval, advice text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+    with sums as materialized (
+        select s.* from ml_internal.blend_sums(
+            (select c.model_id from ml_internal.champion c), blend_advice.since,
+            blend_advice.source) s
+    ), block as materialized (
+        select s.block, ntile(2) over (order by s.block) as half, sum(s.n) as n, sum(s.ee) as ee,
+               sum(s.present) as present
+        from sums s group by s.block
+    ), upper as materialized (
+        -- Of each block, what lies at or above each threshold.
+        select b.block, b.half, t.place, sum(s.n) over least as n, sum(s.xx) over least as xx,
+               sum(s.xe) over least as xe
+        from block b
+        cross join generate_series(1, 51) t (place)
+        left join sums s on s.block = b.block and s.bin = t.place
+        window least as (partition by b.block order by t.place desc)
+    ), part as (
+        -- 1 and 2: a half; 3: all blocks.
+        select p.part, u.place, sum(u.xx) as xx, sum(u.xe) as xe,
+               greatest(0, least(1, coalesce(sum(u.xe) / nullif(sum(u.xx), 0), 1))) as w
+        from upper u cross join lateral (values (u.half), (3)) p (part)
+        group by p.part, u.place
+    ), best as materialized (
+        select distinct on (p.part) p.part, p.place, p.w
+        from part p
+        -- By how much the Brier score falls.
+        order by p.part, coalesce(p.w * (2 * p.xe - p.w * p.xx), 0) desc, p.place
+    ), served as (
+        -- Of each block, the squared error as part 3 and as the other half would have it.
+        select b.block, b.n, u.n as blended, a.part,
+               b.present, b.ee - coalesce(a.w * (2 * u.xe - a.w * u.xx), 0) as error,
+               u.xe - a.w * u.xx as score, u.xx
+        from block b
+        join best a on a.part = 3 or a.part = 3 - b.half
+        join upper u on u.block = b.block and u.place = a.place
+    ), total as (
+        select count(*) as blocks, sum(v.n) as n, sum(v.blended) as blended, sum(v.error) as error,
+               sum(v.present) as present,
+               sqrt(count(*) / nullif(count(*) - 1, 0)::double precision * sum(v.score ^ 2))
+                   / nullif(sum(v.xx), 0) as weight_error
+        from served v where v.part = 3
+    ), held_out as (
+        select e.*
+        from (select array_agg(v.n) as n, array_agg(v.present - v.error) as gain
+              from served v where v.part < 3) a
+        cross join lateral ml_internal.mean_error(a.n, a.gain) e
+    ), rival as (
+        -- Thresholds, each at its best weight, that are not surely worse than the best.
+        select d.place
+        from (select u.place, array_agg(v.n) as n,
+                     array_agg(b.ee - coalesce(p.w * (2 * u.xe - p.w * u.xx), 0) - v.error) as worse
+              from upper u
+              join part p on p.part = 3 and p.place = u.place
+              join block b on b.block = u.block
+              join served v on v.block = u.block and v.part = 3
+              group by u.place) d
+        cross join lateral ml_internal.mean_error(d.n, d.worse) e
+        where e.mean = 0 or e.low <= 0 or e.low is null
+    )
+    select s.threshold, (r.low + 49) / 100.0::double precision,
+           (r.high + 49) / 100.0::double precision, a.w, 1 - a.w, t.weight_error,
+           coalesce(t.n, 0)::bigint, t.blended / t.n, t.error / t.n, t.present / t.n,
+           h.mean, h.low, h.high, t.blocks, c.block_days * interval '8 hours',
+           case when t.n is null then 'no unseen row has an outcome and a rule confidence yet'
+                when h.low > 0 then format(
+                    'threshold %s, ml_weight %s and rule_weight %s would surely serve better',
+                    s.threshold, round(a.w::numeric, 3), round(1 - a.w::numeric, 3))
+                else 'no change is surely better' end
+    from total t
+    cross join held_out h
+    cross join ml_internal.skill_clock c
+    cross join (select min(v.place) as low, max(v.place) as high from rival v) r
+    left join best a on a.part = 3
+    cross join lateral (select (a.place + 49) / 100.0::double precision as threshold) s
+$$;
+comment on function ml.blend_advice(timestamptz, text) is
+    'The threshold and the weights that would have served the champion''s unseen rows best, and '
+    'whether they are surely better than those of now';
+
+-- performance/sum_skill
+-- Rows detected in the last third of a block are left out: the windows of all others end before the
+-- next block begins, so what a block adds is new when the one before it is known. One row a
+-- pattern: that which served it, live, newest.
+create function ml_internal.sum_skill(model_id integer, block integer, block_days integer)
+returns table (
+    pattern_type text, timeframe text, score text, baseline text, rows bigint,
+    difference double precision, spread double precision)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    with own as (
+        select distinct on (l.pattern_id)
+               l.pattern_type, l.timeframe, l.y, l.ml, l.rule, l.base_rate, l.first_passage,
+               case when l.role <> 'challenger' then l.served end as served
+        from ml_internal.labelled l
+        where l.model_id = sum_skill.model_id and not l.seen
+          and l.day >= block * block_days and l.day < block * block_days + block_days * 2 / 3.0
+        order by l.pattern_id, l.role = 'challenger', l.source = 'backfill', l.scored_at desc
+    ), kind as (
+        select o.pattern_type, o.timeframe, s.score, b.baseline, count(*) as rows,
+               sum((b.q - o.y) * (b.q - o.y) - (s.p - o.y) * (s.p - o.y)) as difference,
+               sum((s.p - b.q) * (s.p - b.q)) as spread
+        from own o
+        cross join lateral (values ('ml', o.ml), ('served', o.served)) s (score, p)
+        cross join lateral (values ('rule', o.rule), ('base_rate', o.base_rate),
+                                   ('first_passage', o.first_passage)) b (baseline, q)
+        where s.p is not null and b.q is not null
+        group by o.pattern_type, o.timeframe, s.score, b.baseline
+    )
+    select k.pattern_type, k.timeframe, k.score, k.baseline, sum(k.rows)::bigint,
+           sum(k.difference), sum(k.spread)
+    from kind k
+    group by k.score, k.baseline, cube (k.pattern_type, k.timeframe)
+$$;
+comment on function ml_internal.sum_skill(integer, integer, integer) is
+    'Internal: what ml_internal.skill_sums holds of one block of one model';
+
+-- performance/wanted_block_days
+-- The time of a bar, by timeframe, from the newest outcomes: weekends and nights count as they
+-- come, and a tenth more is kept for holidays. From a row of lengths, and never shorter while the
+-- label horizon stays: a better measure of the same horizon moves no border.
+create function ml_internal.wanted_block_days() returns integer
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    with newest as (
+        select l.timeframe, l.waited_s, l.bars
+        from ml.models m
+        cross join lateral (
+            select o.timeframe, o.waited_s, o.bars from ml_internal.labelled o
+            where o.model_id = m.id order by o.day desc limit 2000) l
+        where l.bars > 0 and l.waited_s > 0
+    ), horizon as (
+        select max(h.days) as days from (
+            select 1.1 * s.label_horizon * sum(n.waited_s) / sum(n.bars) / 86400 as days
+            from newest n cross join ml.settings s
+            group by n.timeframe, s.label_horizon
+            having sum(n.bars) >= 100) h
+    )
+    select case when h.days is null then null
+                when c.label_horizon is distinct from s.label_horizon then n.days
+                else greatest(c.block_days, n.days) end
+    from ml_internal.skill_clock c
+    cross join ml.settings s
+    cross join horizon h
+    left join lateral (
+        select min(g.days) as days
+        from unnest(array[3, 7, 14, 28, 98, 196, 392, 784, 1568, 3136, 6272, 12544]) g (days)
+        where g.days >= 3 * h.days or g.days = 12544) n on true
+$$;
+comment on function ml_internal.wanted_block_days() is
+    'Internal: how many days a block of ml.skill should have; null: too few outcomes to tell';
+
+-- performance/fold_skill
+-- A change is committed together with its row in the log. Blocks are summed after the log was
+-- emptied, by a later snapshot: what is committed in between stays in the log, and its block is
+-- summed again.
+create function ml_internal.fold_skill() returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    clock    ml_internal.skill_clock;
+    horizon  integer;
+    wanted   integer;
+    models   integer[];
+    blocks   integer[];
+begin
+    if not ml_internal.take_task('fold_skill') then
+        return 0;
+    end if;
+    if not exists (select from ml_internal.stale_skill) then
+        return 0;
+    end if;
+    select c.* into strict clock from ml_internal.skill_clock c;
+    select s.label_horizon into strict horizon from ml.settings s;
+    wanted := ml_internal.wanted_block_days();
+    if wanted is distinct from clock.block_days and wanted is not null then
+        delete from ml_internal.skill_sums;
+        insert into ml_internal.stale_skill (model_id, day)
+        select distinct l.model_id, l.day from ml_internal.labelled l;
+    end if;
+    if wanted is not null then
+        update ml_internal.skill_clock set block_days = wanted, label_horizon = horizon
+        where (block_days, label_horizon) is distinct from (wanted, horizon);
+    else
+        wanted := clock.block_days;
+    end if;
+
+    with gone as (
+        delete from ml_internal.stale_skill s returning s.model_id, s.day
+    ), stale as (
+        select distinct g.model_id, g.day / wanted as block from gone g
+    )
+    select array_agg(s.model_id), array_agg(s.block) into models, blocks from stale s;
+    delete from ml_internal.skill_sums s
+    using unnest(models, blocks) u (model_id, block)
+    where s.model_id = u.model_id and s.block = u.block;
+    insert into ml_internal.skill_sums (
+        model_id, block, pattern_type, timeframe, score, baseline, rows, difference, spread)
+    select u.model_id, u.block, d.*
+    from unnest(models, blocks) u (model_id, block)
+    cross join lateral ml_internal.sum_skill(u.model_id, u.block, wanted) d;
+    return cardinality(models);
+end
+$$;
+comment on function ml_internal.fold_skill() is
+    'Sums the blocks of ml.skill in which labels or scores have changed; says how many';
+
+-- performance/fresh_skill
+create view ml_internal.fresh_skill with (security_invoker = true) as
+with stale as (
+    select distinct s.model_id, s.day / c.block_days as block, c.block_days
+    from ml_internal.stale_skill s cross join ml_internal.skill_clock c
+)
+select s.* from ml_internal.skill_sums s
+where (s.model_id, s.block) not in (select stale.model_id, stale.block from stale)
+union all
+select f.model_id, f.block, d.*
+from stale f
+cross join lateral ml_internal.sum_skill(f.model_id, f.block, f.block_days) d;
+comment on view ml_internal.fresh_skill is
+    'Internal: ml_internal.skill_sums, with blocks that have changed since summed again';
+
+-- performance/skill
+-- Of block sums S, each new when the blocks before it are known, with V = sum of S^2 and r fixed
+-- before any outcome: sqrt(r / (V + r)) exp((sum of S)^2 / (2 (V + r))) averages exp(l sum of S
+-- - l^2 V / 2) over normal l with variance 1 / r. Without skill it is above 20 at any time in at
+-- most 5 % (Ville); training/skill.py has the proof, its sources, and the same in NumPy.
+create view ml.skill with (security_invoker = true) as
+with block as (
+    select s.*, row_number() over (
+               partition by s.model_id, s.pattern_type, s.timeframe, s.score, s.baseline
+               order by s.block) as place
+    from ml_internal.fresh_skill s cross join ml_internal.skill_clock c
+    where (s.block + 1) * c.block_days <= date_part('epoch', now()) / 86400
+), summed as (
+    select b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline,
+           sum(b.rows)::bigint as rows, count(*) as blocks, sum(b.difference) as total,
+           sum(b.difference * b.difference) as v,
+           nullif(5 * sum(b.spread) filter (where b.place <= 2), 0) as r
+    from block b
+    group by b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline
+), judged as (
+    select s.*, coalesce(exp(least(700, s.total ^ 2 / (2 * (s.v + s.r))))
+                         * sqrt(s.r / (s.v + s.r)), 1) as e,
+           sqrt((s.v + s.r) * (2 * ln(20::double precision) + ln((s.v + s.r) / s.r))) as half
+    from summed s
+)
+select m.version as model_version, j.pattern_type, j.timeframe, j.score, j.baseline, j.rows,
+       j.blocks, j.total / j.rows as difference, (j.total - j.half) / j.rows as low,
+       (j.total + j.half) / j.rows as high, j.e as e_value,
+       case when j.e < 20 then 'unknown' when j.total > 0 then 'better' else 'worse' end as surely
+from judged j join ml.models m on m.id = j.model_id;
+comment on view ml.skill is
+    'How much better a model is than rule, base rate and first passage, on rows it has not seen, '
+    'with bounds that may be looked at every day';
+comment on column ml.skill.model_version is 'the model';
+comment on column ml.skill.pattern_type is 'null: all pattern types together';
+comment on column ml.skill.timeframe is 'null: all timeframes together';
+comment on column ml.skill.score is
+    'whose probability: ml, or served, what applications read of the rows that the model served';
+comment on column ml.skill.baseline is
+    'compared with what: rule, base_rate (of the pattern type, as known then) or first_passage';
+comment on column ml.skill.rows is
+    'unseen labelled rows that have both, in the first two thirds of finished blocks';
+comment on column ml.skill.blocks is 'finished calendar blocks that have such rows';
+comment on column ml.skill.difference is
+    'mean Brier score of the baseline less that of the score: above 0 is better than the baseline';
+comment on column ml.skill.low is
+    'lower bound of difference; both bounds hold at every moment together in 95 %';
+comment on column ml.skill.high is 'upper bound of difference';
+comment on column ml.skill.e_value is
+    'evidence against no difference: without one it is ever above 20 in at most 5 %';
+comment on column ml.skill.surely is 'better or worse when e_value is 20 or more, else unknown';
 
 -- alerts/alert_rates
 -- Conditions of rates. level is what the figure says now; holds is what it says against thresholds
@@ -9163,6 +9818,7 @@ begin
             ('ml.settings',                        'r' , 'r' , 'r' , 'r'),
             ('ml.settings_history',                ''  , 'r' , 'r' , 'r'),
             ('ml.shadow_comparison',               'r' , 'r' , 'r' , 'r'),
+            ('ml.skill',                           'r' , 'r' , 'r' , 'r'),
             ('ml.workers',                         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_conditions',       'r' , 'r' , 'r' , 'r'),
             ('ml_internal.alert_drift',            'r' , 'r' , 'r' , 'r'),
@@ -9200,6 +9856,8 @@ begin
             ('ml_internal.fresh_features',         'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_metrics',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_paired_weeks',     'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.fresh_skill',            'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.labelled',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.live_workers',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_rollups',         'r' , 'r' , 'r' , 'r'),
@@ -9212,10 +9870,14 @@ begin
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.served_differences',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.skill_clock',            'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.skill_sums',             'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.stale_skill',            'r' , 'r' , 'r' , 'r'),
             ('ml_internal.tallies',                'r' , 'r' , 'r' , 'r'),
             -- Functions                               worker analyst publisher operator
             ('ml.acknowledge',                     ''  , ''  , ''  , 'x'),
             ('ml.alerts_json',                     ''  , 'x' , 'x' , 'x'),
+            ('ml.blend_advice',                    ''  , 'x' , 'x' , 'x'),
             ('ml.challenge',                       ''  , ''  , ''  , 'x'),
             ('ml.disable',                         ''  , ''  , ''  , 'x'),
             ('ml.enable',                          ''  , ''  , ''  , 'x'),
@@ -9234,8 +9896,12 @@ begin
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
+            ('ml.what_if',                         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.apply_environment',      'x' , ''  , ''  , ''),
+            ('ml_internal.best_weight',            ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.blend_sums',             ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.block_of',               'x' , 'x' , 'x' , 'x'),
             ('ml_internal.blended',                ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.blend_settled',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.block_weeks',            'x' , 'x' , 'x' , 'x'),
@@ -9248,6 +9914,7 @@ begin
             ('ml_internal.decide',                 ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.drop_partitions',        'x' , ''  , ''  , ''),
             ('ml_internal.fold',                   'x' , ''  , ''  , ''),
+            ('ml_internal.fold_skill',             'x' , ''  , ''  , ''),
             ('ml_internal.fraction_of',            ''  , 'x' , 'x' , 'x'),
             ('ml_internal.heartbeat',              'x' , ''  , ''  , ''),
             ('ml_internal.label_due',              'x' , ''  , ''  , ''),
@@ -9257,6 +9924,7 @@ begin
             ('ml_internal.mark_suspect',           'x' , ''  , ''  , ''),
             ('ml_internal.measure_differences',    'x' , 'x' , 'x' , 'x'),
             ('ml_internal.measure_drift',          'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.mean_error',             ''  , 'x' , 'x' , 'x'),
             ('ml_internal.metrics_between',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.mute_doorbell',          'x' , ''  , ''  , ''),
             ('ml_internal.normal_tail',            'x' , 'x' , 'x' , 'x'),
@@ -9272,6 +9940,7 @@ begin
             ('ml_internal.start_worker',           'x' , ''  , ''  , ''),
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.sum_skill',              'x' , 'x' , 'x' , 'x'),
             ('ml_internal.t_quantile',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),

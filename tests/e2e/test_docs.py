@@ -486,7 +486,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
     ["public.pattern_events", "public.price_bars", "ml.predictions", "ml.model_timeline", "ml.queue_status",
      "ml.settings_history", "ml.health", "ml.metrics", "ml.metrics_history", "ml.alerts", "ml.shadow_comparison",
      "ml.calibration", "ml.calibration_summary", "ml.performance_realised", "ml.performance_estimated",
-     "ml.performance_gap", "ml.performance_differences", "ml.attributions", "ml.attribution_importance"],
+     "ml.performance_gap", "ml.performance_differences", "ml.skill", "ml.attributions", "ml.attribution_importance"],
 )  # fmt: skip
 def test_every_column_is_documented(relation: str, transaction: Connection) -> None:
     columns = one_column(

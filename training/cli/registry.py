@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from db_functions.advice import blend_line
 from db_functions.errors import one_line
 from training.cli.arguments import Commands, add_command
 from training.cli.database import connect
@@ -85,7 +86,10 @@ def _promote(options: argparse.Namespace) -> int:
 
     with connect() as connection:
         promote(connection, options.version, options.reason, force=options.force)
+        advice = blend_line(connection)
     print(f"promoted {options.version}: it is the champion now")
+    if advice is not None:
+        print(advice)
     return 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from db_functions.advice import blend_line
 from db_functions.arguments import moment
 from db_functions.database import Connection, connect, show_warnings
 from db_functions.errors import CONTENTION
@@ -123,7 +124,10 @@ def _promote(options: argparse.Namespace) -> int:
     parameters = {"version": options.version, "reason": options.reason, "force": options.force}
     with _connected() as connection:
         connection.execute(query("promote"), parameters)
+        advice = blend_line(connection)
     print(f"{options.version} is the champion now")
+    if advice is not None:
+        print(advice)
     return 0
 
 

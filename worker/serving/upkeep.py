@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 EVERY_S: Final[Mapping[str, float]] = {
     "fold": 5.0,
+    "fold_skill": 15.0,
     "check_alerts": 15.0,
     "label_due": 60.0,
     "renew_weights": 300.0,

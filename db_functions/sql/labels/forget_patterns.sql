@@ -4,6 +4,9 @@ as $$
 begin
     if tg_op = 'TRUNCATE' then
         delete from ml_internal.outcome_days;
+        with forgotten as (delete from ml_internal.labelled l returning l.model_id, l.day)
+        insert into ml_internal.stale_skill (model_id, day)
+        select distinct f.model_id, f.day from forgotten f;
         return null;
     end if;
     update ml_internal.outcome_days d
@@ -16,8 +19,15 @@ begin
           where o.outcome_label is not null and o.labeling_method is not null
           group by 1, 2) g
     where d.pattern_type = g.pattern_type and d.day = g.day;
+    with forgotten as (
+        delete from ml_internal.labelled l using gone g where l.pattern_id = g.id
+        returning l.model_id, l.day
+    )
+    insert into ml_internal.stale_skill (model_id, day)
+    select distinct f.model_id, f.day from forgotten f;
     return null;
 end
 $$;
 comment on function ml_internal.forget_patterns() is
-    'Takes the outcomes of deleted patterns out of the daily counts';
+    'A deleted pattern is no evidence: takes its outcome out of the daily counts and out of '
+    'ml_internal.labelled';

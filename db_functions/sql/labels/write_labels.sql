@@ -76,6 +76,7 @@ begin
       -- A replay is no prediction; scores from before this version do not say what they were
       -- compared with.
       and s.role <> 'replay' and s.threshold is not null;
+    perform ml_internal.renew_labelled(array(select c.id from unnest(changed) c));
     return coalesce(cardinality(changed), 0);
 end
 $$;

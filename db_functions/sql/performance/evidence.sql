@@ -1,5 +1,6 @@
 -- Rows, not sums: for questions that no count answers. A row that one model scored twice is here
--- twice; errors by calendar block of detected_at are not made smaller by that.
+-- twice; ml_internal.labelled has the newest. Errors by calendar block of detected_at are not made
+-- smaller by that.
 create view ml_internal.evidence with (security_invoker = true) as
 select s.pattern_id, s.model_id, s.role,
        case when s.latency_ms is null then 'backfill' else 'live' end as source, s.scored_at,

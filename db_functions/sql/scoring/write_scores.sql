@@ -39,6 +39,7 @@ declare
     last_place integer;
     orphans    uuid[];
     announced  uuid[];
+    labelled   uuid[];
 begin
     -- Up to 17 a deferred trigger of the application runs at COMMIT as the worker's login.
     if pg_trigger_depth() > 0 then
@@ -189,8 +190,10 @@ begin
                    or coalesce(abs(w.blended - due.blended) > 1e-4,
                                (w.blended is null) <> (due.blended is null))
                    or coalesce(abs(w.served - d.confidence) > 1e-4,
-                               (w.served is null) <> (d.confidence is null)))))
-        into written, edited
+                               (w.served is null) <> (d.confidence is null))))),
+           array_agg(w.pattern_id) filter (
+               where w.outcome_label is not null and w.role <> 'replay')
+        into written, edited, labelled
     from scored w
     cross join lateral (
         select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
@@ -200,6 +203,7 @@ begin
     cross join lateral (
         select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
 
+    perform ml_internal.renew_labelled(labelled);
     if edited is not null then
         insert into ml_internal.altered_writes (at, task, rows, pattern_id)
         values (written_at, 'score', cardinality(edited), edited[1]);

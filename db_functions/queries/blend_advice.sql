@@ -1,0 +1,1 @@
+select a.advice, a.rows from ml.blend_advice() a

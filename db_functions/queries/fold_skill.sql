@@ -1,0 +1,1 @@
+select ml_internal.fold_skill()
