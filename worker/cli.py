@@ -15,6 +15,7 @@ import psycopg
 from db_functions.arguments import moment, not_negative, port, positive, seconds
 from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
+from db_functions.extras import not_installed
 from db_functions.queries import fetch_value
 from db_functions.sandbox import limit_memory
 from worker.log import configure, event
@@ -87,7 +88,7 @@ def _http(options: argparse.Namespace) -> int:
     try:
         from worker.http.app import serve  # a worker does not need it
     except ModuleNotFoundError as error:
-        raise ScoringError(f"{error.name} is not installed: pip install 'pattern-scoring[http]'") from None
+        raise ScoringError(not_installed(error)) from None
     try:
         serve(database_url(), options.host, options.port)
     except OSError as error:

@@ -18,9 +18,12 @@ import yaml
 
 from db_functions.database import Connection
 from tests.conftest import ROOT
+from training.cli import parser
 from worker.cli import _parser
 from worker.http.app import make_app
 from worker.http.prometheus import render
+from worker.operating import first_passage
+from worker.serving.engine import Engine
 
 DEPLOY = ROOT / "deploy"
 VALIDATORS = {
@@ -38,27 +41,45 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def commands() -> list[list[str]]:
-    """Every command line that a deployment file starts."""
+    """Every command line that a deployment file starts, from the program's name on."""
     found = [
-        line.split()[1:]
+        line.split()
         for unit in DEPLOY.glob("*.service")
-        for line in re.findall(r"^ExecStart=\S*/(python.*)$", unit.read_text(), re.MULTILINE)
+        for line in re.findall(r"^ExecStart=\S*/(pattern-scoring .*)$", unit.read_text(), re.MULTILINE)
     ]
-    found = [["-m", *words[words.index("-m") + 1 :]] for words in found]
-    services = documents(DEPLOY / "compose.yaml")[0]["services"].values()
-    found += [service["command"][1:] for service in services if service.get("command", [""])[0] == "python"]
+    services = documents(DEPLOY / "compose.yaml")[0]["services"]
+    found += [service["command"] for name, service in services.items() if name not in ("database", "seed")]
     for path in KUBERNETES:
         for item in documents(path):
-            for container in item["spec"].get("template", {}).get("spec", {}).get("containers", []):
-                found += [container["args"][1:]] if container["args"][0] == "python" else []
+            containers = item["spec"].get("template", {}).get("spec", {}).get("containers", [])
+            found += [container["args"] for container in containers]
     return found
 
 
-def test_every_command_is_one_of_the_worker() -> None:
-    assert len(commands()) == 6
+def test_every_command_parses() -> None:
+    assert len(commands()) == 10
     for command in commands():
-        assert command[:2] == ["-m", "worker"]
-        _parser().parse_args(command[2:])
+        match command:
+            case ["pattern-scoring", "worker", *rest]:
+                _parser().parse_args(rest)
+            case ["pattern-scoring", "training", *rest]:
+                parser().parse_args(rest)
+            case _:
+                assert command == ["pattern-scoring", "migrate"]
+
+
+def test_the_seed_is_scored_and_can_come_again(connection: Connection) -> None:
+    first_passage.promote(connection, first_passage.register(connection))
+    seed = (DEPLOY / "seed.sql").read_text()
+    for _ in range(2):
+        connection.execute(seed)
+    engine = Engine(connection)
+    engine.refresh_model()
+    while engine.score_queue().done:
+        pass
+    assert connection.execute(
+        "select count(*) between 40 and 70, count(*) = count(ml_confidence) from pattern_events"
+    ).fetchone() == (True, True)
 
 
 def test_probes_ask_for_what_is_served() -> None:
@@ -109,9 +130,13 @@ def test_validators_find_nothing_and_would(name: str, tmp_path: Path) -> None:
 
 
 def test_the_image_copies_what_there_is() -> None:
-    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE):
-        for name in line.split():
+    text = (DEPLOY / "Containerfile").read_text()
+    lock = re.findall(r"^ARG LOCK=(\S+)$", text, re.MULTILINE)[0]
+    let_through = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for name in line.replace("${LOCK}", lock).split():
             assert (ROOT / name).exists(), name
+            assert name in let_through, name
 
 
 def test_every_panel_of_the_dashboard_asks_what_the_schema_answers(transaction: Connection) -> None:

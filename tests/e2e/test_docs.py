@@ -282,6 +282,9 @@ def commands(text: str) -> Iterator[list[str]]:
         words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line, comments=True)]
         words = words[: words.index(">")] if ">" in words else words
         words = words[:-1] if words and words[-1] == "&" else words
+        if "&&" in words:
+            yield from commands(shlex.join(words[: (at := words.index("&&"))]))
+            words = words[at + 1 :]
         while words and re.match(r"[A-Z_]+=", words[0]):
             words = words[1:]
         if words:
@@ -293,7 +296,7 @@ def shown_commands(document: Path) -> Iterator[list[str]]:
     for step in steps(text):
         if step.kind == "sh":
             yield from commands(step.text)
-    for span in re.findall(r"`((?:python -m|alembic|make) [^`]+)`", text):
+    for span in re.findall(r"`((?:python -m|pattern-scoring|alembic|make) [^`]+)`", text):
         yield from commands(" ".join(span.split()))
 
 
@@ -304,7 +307,7 @@ def parser_of(module: str) -> argparse.ArgumentParser:
 def parse(command: Sequence[str]) -> None:
     """Raises SystemExit, as the program itself would, when the command cannot be parsed."""
     match command:
-        case ["python", "-m", "worker" | "training"]:
+        case ["python", "-m", "worker" | "training"] | ["pattern-scoring", "worker" | "training"] | ["pattern-scoring"]:
             pass  # the program, not a command
         case ["python", "-m", "worker" | "training" as module, *rest]:
             parser_of(module).parse_args(rest)
@@ -314,6 +317,14 @@ def parse(command: Sequence[str]) -> None:
             bench.__main__._parse(rest)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module), f"there is no module {module}"
+        case ["pattern-scoring", "worker" | "training" as module, *rest]:
+            parser_of(module).parse_args(rest)
+        case ["pattern-scoring", "migrate", *rest]:
+            CommandLine().parser.parse_args(rest or ["upgrade", "head"])
+        case ["pattern-scoring", "psql" | "demo", *_]:
+            pass
+        case [".", *_]:
+            pass  # a shell's own
         case ["curl", *_]:
             pass  # tests/e2e/test_checklist.py runs it
         case ["alembic", *rest]:

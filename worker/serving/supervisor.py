@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from db_functions.database import database_url
 from worker.log import event
@@ -14,6 +16,7 @@ from worker.serving.listener import Signals
 
 logger = logging.getLogger(__name__)
 
+_ROOT = str(Path(__file__).parents[2])
 _STOP_TIMEOUT_S = 30.0
 _RESTART_S = 1.0
 _LOOK_S = 0.5
@@ -23,8 +26,10 @@ _GIVE_UP = 4
 
 def supervise(processes: int, arguments: list[str], signals: Signals, environment: dict[str, str]) -> int:
     """Run ``python -m worker run ARGUMENTS`` ``processes`` times until a signal; returns the exit code."""
-    environment = {**environment, "DATABASE_URL": database_url()}
-    command = [sys.executable, "-m", "worker", "run", *arguments]
+    path = os.pathsep.join(filter(None, [_ROOT, environment.get("PYTHONPATH")]))
+    environment = {**environment, "DATABASE_URL": database_url(), "PYTHONPATH": path}
+    # -P: not a folder `worker` of the working directory.
+    command = [sys.executable, "-P", "-m", "worker", "run", *arguments]
     children: list[subprocess.Popen[bytes] | None] = [None] * processes
     not_before = [0.0] * processes
     gave_up = 0
