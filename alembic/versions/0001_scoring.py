@@ -233,6 +233,7 @@ STEPS = (
             "reports/health_json",
             "reports/metrics_json",
             "reports/alerts_json",
+            "reports/helping_json",
             "reports/page_json",
             "upkeep/start_worker",
             "upkeep/heartbeat",

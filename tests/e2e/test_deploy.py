@@ -129,6 +129,55 @@ def test_validators_find_nothing_and_would(name: str, tmp_path: Path) -> None:
         assert not passes(broken), f"{name} did not notice {wrong}"
 
 
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_rules_fire_and_resolve(tmp_path: Path) -> None:
+    health = 'ml_health_status{status="unavailable"}'
+    scenario = {
+        "rule_files": [str(DEPLOY / "prometheus-rules.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": health, "values": "0 0 1 1 1 0 0 _x20"},
+                    {
+                        "series": 'ml_alert{type="no_worker",subject="",level="critical"}',
+                        "values": "_ _ 1 1 _ _ _ _x20",
+                    },
+                ],
+                "alert_rule_test": [
+                    {"eval_time": at, "alertname": name, "exp_alerts": expected}
+                    for at, name, expected in (
+                        ("1m", "PatternScoringUnavailable", []),
+                        ("4m", "PatternScoringUnavailable", _fired({"severity": "critical", "status": "unavailable"})),
+                        ("6m", "PatternScoringUnavailable", []),
+                        ("3m", "PatternScoringAlert",
+                         _fired({"severity": "critical", "type": "no_worker", "level": "critical"})),
+                        ("20m", "PatternScoringAlert", []),
+                        ("6m", "PatternScoringUnseen", []),
+                        ("25m", "PatternScoringUnseen", _fired({"severity": "critical"})),
+                    )
+                ],
+            }
+        ],
+    }  # fmt: skip
+    # Prometheus compares annotations too; what they say is for people.
+    rules = yaml.safe_load((DEPLOY / "prometheus-rules.yaml").read_text())
+    for rule in rules["groups"][0]["rules"]:
+        rule.pop("annotations")
+    plain = tmp_path / "rules.yaml"
+    plain.write_text(yaml.safe_dump(rules))
+    scenario["rule_files"] = [str(plain)]
+    test = tmp_path / "test.yaml"
+    test.write_text(yaml.safe_dump(scenario))
+    done = subprocess.run(["promtool", "test", "rules", str(test)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _fired(labels: dict[str, str]) -> list[dict[str, dict[str, str]]]:
+    return [{"exp_labels": labels}]
+
+
 def test_the_image_copies_what_there_is() -> None:
     text = (DEPLOY / "Containerfile").read_text()
     lock = re.findall(r"^ARG LOCK=(\S+)$", text, re.MULTILINE)[0]
@@ -142,7 +191,7 @@ def test_the_image_copies_what_there_is() -> None:
 def test_every_panel_of_the_dashboard_asks_what_the_schema_answers(transaction: Connection) -> None:
     transaction.execute("set local role ml_analyst")
     panels = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]
-    assert len(panels) == 10
+    assert len(panels) == 13
     for panel in panels:
         (target,) = panel["targets"]
         sql = target["rawSql"].replace("$__timeFrom()", "'2026-01-01'").replace("$__timeTo()", "'2026-01-02'")
@@ -176,6 +225,7 @@ def test_rules_ask_for_series_that_there_are() -> None:
         {**health, "status": "healthy", "oldest_age_ms": None, "sla_ms": 75, "champion": "a"},
         [{"type": "no_worker", "level": "critical", "subject": None}],
         [],
+        {"rows": None, "scores": [], "differences": []},
     )
     (group,) = documents(DEPLOY / "prometheus-rules.yaml")[0]["groups"]
     for rule in group["rules"]:

@@ -282,8 +282,9 @@ WRITING = {
     "ml_app": set[str](),
     "ml_worker": {
         "apply_environment", "bury_workers", "check_alerts", "clear_suspect", "drop_partitions",
-        "fold", "fold_skill", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect", 
-        "mute_doorbell", "note_task", "prune", "record_parity", "renew_weights", "review_suspects", "start_worker", "write_batch",
+        "fold", "fold_skill", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect",
+        "mute_doorbell", "note_task", "prune", "record_parity", "renew_weights", "review_suspects", "start_worker",
+        "write_batch",
     },
     "ml_analyst": {"label"},
     "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay", "write_attributions"},

@@ -7,8 +7,10 @@ import json
 import logging
 import math
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -23,11 +25,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from db_functions.database import Connection
 from tests.servers import Server
-from tests.support import insert_bars, insert_pattern, make_champion, wait_until
+from tests.support import at, insert_bars, insert_pattern, make_champion, wait_until
 from tests.worker_support import count, process, working
 from worker.cli import main
 from worker.http.app import BODY_BYTES, NO_BODY, description, make_app, serve
 from worker.http.server import listening
+from worker.operating import first_passage
+from worker.serving.engine import Engine
 
 pytestmark = pytest.mark.usefixtures("within_an_hour")
 
@@ -175,6 +179,33 @@ def test_prometheus_counts_what_the_database_counted_through_restarts(
     assert found["ml_champion_info"] == {(("version", "small-1"),): 1}
     assert found["ml_health_status"][("status", "unavailable"),] == 1, "both workers have gone"
     assert (("level", "critical"), ("subject", ""), ("type", "no_worker")) in found["ml_alert"]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_prometheus_itself_takes_what_is_exposed(site: str, connection: Connection) -> None:
+    insert_bars(connection)
+    first_passage.promote(connection, first_passage.register(connection))
+    for day in range(140, 170):
+        insert_pattern(connection, detected_at=at(day), target=102.0, stoploss=98.0)
+    engine = Engine(connection)
+    engine.refresh_model()
+    engine.score_queue()
+    connection.execute("select ml.label_outcomes()")
+    found = families(site)
+    briers = connection.execute(
+        "select score, brier from ml.performance_realised where labelled > 0 and role = 'champion' "
+        "and num_nonnulls(cohort, detected_month, pattern_type, timeframe) = 0"
+    ).fetchall()
+    assert found["ml_unseen_labelled_rows"] == {(): 30}
+    assert found["ml_brier_score"] == {(("score", name),): pytest.approx(brier) for name, brier in briers}
+    with urllib.request.urlopen(f"{site}/metrics") as answer:
+        exposed = answer.read()
+    done = subprocess.run(["promtool", "check", "metrics"], input=exposed, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b""), done.stdout.decode()
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=exposed.replace(b"gauge", b"gage"), capture_output=True, check=False
+    )
+    assert done.returncode != 0
 
 
 def test_unavailable_is_said_with_503(site: str, connection: Connection) -> None:

@@ -6,6 +6,7 @@ Skipped where Chromium or its driver is not installed (Debian: ``chromium`` and 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,10 @@ from selenium.webdriver.common.keys import Keys
 
 from db_functions.database import Connection
 from tests.drift_support import featured_baseline, insert_rows, register_featured
-from tests.support import insert_bars, insert_pattern, make_champion, register, wait_until
+from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, register, wait_until
 from tests.worker.test_http import reader, site
 from tests.worker_support import FAST, count, working
+from worker.operating import first_passage
 from worker.serving.engine import Engine
 
 __all__ = ["reader", "site"]
@@ -89,6 +91,8 @@ def drifting(connection: Connection, database: str) -> Iterator[Connection]:
     insert_bars(connection)
     insert_bars(connection, timeframe="4h")
     register_featured(connection, "featured", featured_baseline())
+    # As a file of which it is known what it learned from.
+    connection.execute("update ml.models set metrics = metrics || '{\"fitted_until\": 0}'")
     engine = Engine(connection)
     engine.refresh_model()
     for day, entry in ((2, 101.0), (1, 102.0), (0, 102.5)):
@@ -129,14 +133,16 @@ def test_drift_is_coloured_as_the_view_judges(site: str, drifting: Connection) -
     rows = drifting.execute(
         "select name, dense_rank() over (order by window_start) - 1, to_char(psi, 'FM90.00'), "
         "case level when 'critical' then 'h4' when 'warning' then 'h3' "
-        "else case when psi > psi_critical_value then 'h1' else 'h0' end end "
+        "else case when psi > psi_critical_value then 'h1' else 'h0' end end, complete "
         "from ml.feature_drift where model_version = 'featured' and psi is not null"
     ).fetchall()
     assert {row[3] for row in rows} > {"h0", "h4"}
     assert {row[1] for row in rows} == {0, 1, 2}
     with browser("desk", "light") as driver:
         opened(driver, site)
-        assert cell_classes(driver) == {(name, place): (kind, psi) for name, place, psi, kind in rows}
+        assert cell_classes(driver) == {
+            (name, place): (kind if complete else "running", psi) for name, place, psi, kind, complete in rows
+        }
         assert driver.find_element(By.ID, "drift-legend").is_displayed()
 
 
@@ -171,6 +177,84 @@ def test_calibration_by_group_equals_the_view(site: str, drifting: Connection) -
 
 def reliability(driver: webdriver.Chrome) -> str:
     return str(driver.find_element(By.CSS_SELECTOR, "#calibration svg").get_attribute("aria-label"))
+
+
+@pytest.fixture
+def helped(connection: Connection) -> Connection:
+    """Rows scored by first passage, which has learned from none of them, beside a rule that knows nothing."""
+    insert_bars(connection, random_bars(900, seed=3))
+    first_passage.promote(connection, first_passage.register(connection))
+    rng = np.random.default_rng(1)
+    connection.cursor().executemany(
+        "insert into pattern_events "
+        "(symbol, timeframe, pattern_type, detected_at, entry, target, stoploss, confidence) "
+        "select symbol, timeframe, %s, ts, close, close * %s, close * %s, %s from price_bars where ts = %s",
+        [
+            (kind, 1 + up, 1 - down, rule, at(int(day)))
+            for kind, day, up, down, rule in zip(
+                rng.choice(["flag", "wedge"], 500), rng.integers(140, 870, 500),
+                rng.uniform(0.01, 0.06, 500), rng.uniform(0.01, 0.06, 500), rng.uniform(0.5, 0.95, 500), strict=True,
+            )
+        ],
+    )  # fmt: skip
+    engine = Engine(connection)
+    engine.refresh_model()
+    while engine.score_queue().done:
+        pass
+    connection.execute("select ml.label_outcomes()")
+    return connection
+
+
+def titles(driver: webdriver.Chrome, place: str) -> list[str]:
+    found = driver.find_elements(By.CSS_SELECTOR, f"#{place} title")
+    return [str(title.get_attribute("textContent")) for title in found]
+
+
+def test_whether_ml_helps_is_said_first_and_as_the_views_say(site: str, helped: Connection) -> None:
+    rows = helped.execute(
+        "select score, baseline, difference, low, high, n from ml.performance_differences where role = 'champion' "
+        "and num_nonnulls(cohort, detected_month, pattern_type, timeframe) = 0 and n > 0 order by score desc, baseline"
+    ).fetchall()
+    asked = next(row for row in rows if row[:2] == ("served", "rule"))
+    assert asked[4] < 0, "first passage is better than chance"
+    briers = helped.execute(
+        "select round(brier::numeric, 4)::text from ml.performance_realised where role = 'champion' and labelled > 0 "
+        "and num_nonnulls(cohort, detected_month, pattern_type, timeframe) = 0 order by brier, score"
+    ).fetchall()
+    with browser("phone", "dark") as driver:
+        opened(driver, site)
+        assert "better than the rule" in driver.find_element(By.ID, "answer").text
+        note = driver.find_element(By.ID, "answer-note").text.replace("−", "-")
+        assert [float(n) for n in re.findall(r"[+-]\d\.\d{4}", note)] == pytest.approx(asked[2:5], abs=6e-5)
+        assert f"{asked[5]} live rows" in note
+        drawn = [text.text for text in driver.find_elements(By.CSS_SELECTOR, "#scores text:not(.name)")]
+        assert drawn == [brier for (brier,) in briers]
+        said = [title for title in titles(driver, "differences") if "rows" in title]
+        assert len(said) == len(rows)
+        for title, row in zip(said, rows, strict=True):
+            figures = [float(n.replace("−", "-")) for n in re.findall(r"[+−]?\d\.\d{4}", title)]
+            assert figures == pytest.approx([x for x in row[2:5] if x is not None], abs=6e-5)
+        assert len(titles(driver, "types")) == 2 * 2
+        assert driver.execute_script("return document.querySelector('main h2').textContent") == "Is ML helping?"
+
+
+def test_rows_seen_in_training_answer_nothing(site: str, connection: Connection) -> None:
+    insert_bars(connection)
+    make_champion(connection, "small-1")
+    connection.execute("update ml.models set metrics = metrics - 'fitted_until'")
+    for day in range(140, 170):
+        insert_pattern(connection, detected_at=at(day))
+    engine = Engine(connection)
+    engine.refresh_model()
+    engine.score_queue()
+    connection.execute("select ml.label_outcomes()")
+    labelled = count(connection, "ml_internal.evidence where seen")
+    assert labelled == 30
+    with browser("desk", "light") as driver:
+        opened(driver, site)
+        assert driver.find_element(By.ID, "answer").text.startswith("Not known yet")
+        assert f"{labelled} labelled rows do not count" in driver.find_element(By.ID, "answer-note").text
+        assert not driver.find_element(By.ID, "evidence").is_displayed()
 
 
 def test_many_alerts_of_a_kind_are_one_line_that_opens(site: str, drifting: Connection) -> None:

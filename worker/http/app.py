@@ -114,7 +114,8 @@ class Endpoints:
     def exposition(self, _: Request) -> Response:
         store = self._store
         counts = store.rows("counters", class_row(prometheus.SourceCounts))
-        text = prometheus.render(store.value("health_json"), store.value("alerts_json")["alerts"], counts)
+        health, alerts = store.value("health_json"), store.value("alerts_json")["alerts"]
+        text = prometheus.render(health, alerts, counts, store.value("helping_json"))
         return PlainTextResponse(text, media_type=prometheus.CONTENT_TYPE)
 
     def ready(self, _: Request) -> Response:

@@ -39,10 +39,17 @@ class SourceCounts:
     inference: Sequence[float] | None
 
 
-def render(health: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]], counts: Sequence[SourceCounts]) -> str:
-    """The exposition of a row of ``ml.health``, the rows of ``ml.alerts``, and the answer of the query ``counters``."""
+def render(
+    health: Mapping[str, Any],
+    alerts: Sequence[Mapping[str, Any]],
+    counts: Sequence[SourceCounts],
+    helping: Mapping[str, Any],
+) -> str:
+    """The exposition of a row of ``ml.health``, the rows of ``ml.alerts``, the query ``counters`` and the answer of
+    ``ml_internal.helping_json``.
+    """
     lines: list[str] = []
-    for name, kind, text, samples in (*_states(health, alerts), *_counters(counts)):
+    for name, kind, text, samples in (*_states(health, alerts), *_helping(helping), *_counters(counts)):
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *samples]
     return "\n".join(lines) + "\n"
 
@@ -79,6 +86,29 @@ def _states(health: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> I
     yield "ml_champion_info", "gauge", "The version of the champion, as a label", champion
     standing = [_sample("ml_alert", 1, type=a["type"], level=a["level"], subject=a["subject"] or "") for a in alerts]
     yield "ml_alert", "gauge", "1 for each alert of ml.alerts that stands", standing
+
+
+def _helping(helping: Mapping[str, Any]) -> Iterable[Family]:
+    """Whether ML helps, on the champion's unseen rows with an outcome; no sample where there are none."""
+    rows = [_sample("ml_unseen_labelled_rows", helping["rows"] or 0)]
+    yield "ml_unseen_labelled_rows", "gauge", "Rows that the champion had not seen, with an outcome", rows
+    scores = [_sample("ml_brier_score", one["brier"], score=one["score"]) for one in helping["scores"]]
+    yield "ml_brier_score", "gauge", "Mean squared error of each probability on these rows; lower is better", scores
+    for name, column, text in (
+        (
+            "ml_brier_difference",
+            "difference",
+            "Brier score less that of the baseline on the same rows; below 0 is better",
+        ),
+        ("ml_brier_difference_low", "low", "Lower end of its 95 % interval, by blocks of calendar time"),
+        ("ml_brier_difference_high", "high", "Upper end of its 95 % interval, by blocks of calendar time"),
+    ):
+        samples = [
+            _sample(name, one[column], score=one["score"], baseline=one["baseline"])
+            for one in helping["differences"]
+            if one[column] is not None
+        ]
+        yield name, "gauge", text, samples
 
 
 def _counters(counts: Sequence[SourceCounts]) -> Iterable[Family]:

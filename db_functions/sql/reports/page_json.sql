@@ -25,23 +25,25 @@ as $$
         select c.pattern_type, c.timeframe, sum(b.n) as n, sum(b.total) as said,
                sum(b.positives) as came,
                jsonb_agg(jsonb_build_object('n', b.n, 'predicted', b.total / b.n,
-                                            'realised', b.positives / b.n)
+                                            'observed', b.positives / b.n)
                          order by b.bin) as bins
         from cohort c
         cross join unnest(c.n, c.sums, c.positives) with ordinality b (n, total, positives, bin)
         where b.n > 0
         group by c.pattern_type, c.timeframe
     ), drift as (
-        select d.name, max(d.psi) as most,
+        select d.name, max(d.psi) filter (where d.complete) as most,
                jsonb_agg(jsonb_build_object('start', d.window_start, 'psi', d.psi,
                                             'psi_critical_value', d.psi_critical_value,
-                                            'n', d.n, 'level', d.level)
+                                            'n', d.n, 'level', d.level,
+                                            'complete', d.complete)
                          order by d.window_start) as windows
         from champion join ml.feature_drift d on d.model_version = champion.version
         where d.psi is not null
         group by d.name
     )
     select jsonb_build_object(
+        'helping', ml_internal.helping_json(),
         'health', ml.health_json(),
         'metrics', ml.metrics_json('minute'),
         'hours', ml.metrics_json('hour') -> 'history',
@@ -57,7 +59,7 @@ as $$
         'groups', coalesce((
             select jsonb_agg(jsonb_build_object(
                        'kind', g.kind, 'name', g.name, 'n', g.n,
-                       'predicted', g.said / g.n, 'realised', g.came / g.n,
+                       'predicted', g.said / g.n, 'observed', g.came / g.n,
                        'low', ml_internal.wilson(g.came, g.n, -1),
                        'high', ml_internal.wilson(g.came, g.n, 1), 'bins', g.bins)
                        order by g.kind, g.n desc, g.name)
@@ -86,10 +88,10 @@ as $$
                 'fallback_warning', s.fallback_warning, 'fallback_critical', s.fallback_critical,
                 'cache_warning', s.cache_warning, 'cache_critical', s.cache_critical)
             from ml.settings s),
-        -- Those that drifted most: a model may have more than a hundred.
+        -- Those that drifted most in a finished window: a model may have more than a hundred.
         'drift', coalesce((
             select jsonb_agg(jsonb_build_object('name', t.name, 'windows', t.windows)
-                             order by t.most desc, t.name)
-            from (select * from drift order by most desc, name limit 25) t), '[]'))
+                             order by t.most desc nulls last, t.name)
+            from (select * from drift order by most desc nulls last, name limit 10) t), '[]'))
 $$;
 comment on function ml_internal.page_json() is 'What the status page shows';

@@ -28,26 +28,140 @@ function draw(name, attributes = {}, text) {
   return made;
 }
 
-// Now
+// Is ML helping?
+
+const SCORES = { served: "served", ml: "ML alone", rule: "rule", first_passage: "first passage", blended: "blend", base_rate: "base rate" };
+const signed = (value) => (!isNumber(value) ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(4)}`);
+const between = (low, high) => (isNumber(low) && isNumber(high) ? `[${signed(low)}, ${signed(high)}]` : "no interval yet");
+
+function helping(found, health) {
+  const asked = found.differences.find((d) => d.score === "served" && d.baseline === found.against);
+  const other = { rule: "the rule", base_rate: "the base rate" }[found.against];
+  const size = asked ? `Brier score ${signed(asked.difference)} ${between(asked.low, asked.high)}` : "";
+  const answers = {
+    better: [`Yes. What applications read is better than ${other}.`, "good"],
+    worse: [`No. What applications read is worse than ${other}.`, "bad"],
+    unknown: [found.rows ? "Not known yet: no difference is certain." : "Not known yet: no row that the model has not seen has an outcome.", ""],
+  };
+  const [text, tone] = !health.champion ? ["There is no model yet: confidence is the rule's.", "warn"]
+    : !health.ml_enabled ? ["ML is switched off: confidence is the rule's.", "warn"] : answers[found.answer];
+  $("answer").textContent = text;
+  $("answer").className = `answer ${tone}`;
+  const rows = found.rows ? `${size}, on ${whole(found.rows)} ${found.source === "live" ? "live" : "backfilled"} rows in ${whole(asked?.blocks)} blocks of ${asked?.block_days} days.` : "";
+  const seen = found.seen_in_training ? ` ${whole(found.seen_in_training)} labelled rows do not count: the model may have learned from them.` : "";
+  $("answer-note").textContent = rows + seen;
+  const { blended, ruled, fallbacks } = found.decided ?? {};
+  const all = blended + ruled + fallbacks;
+  const { settings } = found;
+  const list = [
+    ["Blended, last 7 days", percent(all ? blended / all : null), all ? `of ${whole(all)} live rows` : "no live rows", all && !blended ? "warn" : ""],
+    ["Weights", `${+settings.ml_weight.toFixed(2)} and ${+settings.rule_weight.toFixed(2)}`, `ML and rule, ${settings.weights}`, ""],
+    ["Threshold", String(settings.threshold), "least certainty that is blended", ""],
+    ["Base rate", percent(found.base_rate), "of outcomes are positive", ""],
+  ];
+  $("helping-tiles").replaceChildren(...list.map(([label, value, note, kind]) =>
+    node("div", {}, node("dt", {}, label), node("dd", { class: kind }, value, " ", node("small", {}, note)))));
+  $("evidence").hidden = !found.scores.length;
+  if (!found.scores.length) return;
+  bars("scores", found.scores.map((s) => ({ name: SCORES[s.score], value: s.brier, kind: s.score === "served" ? "" : "other", title: `${whole(s.n)} rows` })));
+  ranges("differences", found.differences.map((d) => ({ ...d, name: `${SCORES[d.score]} − ${SCORES[d.baseline]}` })));
+  $("types-note").textContent = found.types.length ? `served − ${SCORES[found.against]}, left of 0 is better` : "";
+  ranges("types", found.types.map((d) => ({ ...d, name: d.pattern_type })));
+  months(found.months);
+}
+
+const ROW = 24, NAME = 156;
+
+// One row an entry; the picture grows with them.
+function rowed(id, label, entries, right) {
+  const width = Math.max($(id).clientWidth, 260), height = Math.max(entries.length, 3) * ROW + BOTTOM;
+  const svg = draw("svg", { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, height, class: "rowed" });
+  entries.forEach((entry, i) => {
+    const name = entry.name.length > 24 ? `${entry.name.slice(0, 23)}…` : entry.name;
+    const text = draw("text", { x: NAME - 8, y: i * ROW + 16, "text-anchor": "end", class: "name" }, name);
+    text.append(draw("title", {}, entry.name));
+    svg.append(text);
+  });
+  return { svg, height, left: NAME, width: width - right };
+}
+
+function bars(id, entries) {
+  const { svg, left, width } = rowed(id, `Brier scores: ${entries.map((e) => `${e.name} ${e.value.toFixed(4)}`).join(", ")}.`, entries, 56);
+  const most = Math.max(...entries.map((e) => e.value));
+  entries.forEach((entry, i) => {
+    const long = Math.max(1, (entry.value / most) * (width - left));
+    const bar = draw("rect", { class: `bar ${entry.kind}`, x: left, y: i * ROW + 5, width: long, height: ROW - 10, rx: 2 });
+    bar.append(draw("title", {}, entry.title));
+    svg.append(bar, draw("text", { x: left + long + 6, y: i * ROW + 16 }, entry.value.toFixed(4)));
+  });
+  $(id).replaceChildren(svg);
+}
+
+function ranges(id, entries) {
+  if (!entries.length) return empty(id, "No row with both has an outcome yet.");
+  const { svg, height, left, width } = rowed(id, `${entries.map((e) => `${e.name} ${signed(e.difference)} ${between(e.low, e.high)}`).join("; ")}.`, entries, 22);
+  const values = entries.flatMap((e) => [e.low, e.high, e.difference]).filter(isNumber);
+  const most = nice(Math.max(1e-4, ...values.map(Math.abs)));
+  const x = (value) => left + ((value + most) / (2 * most)) * (width - left);
+  for (const tick of [-most, -most / 2, 0, most / 2, most]) {
+    svg.append(draw("line", { class: tick ? "grid" : "base", x1: x(tick), x2: x(tick), y1: 0, y2: height - BOTTOM }));
+    svg.append(draw("text", { x: x(tick), y: height - 6, "text-anchor": "middle" }, tick ? `${tick < 0 ? "−" : "+"}${axis(Math.abs(tick))}` : "0"));
+  }
+  entries.forEach((entry, i) => {
+    const tone = entry.high < 0 ? "good" : entry.low > 0 ? "bad" : "";
+    const y = i * ROW + 12;
+    if (isNumber(entry.low)) svg.append(draw("line", { class: `range ${tone}`, x1: x(entry.low), x2: x(entry.high), y1: y, y2: y }));
+    const dot = draw("circle", { class: `dot ${tone}`, cx: x(entry.difference), cy: y, r: 5 });
+    dot.append(draw("title", {}, `${signed(entry.difference)} ${between(entry.low, entry.high)}, ${whole(entry.n)} rows`));
+    svg.append(dot);
+  });
+  $(id).replaceChildren(svg);
+}
+
+function months(list) {
+  const id = "months";
+  if (list.length < 2) return empty(id, "One month so far.");
+  const series = [["served", ""], ["rule", "p99"], ["first_passage", "quiet"]];
+  const at = list.map((m) => Date.parse(m.month));
+  const values = list.flatMap((m) => series.map(([name]) => m[name])).filter(isNumber);
+  const { svg, width, y } = frame(id, `Brier score by month, ${list[0].month.slice(0, 7)} to ${list.at(-1).month.slice(0, 7)}.`, linear(nice(Math.max(...values))));
+  const x = (time) => LEFT + ((time - at[0]) / (at.at(-1) - at[0])) * (width - LEFT - RIGHT);
+  for (const [name, kind] of series) {
+    const points = list.map((m, i) => [x(at[i]), m[name]]).filter(([, value]) => isNumber(value));
+    if (points.length > 1) svg.append(draw("path", { class: `line ${kind}`, d: `M${points.map(([a, b]) => `${a.toFixed(1)},${y(b).toFixed(1)}`).join("L")}` }));
+  }
+  list.forEach((m, i) => {
+    const spot = draw("rect", { x: x(at[i]) - 4, y: TOP, width: 8, height: HEIGHT - TOP - BOTTOM, fill: "transparent" });
+    spot.append(draw("title", {}, `${m.month.slice(0, 7)}: served ${m.served?.toFixed(4) ?? "–"}, rule ${m.rule?.toFixed(4) ?? "–"}, first passage ${m.first_passage?.toFixed(4) ?? "–"}, ${whole(m.n)} rows`));
+    svg.append(spot);
+  });
+  for (const [time, anchor] of [[at[0], "start"], [at.at(-1), "end"]]) {
+    svg.append(draw("text", { x: x(time), y: HEIGHT - 5, "text-anchor": anchor }, new Date(time).toLocaleDateString("en-GB", { timeZone: "UTC", month: "short", year: "numeric" })));
+  }
+  $(id).replaceChildren(svg);
+}
+
+// Service
 
 function tiles(health, limits) {
   const age = isNumber(health.oldest_age_ms) ? `oldest ${short(health.oldest_age_ms / 1000)} s` : "";
   const below = (share, warning, critical) => (!isNumber(share) ? "" : share < critical ? "bad" : share < warning ? "warn" : "good");
   const rest = (share) => (isNumber(share) ? 1 - share : null);
   const list = [
-    ["ML", "ml_enabled", health.ml_enabled ? "enabled" : "disabled", "", health.ml_enabled ? "good" : "warn"],
-    ["Champion", "champion", health.champion ?? "none", "", health.model_loaded ? "" : "bad"],
-    ["Workers", "workers_alive", whole(health.workers_alive), `${whole(health.workers_serving)} serving`, health.workers_alive ? "" : "bad"],
-    ["Waiting", "queue_depth", whole(health.queue_depth), age, ""],
-    ["Within service level", "within_sla", percent(health.within_sla), `${health.sla_ms} ms`, below(health.within_sla, limits.sla_warning, limits.sla_critical)],
     ["Insert to score, p50", "latency_p50_ms", short(health.latency_p50_ms), `ms, p99 ${short(health.latency_p99_ms)}`, ""],
+    ["Within service level", "within_sla", percent(health.within_sla), `of ${health.sla_ms} ms`, below(health.within_sla, limits.sla_warning, limits.sla_critical)],
+    ["Waiting", "queue_depth", whole(health.queue_depth), age, ""],
     ["Fallbacks", "fallback_rate", percent(health.fallback_rate), "", below(rest(health.fallback_rate), 1 - limits.fallback_warning, 1 - limits.fallback_critical)],
     ["Errors", "error_rate", percent(health.error_rate), "", below(rest(health.error_rate), 1 - limits.error_warning, 1 - limits.error_critical)],
     ["Bars from memory", "cache_hit_rate", percent(health.cache_hit_rate), "", below(health.cache_hit_rate, limits.cache_warning, limits.cache_critical)],
+    ["ML", "ml_enabled", health.ml_enabled ? "enabled" : "disabled", "", health.ml_enabled ? "good" : "warn"],
+    ["Champion", "champion", health.champion ?? "none", "", health.model_loaded ? "" : "bad"],
+    ["Workers", "workers_alive", whole(health.workers_alive), `${whole(health.workers_serving)} serving`, health.workers_alive ? "" : "bad"],
+    ["Rows", "rows", whole(health.rows), "", ""],
     ["Dead letters", "dead_letters", whole(health.dead_letters), "", health.dead_letters ? "warn" : ""],
-    ["Rows measured", "rows", whole(health.rows), `in ${duration(health.measured_over)}`, ""],
     ["Drift baseline", "baseline_set", health.baseline_set ? "set" : "not set", "", health.baseline_set ? "" : "warn"],
   ];
+  $("measured").textContent = `over the last ${duration(health.measured_over)}`;
   $("tiles").replaceChildren(...list.map(([label, field, value, note, tone]) => {
     const shown = node("dd", { "data-field": field, class: `${tone}${value.length > 11 ? " long" : ""}` }, value);
     if (note) shown.append(" ", node("small", {}, note));
@@ -128,7 +242,9 @@ function overTime(id, label, grain, history, series, { line, unit = "", scale = 
   if (!history.length) return empty(id, "No rows yet.");
   const step = grain === "minute" ? 60_000 : 3_600_000;
   const until = Math.max(Date.now(), ...history.map((row) => Date.parse(row.bucket)));
-  const since = until - (grain === "minute" ? 180 : 168) * step;
+  // No longer than there are rows, but not so short that a minute fills it.
+  const oldest = Math.min(...history.map((row) => Date.parse(row.bucket)));
+  const since = Math.max(until - (grain === "minute" ? 180 : 168) * step, Math.min(oldest, until - 15 * step));
   const rows = history.filter((row) => Date.parse(row.bucket) >= since);
   const values = [line, ...rows.flatMap((row) => series.map(([, value]) => value(row)))].filter(isNumber);
   const newest = rows.length ? series.map(([name, value]) => `${name} ${short(value(rows.at(-1)))}${unit}`).join(", ") : "none";
@@ -136,7 +252,7 @@ function overTime(id, label, grain, history, series, { line, unit = "", scale = 
   const x = (row) => LEFT + ((Date.parse(row.bucket) - since) / (until - since)) * (width - LEFT - RIGHT);
   for (const part of [0, 1 / 3, 2 / 3, 1]) {
     const at = new Date(since + part * (until - since));
-    const text = grain === "minute" ? at.toLocaleTimeString("en-GB", { timeStyle: "short" }) : at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+    const text = until - since < 48 * 3_600_000 ? at.toLocaleTimeString("en-GB", { timeStyle: "short" }) : at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
     svg.append(draw("text", { x: LEFT + part * (width - LEFT - RIGHT), y: HEIGHT - 5, "text-anchor": part === 0 ? "start" : part === 1 ? "end" : "middle" }, text));
   }
   if (line) svg.append(draw("line", { class: "sla-line", x1: LEFT, x2: width - RIGHT, y1: y(line), y2: y(line) }));
@@ -195,14 +311,14 @@ function unitAxis(svg, width) {
 function calibration(all, found) {
   const chosen = found.find((group) => groupKey(group) === $("group").value);
   const bins = chosen?.bins ?? all;
-  if (!bins.length) return empty("calibration", "No labelled rows of this champion yet.");
+  if (!bins.length) return empty("calibration", "No unseen row of this champion has an outcome yet.");
   const rows = bins.reduce((sum, bin) => sum + bin.n, 0);
   const { svg, width, y } = frame("calibration", `Reliability of ${whole(rows)} labelled rows in ${bins.length} bins.`, linear(1));
   const x = (value) => LEFT + value * (width - LEFT - RIGHT);
   svg.append(draw("line", { class: "diagonal", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
   for (const bin of bins) {
-    const dot = draw("circle", { class: "dot", cx: x(bin.predicted), cy: y(bin.realised), r: 3 + 7 * Math.sqrt(bin.n / rows) });
-    dot.append(draw("title", {}, `predicted ${bin.predicted.toFixed(3)}, observed ${bin.realised.toFixed(3)}, ${whole(bin.n)} rows`));
+    const dot = draw("circle", { class: "dot", cx: x(bin.predicted), cy: y(bin.observed), r: 3 + 7 * Math.sqrt(bin.n / rows) });
+    dot.append(draw("title", {}, `predicted ${bin.predicted.toFixed(3)}, observed ${bin.observed.toFixed(3)}, ${whole(bin.n)} rows`));
     svg.append(dot);
   }
   unitAxis(svg, width);
@@ -222,13 +338,13 @@ function choices(found) {
 // Tables
 
 function groups(found) {
-  if (!found.length) return empty("groups", "No labelled rows of this champion yet.");
+  if (!found.length) return empty("groups", "No unseen row of this champion has an outcome yet.");
   const row = (group) => {
     const off = group.predicted < group.low || group.predicted > group.high;
     return node("tr", { "data-group": groupKey(group) },
       node("th", { scope: "row" }, group.name), node("td", {}, group.kind), node("td", { class: "number" }, whole(group.n)),
       node("td", { class: `number ${off ? "off" : ""}` }, percent(group.predicted), off ? node("span", { class: "hidden" }, " (outside)") : ""),
-      node("td", { class: "number" }, percent(group.realised)), node("td", { class: "number" }, `${percent(group.low)} to ${percent(group.high)}`));
+      node("td", { class: "number" }, percent(group.observed)), node("td", { class: "number" }, `${percent(group.low)} to ${percent(group.high)}`));
   };
   const head = [["Group", ""], ["Kind", ""], ["Rows", "number"], ["Predicted", "number"], ["Observed", "number"], ["Interval", "number"]];
   $("groups").replaceChildren(node("table", {},
@@ -244,12 +360,12 @@ function drift(found) {
   const hours = days.some((start) => new Date(start).getUTCHours());
   const day = (text) => new Date(text).toLocaleString("en-GB", { timeZone: "UTC", day: "numeric", month: "short", ...(hours ? { hour: "2-digit", minute: "2-digit" } : {}) });
   // Large by the settings' limits, and significant: the level is the view's. What is neither is told apart by chance alone.
-  const heat = (w) => (w.level === "critical" ? "h4" : w.level === "warning" ? "h3" : w.psi > w.psi_critical_value ? "h1" : "h0");
+  const heat = (w) => (!w.complete ? "running" : w.level === "critical" ? "h4" : w.level === "warning" ? "h3" : w.psi > w.psi_critical_value ? "h1" : "h0");
   const body = features.map((feature) => node("tr", {}, node("th", { scope: "row" }, feature.name), ...days.map((start) => {
     const window = feature.windows.find((w) => w.start === start);
     if (!window || !isNumber(window.psi)) return node("td", { class: "no" }, "–");
-    const said = `${whole(window.n)} rows; chance explains ${short(window.psi_critical_value)}`;
-    return node("td", { class: heat(window), title: said }, window.psi.toFixed(2), window.level ? node("span", { class: "hidden" }, ` ${window.level}`) : "");
+    const said = `${whole(window.n)} rows; chance explains ${short(window.psi_critical_value)}${window.complete ? "" : "; still running"}`;
+    return node("td", { class: heat(window), title: said }, window.psi.toFixed(2), window.complete && window.level ? node("span", { class: "hidden" }, ` ${window.level}`) : "");
   })));
   $("drift").replaceChildren(node("table", { class: "heat" },
     node("thead", {}, node("tr", {}, node("th", { scope: "col" }, "Feature"), ...days.map((start) => node("th", { scope: "col" }, day(start))))),
@@ -281,9 +397,11 @@ function render() {
   $("status").textContent = health.status;
   $("status").className = `pill ${health.status}`;
   document.title = `${health.status} · pattern scoring`;
-  $("as-of").textContent = `as of ${new Date(health.as_of).toLocaleTimeString("en-GB")}`;
-  tiles(health, last.limits ?? {});
+  $("as-of").textContent = `as of ${new Date(health.as_of).toLocaleTimeString("en-GB", { timeZoneName: "short" })}`;
+  $("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  helping(last.helping, health);
   alerts(last.alerts);
+  tiles(health, last.limits ?? {});
   $("throughput-note").textContent = grain === "minute" ? "" : "mean over each hour";
   overTime("throughput", "Rows a minute", grain, history, [["rows", (row) => row.rows / (grain === "minute" ? 1 : 60), ""]]);
   overTime("latency", "Milliseconds from insert to score", grain, history,

@@ -1,0 +1,1 @@
+select ml_internal.helping_json()
