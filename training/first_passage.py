@@ -25,6 +25,7 @@ from training.pipeline import Artifact, toolchain_versions
 from training.verify import check_parity
 
 GOLDEN_ROWS: Final = 32
+_SERVED_TARGET: Final = FIRST_PASSAGE_NAMES.index("first_passage_target")
 _PLAIN_TARGET: Final = FIRST_PASSAGE_NAMES.index("first_passage_target_plain")
 
 
@@ -34,6 +35,11 @@ def plain_target(inputs: Mapping[str, Array], horizon: int) -> NDArray[np.float6
     NaN where a label is undefined or no volatility is known. ``inputs`` needs bars, levels and direction.
     """
     return np.asarray(compute_first_passage(inputs, np, horizon)[:, _PLAIN_TARGET])
+
+
+def served_target(inputs: Mapping[str, Array], horizon: int) -> NDArray[np.float64]:
+    """:func:`plain_target` with its corrections: what the model that learned nothing serves."""
+    return np.asarray(compute_first_passage(inputs, np, horizon)[:, _SERVED_TARGET])
 
 
 def fitted(horizon: int = DEFAULT_HORIZON) -> FittedModel:
