@@ -41,6 +41,10 @@ class PandasMissing(ScoringError):
     """This gives or takes a DataFrame; install pandas with `pip install 'pattern-scoring[pandas]'`."""
 
 
+class Unreadable(ScoringError):
+    """The file cannot be read, so there is nothing to check."""
+
+
 class ParityFailed(InvalidModel):
     """The exported graph does not answer as the fitted model does; it is not registered."""
 

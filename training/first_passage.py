@@ -59,14 +59,13 @@ def make(horizon: int = DEFAULT_HORIZON, version: str | None = None) -> Artifact
         version=exported.version,
         algorithm=ALGORITHM,
         onnx=exported.onnx,
-        sha256=exported.sha256,
         contract_version=CONTRACT_VERSION,
         inputs=list(exported.inputs),
         outputs=list(exported.outputs),
         feature_names=list(FIRST_PASSAGE_NAMES),
         min_bars=LEAST_BARS,
         metrics={META_LABEL_HORIZON: horizon},
-        card=card(exported, horizon),
+        model_card=card(exported, horizon),
         toolchain=toolchain_versions(),
         drift_baseline={},
         golden=golden.to_bytes(),
@@ -133,7 +132,7 @@ def ship(folder: Path = shipped.FOLDER) -> None:
     for name, data in (
         (shipped.ONNX, artifact.onnx),
         (shipped.GOLDEN, artifact.golden),
-        (shipped.CARD, artifact.card.encode()),
+        (shipped.CARD, artifact.model_card.encode()),
     ):
         (folder / name).write_bytes(data)
 

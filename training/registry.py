@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from dataclasses import dataclass, replace
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 from psycopg.rows import class_row, scalar_row
-from psycopg.types.json import Jsonb
 
+from db_functions import registry
 from db_functions.contract import (
     CONTRACT_VERSION,
     INPUTS,
@@ -91,33 +90,15 @@ def register(connection: Connection, artifact: Artifact) -> None:
 
     The same file again is accepted. Raises InvalidModel when its version is taken by another file.
     """
-    parameters = {
-        "version": artifact.version,
-        "algorithm": artifact.algorithm,
-        "onnx": artifact.onnx,
-        "contract_version": artifact.contract_version,
-        "inputs": artifact.inputs,
-        "outputs": artifact.outputs,
-        "feature_names": artifact.feature_names,
-        "min_bars": artifact.min_bars,
-        "metrics": Jsonb(artifact.metrics),
-        "model_card": artifact.card,
-        "toolchain": Jsonb(artifact.toolchain),
-        "drift_baseline": Jsonb(artifact.drift_baseline),
-        "golden": artifact.golden,
-    }
-    with translated(), connection.transaction():
-        connection.execute(query("register_model"), parameters)
-        connection.execute(
-            query("record_parity"),
-            {
-                "version": artifact.version,
-                "max_abs_diff": artifact.parity.max_abs_diff,
-                "tolerance": artifact.parity.tolerance,
-                "rows": artifact.parity.rows,
-                "runtime": runtime(),
-            },
-        )
+    parity = artifact.parity
+    registry.register(
+        connection,
+        artifact,
+        max_abs_diff=parity.max_abs_diff,
+        rows=parity.rows,
+        runtime=runtime(),
+        tolerance=parity.tolerance,
+    )
 
 
 def register_file(connection: Connection, path: Path, golden_path: Path | None = None) -> str:
@@ -133,7 +114,6 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
         raise InvalidModel(f"{path} does not keep the scoring contract: " + "; ".join(faults))
     session = open_session(data)
     metadata = session.get_modelmeta().custom_metadata_map
-    digest = hashlib.sha256(data).hexdigest()
     min_bars = int(metadata[META_MIN_BARS])
     given = input_names(session)
     if golden_path is None:
@@ -142,17 +122,16 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
     else:
         golden = read_golden(golden_path, given)
     artifact = Artifact(
-        version=metadata.get(META_MODEL_VERSION) or f"{path.stem}-{digest[:10]}",
+        version=metadata[META_MODEL_VERSION],
         algorithm="onnx",
         onnx=data,
-        sha256=digest,
         contract_version=CONTRACT_VERSION,
         inputs=given,
         outputs=[item.name for item in session.get_outputs()],
         feature_names=json.loads(metadata.get(META_FEATURE_NAMES, "[]")),
         min_bars=min_bars,
         metrics=dict(read_training(metadata)),
-        card=f"# {path.name}\n\nRegistered from a file; how it was trained is not known here.\n",
+        model_card=f"# {path.name}\n\nRegistered from a file; how it was trained is not known here.\n",
         toolchain={"producer": f"{session.get_modelmeta().producer_name}".strip(), **toolchain_versions()},
         drift_baseline={},
         golden=golden.to_bytes(),
@@ -208,7 +187,7 @@ def challenge(connection: Connection, version: str, reason: str, *, share: float
 
 
 def list_models(connection: Connection) -> list[ListedModel]:
-    """Every registered model, oldest first, without its file."""
+    """Every registered model without its file: champion, challengers, others from the newest, retired ones last."""
     with translated(), connection.transaction(), connection.cursor(row_factory=class_row(ListedModel)) as cursor:
         return cursor.execute(query("list_models")).fetchall()
 

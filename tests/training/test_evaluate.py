@@ -106,6 +106,18 @@ def test_a_better_model_shows_in_the_paired_differences() -> None:
     assert paired["ml_minus_rule"]["brier"]["value"] == pytest.approx(difference)
 
 
+@pytest.mark.parametrize("sure", [0.0, 0.2, 1.0])
+def test_calibration_error_lies_within_its_own_interval(sure: float) -> None:
+    """Resampled rows repeat, so the draws of a good answer's error all lie above the error itself."""
+    data, rng = small_dataset(), np.random.default_rng(0)
+    p = np.clip(0.4 + sure * (rng.random(len(data)) - 0.5), 0, 1)
+    found = evaluate(p, data, known_rate=0.4, seed=1, resamples=200)
+    for name in ("ml", "base", "ml_minus_base"):
+        entry = found[name]["ece"]
+        assert entry["low"] <= entry["value"] <= entry["high"], name
+        assert name == "ml_minus_base" or entry["low"] >= 0
+
+
 def test_the_same_answer_differs_by_exactly_nothing() -> None:
     data = small_dataset()
     rule = data.inputs["rule_confidence"]

@@ -116,7 +116,7 @@ def columns_of(classifier: Any, names: Sequence[str] | None = None) -> Columns:
     own = getattr(classifier, "feature_names_in_", None)
     width = getattr(classifier, "n_features_in_", None)
     framed = own is not None and names is None
-    if framed:
+    if own is not None and names is None:
         found = tuple(map(str, own))
     elif names is not None:
         found = tuple(names)

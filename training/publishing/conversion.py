@@ -49,7 +49,7 @@ def convert(estimator: Any, columns: Columns) -> onnx.ModelProto:
     if columns.features:
         types.append((FEATURES, FloatTensorType([None, len(columns.features)])))
     types += [(name, StringTensorType([None, 1])) for name in columns.texts]
-    return convert_step(_with_positions(estimator, columns), types)
+    return convert_step(for_converters(estimator, columns), types)
 
 
 def convert_step(estimator: Any, types: Sequence[tuple[str, Any]]) -> onnx.ModelProto:
@@ -80,17 +80,26 @@ def convert_step(estimator: Any, types: Sequence[tuple[str, Any]]) -> onnx.Model
     return model
 
 
-def _with_positions(estimator: Any, columns: Columns) -> Any:
-    """A copy for the converter: columns by number, and votes not stacked side by side."""
+def for_converters(estimator: Any, columns: Columns | None = None) -> Any:
+    """A copy as the converters want it: columns by number, and votes not stacked side by side.
+
+    ``columns`` are those of the whole classifier; without, an estimator's own order of columns stands.
+    """
     copied = copy.deepcopy(estimator)
     for one in every(copied):
         if isinstance(one, VotingClassifier):
             one.flatten_transform = False
+        if type(one).__module__.startswith("xgboost."):
+            one.get_booster().feature_names = None
         if isinstance(one, ColumnTransformer):
-            raw = list(getattr(one, "feature_names_in_", ())) == list(columns.names)
+            moved = (
+                columns.moved
+                if columns and list(getattr(one, "feature_names_in_", ())) == list(columns.names)
+                else None
+            )
             places = one._transformer_to_input_indices
             one.transformers_ = [
-                (name, step, [columns.moved[i] if raw else i for i in places.get(name, [])])
+                (name, step, [moved[i] if moved else i for i in places.get(name, [])])
                 for name, step, _ in one.transformers_
             ]
     return copied

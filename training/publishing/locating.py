@@ -17,7 +17,7 @@ from db_functions.contract import PARITY_TOLERANCE
 from db_functions.errors import first_line
 from db_functions.golden import largest_difference
 from training.errors import NotConvertible
-from training.publishing.conversion import children, convert_step
+from training.publishing.conversion import children, convert_step, for_converters
 
 _ADVICE: Final = {
     "FunctionTransformer": "fit on the columns that it makes, or add it to training.features",
@@ -39,7 +39,9 @@ class Fault:
 
     def __str__(self) -> str:
         where = " > ".join(self.path) or "the classifier"
-        return f"step {where} ({self.kind}) does not convert: {self.reason}" + (f"; {self.advice}" if self.advice else "")
+        return f"step {where} ({self.kind}) does not convert: {self.reason}" + (
+            f"; {self.advice}" if self.advice else ""
+        )
 
 
 def locate(estimator: Any, table: Any, path: tuple[str, ...] = ()) -> Fault | None:
@@ -53,7 +55,7 @@ def locate(estimator: Any, table: Any, path: tuple[str, ...] = ()) -> Fault | No
         found = locate(part, given, (*path, name))
         if found is not None:
             return found
-    if isinstance(estimator, Pipeline):
+    if isinstance(estimator, (Pipeline, ColumnTransformer)):
         return None
     reason = _wrong(estimator, table)
     return None if reason is None else Fault(path, type(estimator).__name__, reason, _advice(estimator, table))
@@ -73,17 +75,20 @@ def _parts(estimator: Any, table: Any) -> Iterator[tuple[str, Any, Any]]:
             if not isinstance(step, str) and len(places):
                 yield name, step, table.iloc[:, places] if hasattr(table, "iloc") else table[:, places]
         return
-    yield from ((name, part, table) for name, part in children(estimator))
+    # What stacks answers is given them and not the table.
+    yield from ((name, part, table) for name, part in children(estimator) if name != "final_estimator_")
 
 
 def _wrong(estimator: Any, table: Any) -> str | None:
     try:
-        model = convert_step(estimator, [("features", _type(table))])
+        model = convert_step(for_converters(estimator), [("features", _type(table))])
     except NotConvertible as error:
         return str(error)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        wanted = _dense((estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.transform)(table))
+        wanted = _dense(
+            (estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.transform)(table)
+        )
     try:
         session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         (given,) = session.run(None, {"features": _values(table)})

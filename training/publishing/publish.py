@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -188,9 +187,11 @@ def _artifact(
     features = expected["features"].astype(np.float64)
     table = model.columns.table(features, inputs)
     converted = model.converted(table)
-    lacking = model.columns.table(model.columns.blanked(features, min_bars), inputs)
-    for one in (table, lacking, *([] if rows is None or hasattr(rows, "columns") else [np.asarray(rows, np.float64)])):
-        model.require_alike(converted, one)
+    model.require_alike(converted, table)
+    model.require_alike(converted, model.columns.table(model.columns.blanked(features, min_bars), inputs))
+    model.require_alike(converted, model.columns.table(made_up["features"].astype(np.float64), tried))
+    if rows is not None and not hasattr(rows, "columns"):
+        model.require_alike(converted, np.asarray(rows, np.float64))
     exported = _export(model, converted, name, expected["features"], window, min_bars, seed)
     require_valid(exported.onnx)
     check_parity(exported.onnx, Golden(tried, made_up))
@@ -205,14 +206,13 @@ def _artifact(
         version=exported.version,
         algorithm=algorithm_of(model.classifier),
         onnx=exported.onnx,
-        sha256=hashlib.sha256(exported.onnx).hexdigest(),
         contract_version=CONTRACT_VERSION,
         inputs=list(exported.inputs),
         outputs=list(exported.outputs),
         feature_names=list(model.columns.features),
         min_bars=min_bars,
         metrics=found,
-        card=reporting.card(exported, model, found, parity, description),
+        model_card=reporting.card(exported, model, found, parity, description),
         toolchain=toolchain_versions(),
         drift_baseline=_baseline(model, dataset, answers, fitted, unseen) if len(fitted) else {},
         golden=golden.to_bytes(),

@@ -22,8 +22,8 @@ def summary(published: Published) -> str:
     """What was registered, how it did on unseen rows, and what promotion would say."""
     parity = published.parity
     lines = [
-        f"registered {published.version}: {len(published.columns)} columns, differs from predict_proba by at most "
-        f"{parity.max_abs_diff:.1e} over {parity.rows:,} rows",
+        f"registered {published.version}: {len(published.columns)} columns",
+        f"parity: differs from predict_proba by at most {parity.max_abs_diff:.1e} over {parity.rows:,} rows",
         *measured(published.metrics),
         *(f"note: {note}" for note in published.notes),
         *(f"gate {gate.gate}: {'passed' if gate.passed else 'FAILED'}, {gate.found}" for gate in published.gates),
@@ -36,7 +36,7 @@ def summary(published: Published) -> str:
 
 
 def measured(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """The table of figures on unseen rows, and the sentences that follow from it; nothing where nothing was measured."""
+    """The table of figures on unseen rows, and what follows from it in words; nothing where nothing was measured."""
     if "measured_on" not in metrics:
         return
     measured_on = metrics["measured_on"]
@@ -62,17 +62,20 @@ def card(
         )
     else:
         window = "What it was fitted on is not stated, so only patterns detected after its registration are evidence."
-    classes = ", ".join(map(str, model.classifier.classes_))
+    facts = [
+        f"- Classes: {', '.join(map(str, model.classifier.classes_))}",
+        f"- {len(model.columns.names)} columns: {', '.join(model.columns.names)}",
+        f"- Label horizon: {model.horizon} bars",
+        f"- Parity: off by {parity.max_abs_diff:.1e} over {parity.rows:,} rows",
+        f"- SHA-256 `{exported.sha256}`",
+    ]
     figures = list(measured(metrics))
     parts = [
         f"# Model `{exported.version}`",
         description.strip(),
         f"A fitted classifier of scikit-learn's kind, published from Python. {window}",
         "\n".join(f"- {step}" for step in steps_of(model.classifier)),
-        f"- Classes: {classes}\n- {len(model.columns.names)} columns: {', '.join(model.columns.names)}\n"
-        f"- Label horizon: {model.horizon} bars\n"
-        f"- Parity: off by {parity.max_abs_diff:.1e} over {parity.rows:,} rows\n"
-        f"- SHA-256 `{exported.sha256}`",
+        "\n".join(facts),
         "## Metrics\n\n" + ("```text\n" + "\n".join(figures) + "\n```" if figures else "None were measured."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -40,9 +40,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
             container.add_initializer(constant, TensorProto.DOUBLE, [len(values)], np.asarray(values, np.float64))
             current = add(kind, [current, constant])
     output = operator.outputs[0].full_name
-    container.add_node(
-        "Cast", [current], output, name=scope.get_unique_operator_name("Cast"), to=TensorProto.FLOAT
-    )
+    container.add_node("Cast", [current], output, name=scope.get_unique_operator_name("Cast"), to=TensorProto.FLOAT)
 
 
 CONVERTERS: Final[Mapping[type, Any]] = dict.fromkeys(_CENTRES, _convert)
