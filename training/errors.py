@@ -41,6 +41,10 @@ class PandasMissing(ScoringError):
     """This gives or takes a DataFrame; install pandas with `pip install 'pattern-scoring[pandas]'`."""
 
 
+class MlflowMissing(ScoringError):
+    """This talks to MLflow; install it with `pip install 'pattern-scoring[mlflow]'`."""
+
+
 class Unreadable(ScoringError):
     """The file cannot be read, so there is nothing to check."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 from psycopg.rows import class_row, scalar_row
@@ -101,13 +103,21 @@ def register(connection: Connection, artifact: Artifact) -> None:
     )
 
 
-def register_file(connection: Connection, path: Path, golden_path: Path | None = None) -> str:
+def register_file(
+    connection: Connection,
+    path: Path,
+    golden_path: Path | None = None,
+    *,
+    stated: Mapping[str, Any] | None = None,
+    card: str | None = None,
+) -> str:
     """Register an ONNX file of any origin that keeps the contract; returns its version, the file's ``model_version``.
 
     ``golden_path`` names rows as ``db_functions.golden`` writes them, with the answers of the framework that made the
     model; the file must give the same answers. Without it golden rows are recorded from the file itself: they show that
-    later runtimes and batch sizes answer alike, not that the file answers as another program does. Raises InvalidModel
-    with every fault, ParityFailed when golden rows differ.
+    later runtimes and batch sizes answer alike, not that the file answers as another program does. ``stated`` joins the
+    metrics, ``card`` is the model card. Raises Unreadable, InvalidModel with every fault, ParityFailed when golden rows
+    differ.
     """
     data, faults = read_checked(path)
     if faults:
@@ -130,8 +140,8 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
         outputs=[item.name for item in session.get_outputs()],
         feature_names=json.loads(metadata.get(META_FEATURE_NAMES, "[]")),
         min_bars=min_bars,
-        metrics=dict(read_training(metadata)),
-        model_card=f"# {path.name}\n\nRegistered from a file; how it was trained is not known here.\n",
+        metrics={**(stated or {}), **read_training(metadata)},
+        model_card=card or f"# {path.name}\n\nRegistered from a file; how it was trained is not known here.\n",
         toolchain={"producer": f"{session.get_modelmeta().producer_name}".strip(), **toolchain_versions()},
         drift_baseline={},
         golden=golden.to_bytes(),
