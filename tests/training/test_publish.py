@@ -175,6 +175,21 @@ def versions(url: str) -> list[str]:
         return [one.version for one in list_models(connection)]
 
 
+BOOSTERS = {"xgboost": "XGBClassifier", "lightgbm": "LGBMClassifier"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [(), (StandardScaler,)])
+@pytest.mark.parametrize("library", BOOSTERS)
+def test_boosting_libraries_take_the_same_way(library: str, steps: tuple[type, ...], stocked: str, rows: Any) -> None:
+    """Alone and in a pipeline, with NaN; XGBoost knows classes by number only."""
+    booster = getattr(pytest.importorskip(library), BOOSTERS[library])(n_estimators=5, n_jobs=1)
+    model = make_pipeline(*(step() for step in steps), booster) if steps else booster
+    fitted(lambda: model, rows, (rows["outcome"] == "positive").astype(int))
+    found = training.publish(model, f"{library}-{len(steps)}", url=stocked, rows=rows)
+    assert found.parity.max_abs_diff <= PARITY_TOLERANCE
+
+
 @pytest.mark.parametrize("name", SERVED)
 def test_a_pipeline_is_published_and_answers_raw_rows_as_itself(name: str, stocked: str, rows: Any) -> None:
     model = fitted(SERVED[name], rows)
@@ -257,7 +272,7 @@ def test_classes_have_their_places(labels: list[Any], positive: Any, places: tup
     np.testing.assert_allclose(p.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("labels", [["loss", "win"], [0, 2], [1, 2, 3], ["a", "b", "c", "d"]])
+@pytest.mark.parametrize("labels", [["loss", "win"], [0, 2], [1, 2], [1, 2, 3], ["a", "b", "c", "d"]])
 def test_classes_that_could_mean_anything_are_refused(labels: list[Any]) -> None:
     model = GaussianNB().fit(np.arange(len(labels))[:, None], np.array(labels))
     with pytest.raises(NotPublishable, match="positive"):
@@ -275,6 +290,8 @@ def unusable(rows: Any) -> dict[str, tuple[Any, dict[str, Any], str]]:
         "NaN": (plain, {}, "SimpleImputer"),
         "array": (GaussianNB().fit(X.fillna(0).to_numpy(), y), {}, "feature_names"),
         "widths": (GaussianNB().fit(X.fillna(0).to_numpy(), y), {"feature_names": FILLED[:2]}, "2 names"),
+        "bars": (plain, {"min_bars": 0}, "min_bars"),
+        "figures": (plain, {"metrics": {"auc": float("nan")}}, "JSON"),
         "a name": (plain, {"name": "a b"}, "version"),
         "half a window": (plain, {"fitted_from": datetime(2024, 1, 1, tzinfo=UTC)}, "fitted_until"),
         "others' rows": (plain, {"rows": rows.reset_index()}, "index"),
@@ -284,7 +301,10 @@ def unusable(rows: Any) -> dict[str, tuple[Any, dict[str, Any], str]]:
 @pytest.mark.parametrize(
     "case",
     [
-        "unfitted", "a class", "no probabilities", "unknown column", "NaN", "array", "widths", "a name",
+        "unfitted", "a class", "no probabilities", "unknown column", "NaN", "array", "widths",
+        "bars",
+        "figures",
+        "a name",
         "half a window", "others' rows",
     ],
 )  # fmt: skip

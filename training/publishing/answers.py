@@ -49,7 +49,9 @@ def classes_of(classifier: Any, positive: Any = None) -> Classes:
         for known in (CLASSES, _CODES):
             if sorted(map(str, labels)) == sorted(map(str, known)):
                 return Classes(tuple([str(one) for one in known].index(str(label)) for label in labels))
-    if len(labels) == 2 and len(wanted) == 1:
+    # 1 is the code of neutral beside 2.
+    clear = positive is not None or 2 not in labels
+    if len(labels) == 2 and len(wanted) == 1 and clear:
         return Classes(tuple(_POSITIVE if label == wanted[0] else _other(label) for label in labels))
     raise NotPublishable(
         f"it is not clear which of the classes {labels} is the positive outcome; fit on the three names "

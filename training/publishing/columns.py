@@ -27,7 +27,7 @@ BITS: Final = 18
 FLOOR: Final = 2.0**-24
 """The least step of a rounded feature: what is nothing but rounding error around zero becomes zero."""
 _SPLITTER: Final = 2.0 ** (53 - BITS) + 1
-_CHUNK: Final = 2_000
+CHUNK: Final = 2_000
 
 
 def rounded(features: Any, xp: Any) -> Any:
@@ -50,8 +50,8 @@ def features_of(dataset: Dataset, names: Sequence[str]) -> NDArray[np.float64]:
     """:func:`as_given` of a dataset, in chunks that bound memory."""
     compute = partial(as_given, names=names)
     parts = [
-        compute(dataset.take(slice(start, start + _CHUNK)).inputs, np, dataset.horizon)
-        for start in range(0, len(dataset), _CHUNK)
+        compute(dataset.take(slice(start, start + CHUNK)).inputs, np, dataset.horizon)
+        for start in range(0, len(dataset), CHUNK)
     ]
     return np.concatenate([np.empty((0, len(names))), *parts])
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from db_functions.contract import PARITY_TOLERANCE, Arrays
 from db_functions.golden import largest_difference
 from db_functions.model import open_session
+from training.dataset import Dataset
 from training.errors import NotConvertible, ParityFailed
 from training.export import to_float32
 from training.features.graph import trace
 from training.publishing.answers import Classes, ask
-from training.publishing.columns import Columns, as_given
+from training.publishing.columns import CHUNK, Columns, as_given
 from training.publishing.conversion import FEATURES, convert, feeds
 from training.publishing.locating import locate
 
@@ -50,6 +51,13 @@ class Pipeline:
             "probabilities": probabilities,
             "features": to_float32(features),
         }
+
+    def answer_all(self, dataset: Dataset) -> dict[str, NDArray[np.float32]]:
+        """:meth:`answer` of a dataset, in chunks that bound memory."""
+        parts = [
+            self.answer(dataset.take(slice(start, start + CHUNK)).inputs) for start in range(0, len(dataset), CHUNK)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def graph(self, converted: onnx.ModelProto) -> tuple[dict[str, ndx.Array], dict[str, ndx.Array]]:
         """Inputs and outputs, symbolic, with the ``converted`` classifier behind the features."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.rows import class_row
 
-from db_functions.contract import CONTRACT_VERSION, VERSION, VERSION_RULE
+from db_functions.contract import CONTRACT_VERSION, VERSION, VERSION_RULE, WINDOW
 from db_functions.database import Connection
 from db_functions.errors import translated
 from db_functions.golden import Golden
@@ -29,6 +30,7 @@ from training.publishing import evidence, reporting
 from training.publishing.answers import algorithm_of, classes_of, require_classifier
 from training.publishing.columns import TEXTS, columns_of
 from training.publishing.model import Pipeline
+from training.publishing.rows import chosen_rows, fit_window, fitted_rows
 from training.publishing.session import connected
 from training.registry import register
 from training.split import Index
@@ -148,8 +150,7 @@ def publish(
     Features are rounded to 18 significant bits before the classifier sees them, here as in ``load_labelled``.
     """
     require_classifier(classifier)
-    if not VERSION.fullmatch(name):
-        raise NotPublishable(f"{name[:100]!r} is not a model version; use {VERSION_RULE}")
+    _require_sound(name, min_bars, metrics)
     columns, classes = columns_of(classifier, feature_names), classes_of(classifier, positive)
     if not columns.features:
         raise NotPublishable("the classifier reads no feature; a model without bars says nothing of a pattern")
@@ -157,8 +158,8 @@ def publish(
         horizon = read_gather_settings(opened).label_horizon
         dataset = load_dataset(opened)
         model = Pipeline(classifier, columns, classes, horizon)
-        chosen, notes = _chosen(rows, dataset, model)
-        window = _window(dataset, fitted_from, fitted_until)
+        chosen, notes = chosen_rows(rows, dataset, model)
+        window = fit_window(dataset, fitted_from, fitted_until)
         artifact = _artifact(model, name, dataset, chosen, rows, window, min_bars, seed, metrics, description)
         if window is not None and "measured_on" not in artifact.metrics:
             notes += ("too few labelled rows are unseen to measure anything on them",)
@@ -166,6 +167,17 @@ def publish(
         opened.commit()
         gates = _gates(opened, name)
     return Published(name, artifact.sha256, columns.names, artifact.parity, artifact.metrics, gates, notes)
+
+
+def _require_sound(name: str, min_bars: int, metrics: Mapping[str, Any] | None) -> None:
+    if not VERSION.fullmatch(name):
+        raise NotPublishable(f"{name[:100]!r} is not a model version; use {VERSION_RULE}")
+    if not 1 <= min_bars <= WINDOW:
+        raise NotPublishable(f"min_bars must be from 1 to {WINDOW}, not {min_bars}")
+    try:
+        json.dumps(dict(metrics or {}), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise NotPublishable(f"metrics must be what JSON can hold: {error}") from error
 
 
 def _artifact(
@@ -192,13 +204,14 @@ def _artifact(
     model.require_alike(converted, model.columns.table(made_up["features"].astype(np.float64), tried))
     if rows is not None and not hasattr(rows, "columns"):
         model.require_alike(converted, np.asarray(rows, np.float64))
-    exported = _export(model, converted, name, expected["features"], window, min_bars, seed)
+    answers = model.answer_all(dataset) if len(dataset) else expected
+    fitted = fitted_rows(dataset, window)
+    learned = answers["features"][fitted] if len(fitted) else expected["features"]
+    exported = _export(model, converted, name, learned, window, min_bars, seed)
     require_valid(exported.onnx)
     check_parity(exported.onnx, Golden(tried, made_up))
     parity = check_parity(exported.onnx, Golden(inputs, expected))
     golden = _golden(model, chosen, inputs, expected)
-    answers = model.answer(dataset.inputs) if len(dataset) else expected
-    fitted = _fitted_rows(dataset, window)
     unseen = evidence.unseen_rows(dataset, window[1]) if window else np.arange(0)
     found = evidence.measure(answers["ml_confidence"], dataset, unseen, seed=seed)
     found |= evidence.stated(model.horizon, window) | ({evidence.GIVEN: dict(given)} if given else {})
@@ -255,60 +268,6 @@ def _golden(
         return Golden(inputs, expected)
     few = chosen.take(choose_rows(chosen, GOLDEN_ROWS)).inputs
     return Golden(few, model.answer(few))
-
-
-def _chosen(rows: Any, dataset: Dataset, model: Pipeline) -> tuple[Dataset, tuple[str, ...]]:
-    """The labelled patterns that ``rows`` names, and what is odd about them."""
-    if rows is None or not hasattr(rows, "columns"):
-        return dataset, ()
-    wanted = {str(one) for one in rows.index}
-    index = np.flatnonzero([str(one) in wanted for one in dataset.pattern_id])
-    if not len(index):
-        raise NotPublishable(
-            "no index of rows is the id of a labelled pattern; pass rows of training.load_labelled, their index kept"
-        )
-    chosen = dataset.take(index)
-    notes = [f"{len(wanted) - len(index)} of {len(wanted)} rows are no labelled patterns"]
-    odd = _differing(rows, chosen, model)
-    if odd:
-        notes.append(f"not what the model will compute: {', '.join(odd[:5])} (were the bars corrected since?)")
-    return chosen, tuple(notes[len(wanted) == len(index) :])
-
-
-def _differing(rows: Any, chosen: Dataset, model: Pipeline) -> list[str]:
-    """The features of ``rows`` that differ from the model's own in more than one row of a hundred."""
-    known = [name for name in model.columns.features if name in rows.columns]
-    place = {str(one): number for number, one in enumerate(rows.index)}
-    order = [place[str(one)] for one in chosen.pattern_id]
-    theirs = rows[known].to_numpy(np.float64)[order]
-    table = model.columns.table_of(chosen)
-    ours = table[known].to_numpy(np.float64) if model.columns.framed else None
-    if ours is None:
-        return []
-    same = np.isclose(theirs, ours, rtol=1e-3, atol=1e-6, equal_nan=True)
-    return [name for name, share in zip(known, same.mean(axis=0), strict=True) if share < 0.99]
-
-
-def _window(dataset: Dataset, since: Any, until: Any) -> tuple[int, int] | None:
-    """The first and the last moment fitted on, Unix seconds; None where the publisher does not say."""
-    if until is None:
-        if since is not None:
-            raise NotPublishable("fitted_from says nothing without fitted_until")
-        return None
-    last = evidence.seconds(until)
-    if since is not None:
-        first = evidence.seconds(since)
-    else:
-        first = min(last, int(dataset.detected_at[0])) if len(dataset) else last
-    if first > last:
-        raise NotPublishable("fitted_from is after fitted_until")
-    return first, last
-
-
-def _fitted_rows(dataset: Dataset, window: tuple[int, int] | None) -> Index:
-    if window is None:
-        return np.arange(len(dataset))
-    return np.flatnonzero((dataset.detected_at >= window[0]) & (dataset.detected_at <= window[1]))
 
 
 def _baseline(
