@@ -342,6 +342,15 @@ def test_without_a_labelled_row_golden_rows_are_made_up(database: str, rows: Any
     assert "measured_on" not in found.metrics
 
 
+def test_a_publisher_needs_no_other_role(stocked: str, rows: Any) -> None:
+    model = make_pipeline(impute(), logistic()).fit(rows[FILLED[:4]], rows["outcome"])
+    with psycopg.connect(stocked) as connection:
+        connection.execute("set role ml_publisher")
+        connection.commit()
+        own = training.load_labelled(connection)
+        assert training.publish(model, "by-publisher", connection=connection, rows=own).gates
+
+
 def test_rounding_keeps_what_matters_and_loses_the_last_bits() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=10_000) * 10.0 ** rng.integers(-2, 6, 10_000)
