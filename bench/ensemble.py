@@ -19,7 +19,7 @@ from demo.market import BENCHMARK
 from demo.rows import Market, load_market
 from demo.stages import ALGORITHMS
 from training.dataset import Dataset
-from training.load import load_labelled
+from training.load import load_dataset
 from training.pipeline import Artifact, train
 from training.registry import promote, register
 
@@ -51,7 +51,7 @@ def kept_dataset(connection: Connection[Any]) -> Dataset:
     if not file.exists():
         insert_market(connection, patterns=True)
         connection.execute(query("label_outcomes"), {"max_rows": None})
-        _keep(file, load_labelled(connection))
+        _keep(file, load_dataset(connection))
     found: Dataset = pickle.loads(file.read_bytes())
     return found
 

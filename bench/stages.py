@@ -14,7 +14,7 @@ from bench.results import Recorder
 from bench.server import connect
 from db_functions.database import Connection
 from training import pipeline
-from training.load import load_labelled
+from training.load import load_dataset
 from training.registry import register
 
 ROWS: Final = 100_000
@@ -98,7 +98,7 @@ def _train(url: str, rows: int) -> list[Stage]:
     stopwatch = _Stopwatch()
     setattr(pipeline, "Stages", lambda *_, **__: stopwatch)  # noqa: B010  # a name that the pipeline imports, and mypy does not see
     with connect(url) as connection:
-        dataset = load_labelled(connection).take(slice(rows))
+        dataset = load_dataset(connection).take(slice(rows))
         artifact = pipeline.train(dataset, ensemble.ALGORITHMS, version="bench-stages")
         stopwatch("register")
         register(connection, artifact)

@@ -89,12 +89,15 @@ def count(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np
     return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
 
 
-def psi(baseline: Mapping[str, Any], values: NDArray[Any]) -> float:
-    """Population stability index of ``values`` against a baseline's bins, missing and infinite ones included."""
+def smoothed_psi(baseline: Mapping[str, Any], values: NDArray[Any]) -> float:
+    """Population stability index of ``values`` against a baseline's bins, half a row added to each bin.
+
+    Missing and infinite values have bins too. It is not ``ml.feature_drift.psi``, which floors the share of an empty
+    bin instead: that one is compared with a threshold, this one only orders the features of a report.
+    """
     finite = values[np.isfinite(values)].astype(np.float64)
     now = [*count(finite, np.array(baseline["edges"])), np.isnan(values).sum(), np.isinf(values).sum()]
     then = [*baseline["counts"], baseline["nan"], baseline["infinite"]]
-    # Half a row in each bin, because an empty bin would make the index infinite.
     a, b = ((np.array(side, np.float64) + 0.5) / (np.sum(side) + 0.5 * len(side)) for side in (then, now))
     return float(np.sum((b - a) * np.log(b / a)))
 

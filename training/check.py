@@ -8,6 +8,7 @@ damaged one can kill the process that loads it.
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from db_functions.contract import (
     CONTRACT_VERSION,
+    INPUTS,
     META_BACKGROUND,
     META_CONTRACT_VERSION,
     META_FEATURE_NAMES,
@@ -32,6 +34,7 @@ from db_functions.errors import InvalidModel, one_line
 from db_functions.operators import ALLOWED
 from db_functions.sandbox import MODEL_BYTES, TRIAL_MEMORY, TRIAL_S, run_child
 from training.attribution import background
+from training.errors import Unreadable
 
 WHY_NOT: Final = {
     **dict.fromkeys(("Loop", "Scan", "SequenceMap"), "it can run forever"),
@@ -53,15 +56,17 @@ WHY_NOT: Final = {
 def read_checked(path: Path, *, max_bytes: int = MODEL_BYTES) -> tuple[bytes, list[str]]:
     """A file's bytes and their faults (:func:`check_model`). Its size is looked at before it is read.
 
-    Read once: a file may change between two readings.
+    Read once: a file may change between two readings. Raises Unreadable when there is nothing to judge.
     """
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            return b"", [_too_large(size, max_bytes)]
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise Unreadable(f"{path} cannot be read: it is not a regular file; name an ONNX file")
+        if found.st_size > max_bytes:
+            return b"", [_too_large(found.st_size, max_bytes)]
         data = path.read_bytes()
-    except OSError as error:
-        return b"", [f"{path} cannot be read: {error.strerror}"]
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return data, check_model(data, max_bytes=max_bytes)
 
 
@@ -98,6 +103,15 @@ def require_valid(data: bytes) -> None:
 
 
 def _structure_faults(model: onnx.ModelProto) -> Iterator[str]:
+    inputs = {item.name for item in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    if inputs and not inputs & set(INPUTS):
+        yield (
+            "the model reads columns of its own and no input of the contract, as converters write it; "
+            "`training.publish` puts the features in front of a classifier and makes the outputs"
+        )
+    for output in model.graph.output:
+        if output.type.WhichOneof("value") not in ("tensor_type", None):
+            yield f"output {output.name!r} is no tensor; convert with skl2onnx's options={{'zipmap': False}}"
     if model.functions:
         yield f"the model defines functions ({model.functions[0].name}, ...); inline them, because they hide operators"
     if model.training_info:

@@ -43,12 +43,24 @@ def describe(data: bytes) -> list[Line]:
     return lines + missing
 
 
+def _type_name(given: onnx.TypeProto) -> str:
+    """As ONNX Runtime names it where it is a tensor of a type that ONNX knows."""
+    kind = given.WhichOneof("value") or "nothing"
+    if kind != "tensor_type":
+        return kind.removesuffix("_type")
+    try:
+        known = onnx.helper.tensor_dtype_to_string(given.tensor_type.elem_type)
+    except KeyError:
+        return f"tensor(type {given.tensor_type.elem_type})"
+    return f"tensor({known.split('.')[-1].lower()})"
+
+
 def _lines(
     kind: str, items: list[onnx.ValueInfoProto], faults: Callable[[str, str, list[object]], list[str]]
 ) -> Iterator[Line]:
     for item in items:
         tensor = item.type.tensor_type
-        onnx_type = f"tensor({onnx.helper.tensor_dtype_to_string(tensor.elem_type).split('.')[-1].lower()})"
+        onnx_type = _type_name(item.type)
         shape: list[object] = [
             axis.dim_value if axis.HasField("dim_value") else axis.dim_param or _FREE_AXIS for axis in tensor.shape.dim
         ]

@@ -33,6 +33,22 @@ class NotConvertible(InvalidModel):
     """No converter can write a learner as ONNX."""
 
 
+class NotPublishable(ScoringError):
+    """The pipeline, or the rows beside it, cannot be published as they are."""
+
+
+class PandasMissing(ScoringError):
+    """This gives or takes a DataFrame; install pandas with `pip install 'pattern-scoring[pandas]'`."""
+
+
+class MlflowMissing(ScoringError):
+    """This talks to MLflow; install it with `pip install 'pattern-scoring[mlflow]'`."""
+
+
+class Unreadable(ScoringError):
+    """The file cannot be read, so there is nothing to check."""
+
+
 class ParityFailed(InvalidModel):
     """The exported graph does not answer as the fitted model does; it is not registered."""
 

@@ -8,9 +8,9 @@ blocks (``blocks``); differences are paired, row by row.
 - ROC AUC is nearly one: a row's part is how much its own place among the rows of the other kind exceeds the average
   (DeLong et al., *Comparing the areas under two or more correlated ROC curves*, 1988; with blocks, Obuchowski,
   *Nonparametric analysis of clustered ROC curve data*, 1997).
-- Calibration error is a sum of absolute values; its interval is a bootstrap over the same blocks. Even a perfect model
-  shows some, so it stands beside what outcomes drawn from the model's own probabilities show, overlaps kept
-  (``shocks``).
+- Calibration error is a sum of absolute values; its interval is a bootstrap over the same blocks, less the bias of the
+  draws. Even a perfect model shows some, so it stands beside what outcomes drawn from the model's own probabilities
+  show, overlaps kept (``shocks``).
 """
 
 from __future__ import annotations
@@ -285,6 +285,7 @@ class Measured:
     rows: Mapping[str, Floats]
     ece: float
     ece_draws: Floats
+    least_ece: float = 0.0
 
     @classmethod
     def of(cls, p: Floats, hit: Floats, member: NDArray[np.intp], drawn: Floats) -> Measured:
@@ -298,14 +299,16 @@ class Measured:
 
     def less(self, other: Measured) -> Measured:
         rows = {name: values - other.rows[name] for name, values in self.rows.items()}
-        return Measured(rows, self.ece - other.ece, self.ece_draws - other.ece_draws)
+        return Measured(rows, self.ece - other.ece, self.ece_draws - other.ece_draws, -1.0)
 
     def entries(self, block: blocks.Block) -> dict[str, dict[str, float | None]]:
         found = {}
         for name, values in self.rows.items():
             mean = blocks.mean(values, block)
             found[name] = _entry(mean.value, *mean.interval())
-        return {**found, "ece": _entry(self.ece, *np.quantile(self.ece_draws, _INTERVAL))}
+        # Resampled rows repeat, so each draw shows more error than the rows themselves: their mean is put on the value.
+        low, high = np.quantile(self.ece_draws, _INTERVAL) - self.ece_draws.mean() + self.ece
+        return {**found, "ece": _entry(self.ece, max(low, self.least_ece), high)}
 
 
 def _entry(value: float, low: float, high: float) -> dict[str, float | None]:

@@ -25,6 +25,7 @@ from training.pipeline import Artifact, toolchain_versions
 from training.verify import check_parity
 
 GOLDEN_ROWS: Final = 32
+_SERVED_TARGET: Final = FIRST_PASSAGE_NAMES.index("first_passage_target")
 _PLAIN_TARGET: Final = FIRST_PASSAGE_NAMES.index("first_passage_target_plain")
 
 
@@ -34,6 +35,11 @@ def plain_target(inputs: Mapping[str, Array], horizon: int) -> NDArray[np.float6
     NaN where a label is undefined or no volatility is known. ``inputs`` needs bars, levels and direction.
     """
     return np.asarray(compute_first_passage(inputs, np, horizon)[:, _PLAIN_TARGET])
+
+
+def served_target(inputs: Mapping[str, Array], horizon: int) -> NDArray[np.float64]:
+    """:func:`plain_target` with its corrections: what the model that learned nothing serves."""
+    return np.asarray(compute_first_passage(inputs, np, horizon)[:, _SERVED_TARGET])
 
 
 def fitted(horizon: int = DEFAULT_HORIZON) -> FittedModel:
@@ -53,14 +59,13 @@ def make(horizon: int = DEFAULT_HORIZON, version: str | None = None) -> Artifact
         version=exported.version,
         algorithm=ALGORITHM,
         onnx=exported.onnx,
-        sha256=exported.sha256,
         contract_version=CONTRACT_VERSION,
         inputs=list(exported.inputs),
         outputs=list(exported.outputs),
         feature_names=list(FIRST_PASSAGE_NAMES),
         min_bars=LEAST_BARS,
         metrics={META_LABEL_HORIZON: horizon},
-        card=card(exported, horizon),
+        model_card=card(exported, horizon),
         toolchain=toolchain_versions(),
         drift_baseline={},
         golden=golden.to_bytes(),
@@ -127,7 +132,7 @@ def ship(folder: Path = shipped.FOLDER) -> None:
     for name, data in (
         (shipped.ONNX, artifact.onnx),
         (shipped.GOLDEN, artifact.golden),
-        (shipped.CARD, artifact.card.encode()),
+        (shipped.CARD, artifact.model_card.encode()),
     ):
         (folder / name).write_bytes(data)
 

@@ -54,7 +54,7 @@ def read_gather_settings(connection: Connection) -> GatherSettings:
     return settings
 
 
-def load_labelled(
+def load_dataset(
     connection: Connection,
     *,
     since: datetime | None = None,

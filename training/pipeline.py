@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from db_functions.contract import CONTRACT_VERSION, META_FITTED_FROM, META_FITTED_UNTIL, META_LABEL_HORIZON
 from db_functions.progress import Stages, bar
+from db_functions.registry import Registration
 from training import blend, blocks, card, learners, tune
 from training import features as feature_code
 from training.attribution import background
@@ -40,24 +41,10 @@ _PACKAGES: Final = ("numpy", "scikit-learn", "scipy", "skl2onnx", "onnx", "onnxr
 _OPTIONAL_PACKAGES: Final = ("onnxmltools", "xgboost", "xgboost-cpu", "lightgbm")
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A trained, verified model with all that the registry keeps of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact(Registration):
+    """A trained, verified model: what is registered, and the parity of its golden rows."""
 
-    version: str
-    algorithm: str
-    onnx: bytes
-    sha256: str
-    contract_version: int
-    inputs: list[str]
-    outputs: list[str]
-    feature_names: list[str]
-    min_bars: int
-    metrics: dict[str, Any]
-    card: str
-    toolchain: dict[str, str]
-    drift_baseline: dict[str, Any]
-    golden: bytes
     parity: ParityReport
 
 
@@ -129,14 +116,13 @@ def train(
         version=exported.version,
         algorithm=model.algorithm,
         onnx=exported.onnx,
-        sha256=exported.sha256,
         contract_version=CONTRACT_VERSION,
         inputs=list(exported.inputs),
         outputs=list(exported.outputs),
         feature_names=list(model.feature_names),
         min_bars=model.min_bars,
         metrics=metrics,
-        card=card.render(exported, dataset, split, model, metrics, parity, toolchain, recipe=recipe),
+        model_card=card.render(exported, dataset, split, model, metrics, parity, toolchain, recipe=recipe),
         toolchain=toolchain,
         drift_baseline=_baseline(model, dataset, features, split, judged),
         golden=golden.to_bytes(),

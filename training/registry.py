@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 from psycopg.rows import class_row, scalar_row
-from psycopg.types.json import Jsonb
 
+from db_functions import registry
 from db_functions.contract import (
     CONTRACT_VERSION,
     INPUTS,
@@ -91,49 +92,38 @@ def register(connection: Connection, artifact: Artifact) -> None:
 
     The same file again is accepted. Raises InvalidModel when its version is taken by another file.
     """
-    parameters = {
-        "version": artifact.version,
-        "algorithm": artifact.algorithm,
-        "onnx": artifact.onnx,
-        "contract_version": artifact.contract_version,
-        "inputs": artifact.inputs,
-        "outputs": artifact.outputs,
-        "feature_names": artifact.feature_names,
-        "min_bars": artifact.min_bars,
-        "metrics": Jsonb(artifact.metrics),
-        "model_card": artifact.card,
-        "toolchain": Jsonb(artifact.toolchain),
-        "drift_baseline": Jsonb(artifact.drift_baseline),
-        "golden": artifact.golden,
-    }
-    with translated(), connection.transaction():
-        connection.execute(query("register_model"), parameters)
-        connection.execute(
-            query("record_parity"),
-            {
-                "version": artifact.version,
-                "max_abs_diff": artifact.parity.max_abs_diff,
-                "tolerance": artifact.parity.tolerance,
-                "rows": artifact.parity.rows,
-                "runtime": runtime(),
-            },
-        )
+    parity = artifact.parity
+    registry.register(
+        connection,
+        artifact,
+        max_abs_diff=parity.max_abs_diff,
+        rows=parity.rows,
+        runtime=runtime(),
+        tolerance=parity.tolerance,
+    )
 
 
-def register_file(connection: Connection, path: Path, golden_path: Path | None = None) -> str:
+def register_file(
+    connection: Connection,
+    path: Path,
+    golden_path: Path | None = None,
+    *,
+    stated: Mapping[str, Any] | None = None,
+    card: str | None = None,
+) -> str:
     """Register an ONNX file of any origin that keeps the contract; returns its version, the file's ``model_version``.
 
     ``golden_path`` names rows as ``db_functions.golden`` writes them, with the answers of the framework that made the
     model; the file must give the same answers. Without it golden rows are recorded from the file itself: they show that
-    later runtimes and batch sizes answer alike, not that the file answers as another program does. Raises InvalidModel
-    with every fault, ParityFailed when golden rows differ.
+    later runtimes and batch sizes answer alike, not that the file answers as another program does. ``stated`` joins the
+    metrics, ``card`` is the model card. Raises Unreadable, InvalidModel with every fault, ParityFailed when golden rows
+    differ.
     """
     data, faults = read_checked(path)
     if faults:
         raise InvalidModel(f"{path} does not keep the scoring contract: " + "; ".join(faults))
     session = open_session(data)
     metadata = session.get_modelmeta().custom_metadata_map
-    digest = hashlib.sha256(data).hexdigest()
     min_bars = int(metadata[META_MIN_BARS])
     given = input_names(session)
     if golden_path is None:
@@ -142,17 +132,16 @@ def register_file(connection: Connection, path: Path, golden_path: Path | None =
     else:
         golden = read_golden(golden_path, given)
     artifact = Artifact(
-        version=metadata.get(META_MODEL_VERSION) or f"{path.stem}-{digest[:10]}",
+        version=metadata[META_MODEL_VERSION],
         algorithm="onnx",
         onnx=data,
-        sha256=digest,
         contract_version=CONTRACT_VERSION,
         inputs=given,
         outputs=[item.name for item in session.get_outputs()],
         feature_names=json.loads(metadata.get(META_FEATURE_NAMES, "[]")),
         min_bars=min_bars,
-        metrics=dict(read_training(metadata)),
-        card=f"# {path.name}\n\nRegistered from a file; how it was trained is not known here.\n",
+        metrics={**(stated or {}), **read_training(metadata)},
+        model_card=card or f"# {path.name}\n\nRegistered from a file; how it was trained is not known here.\n",
         toolchain={"producer": f"{session.get_modelmeta().producer_name}".strip(), **toolchain_versions()},
         drift_baseline={},
         golden=golden.to_bytes(),
@@ -208,7 +197,7 @@ def challenge(connection: Connection, version: str, reason: str, *, share: float
 
 
 def list_models(connection: Connection) -> list[ListedModel]:
-    """Every registered model, oldest first, without its file."""
+    """Every registered model without its file: champion, challengers, others from the newest, retired ones last."""
     with translated(), connection.transaction(), connection.cursor(row_factory=class_row(ListedModel)) as cursor:
         return cursor.execute(query("list_models")).fetchall()
 

@@ -22,7 +22,7 @@ from db_functions.errors import translated
 from db_functions.model import open_session
 from db_functions.queries import query
 from training import session
-from training.baseline import psi
+from training.baseline import smoothed_psi
 from training.card import IN_REPORT
 from training.check import require_valid
 from training.curves import GRID, Curve, Floats, band, lift_curve, precision_curve, roc_curve
@@ -290,7 +290,7 @@ def _drift(subject: Subject, features: NDArray[Any] | None) -> BarList | None:
     if not baselines or features is None:
         return None
     found = [
-        (name, psi(baselines[name], features[:, column]))
+        (name, smoothed_psi(baselines[name], features[:, column]))
         for column, name in enumerate(subject.feature_names)
         if name in baselines
     ]

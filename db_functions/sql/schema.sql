@@ -9251,17 +9251,6 @@ as $$
                                coalesce(pattern_type, timeframe) as name, n, said, came, bins
                         from grouped where num_nulls(pattern_type, timeframe) = 1) t) g
             where g.place <= 12), '[]'),
-        -- Whether what is served is better than it would have been without ML (below 0).
-        'served', coalesce((
-            select jsonb_agg(jsonb_build_object(
-                       'than', d.than, 'baseline', d.baseline, 'n', d.n, 'blocks', d.blocks,
-                       'block_days', d.block_days, 'difference', d.difference, 'error', d.error,
-                       'since', d.since) order by d.baseline)
-            from ml_internal.served_differences d), '[]'),
-        'weights', (
-            select jsonb_build_object('weights', s.weights, 'ml_weight', s.ml_weight,
-                                      'rule_weight', s.rule_weight, 'threshold', s.threshold)
-            from ml.settings s),
         'limits', (
             select jsonb_build_object(
                 'sla_warning', s.sla_warning, 'sla_critical', s.sla_critical,

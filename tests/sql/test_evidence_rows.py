@@ -15,7 +15,7 @@ from db_functions.database import Connection
 from demo.application import Pattern, insert_bars, insert_patterns
 from demo.market import BENCHMARK, Series, load_series
 from training.dataset import Dataset
-from training.load import load_labelled
+from training.load import load_dataset
 
 BARS = 420
 
@@ -50,7 +50,7 @@ def test_rows_equal_those_of_a_database(connection: Connection, levels: bool) ->
     connection.execute("select ml.set('benchmark_symbol', %s, 'test')", [BENCHMARK])
     connection.execute("select ml.set('history_lag', %s, 'test')", [f"{LAG_DAYS} days"])
     connection.execute("select ml.label_outcomes()")
-    loaded, made = load_labelled(connection), labelled_rows(market, patterns)
+    loaded, made = load_dataset(connection), labelled_rows(market, patterns)
     assert len(made) == len(loaded) > 200
     assert len(made) < len(patterns)
     assert made.detected_at[0] > datetime(2011, 1, 1, tzinfo=UTC).timestamp()

@@ -96,7 +96,7 @@ def test_training_keeps_it_with_what_it_was_measured_on_and_says_so() -> None:
     assert 0 < kept["rows"] < artifact.metrics["rows"], "rows without a rule confidence are not counted"
     line = f"Learned weights: {kept['ml_weight']:.3f} for the model"
     assert line in summarise(artifact)
-    assert line in artifact.card
+    assert line in artifact.model_card
 
 
 def test_training_keeps_its_evidence_against_first_passage_in_one_place() -> None:

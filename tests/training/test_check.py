@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from sklearn.linear_model import LogisticRegression
 
 from db_functions.errors import InvalidModel
 from db_functions.golden import Golden
@@ -18,7 +22,7 @@ from tests.training_support import small_export
 from training import cli
 from training.check import check_model, read_checked, require_valid
 from training.describe import describe
-from training.errors import ParityFailed
+from training.errors import ParityFailed, Unreadable
 from training.registry import read_golden
 from training.verify import check_parity
 
@@ -333,9 +337,50 @@ def test_what_is_no_model_is_refused(data: bytes) -> None:
     assert "not an ONNX model" in fault or "holds no graph" in fault
 
 
-def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
-    _, (fault,) = read_checked(tmp_path / "nothing.onnx")
-    assert "cannot be read: No such file" in fault
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no broken contract: there is no file to judge."""
+    for path, said in ((tmp_path / "nothing.onnx", "No such file"), (tmp_path, "not a regular file")):
+        with pytest.raises(Unreadable, match=f"cannot be read.*{said}"):
+            read_checked(path)
+        assert cli.main(["check", str(path)]) == 1
+        printed = capsys.readouterr()
+        assert printed.err.startswith("error: ")
+        assert "contract" not in printed.out
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(Unreadable, match="regular"):
+        read_checked(tmp_path / "pipe.onnx")
+
+
+@cache
+def _as_converters_write_it() -> bytes:
+    """A label, and maps of probabilities, of an input ``X``: what skl2onnx writes of a classifier by default."""
+    X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    data: bytes = to_onnx(LogisticRegression().fit(X, X[:, 0] > 0), X[:1]).SerializeToString()
+    return data
+
+
+def test_what_skl2onnx_writes_by_default_is_told_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "default.onnx"
+    path.write_bytes(_as_converters_write_it())
+    assert cli.main(["check", str(path)]) == 1
+    printed = capsys.readouterr().out
+    for said in ("training.publish", "'zipmap': False", "input   X", "sequence"):
+        assert said in printed
+
+
+def test_damaged_files_are_faulty_and_never_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, rng = _as_converters_write_it(), np.random.default_rng(1)
+    path = tmp_path / "damaged.onnx"
+    for number in range(150):
+        damaged = bytearray(whole[: rng.integers(1, len(whole))] if number % 2 else whole)
+        for place in rng.integers(0, len(damaged), number % 5):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        assert cli.main(["check", str(path)]) == 1
+        assert capsys.readouterr().out
 
 
 def test_require_valid_lists_every_fault() -> None:

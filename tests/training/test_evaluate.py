@@ -106,6 +106,20 @@ def test_a_better_model_shows_in_the_paired_differences() -> None:
     assert paired["ml_minus_rule"]["brier"]["value"] == pytest.approx(difference)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.2])
+def test_calibration_error_lies_within_its_own_interval(spread: float) -> None:
+    """Resampled rows repeat: of an answer that is right in every bin, each draw shows more error than there is."""
+    data = small_dataset()
+    group = np.arange(len(data)) % 5
+    right = np.array([data.positive[group == one].mean() for one in range(5)])[group]
+    p = np.clip(right + spread * (group - 2) / 2, 0, 1)
+    found = evaluate(p, data, known_rate=0.4, seed=1, resamples=200)
+    for name in ("ml", "base", "ml_minus_base"):
+        entry = found[name]["ece"]
+        assert entry["low"] <= entry["value"] <= entry["high"], name
+        assert name == "ml_minus_base" or entry["low"] >= 0
+
+
 def test_the_same_answer_differs_by_exactly_nothing() -> None:
     data = small_dataset()
     rule = data.inputs["rule_confidence"]

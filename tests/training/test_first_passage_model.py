@@ -42,7 +42,7 @@ def test_shipped_files_are_what_the_code_makes() -> None:
     """After a change: ``python -m training.first_passage``."""
     made = first_passage.make()
     assert MODEL.onnx == made.onnx
-    assert MODEL.model_card == made.card
+    assert MODEL.model_card == made.model_card
     there, expected = Golden.from_bytes(MODEL.golden), Golden.from_bytes(made.golden)
     assert there.inputs.keys() == expected.inputs.keys() == set(MODEL.inputs)
     assert largest_difference(expected.inputs, there.inputs).amount == 0.0

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from db_functions.database import Connection
+from tests.support import register as registered
 from tests.training_support import small_artifact
 from training import cli, pipeline
 from training.registry import register
@@ -57,3 +58,14 @@ def test_train_promotes_unless_refused_and_registers_either_way(
     assert champion(connection) == (None if reasons else artifact.version)
     assert (REASON in said.err) == bool(reasons)
     assert (f"promotion will be refused: {REASON}" in said.out) == bool(reasons)
+
+
+def test_the_list_begins_with_what_serves(connection: Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    for version in ("gone", "served", "rival", "old", "new"):
+        registered(connection, version)
+    connection.execute("select ml.retire('gone', 'test')")
+    connection.execute("select ml.promote('served', 'test')")
+    connection.execute("select ml.challenge('rival', 1, 0, 'test')")
+    assert cli.main(["list"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == ["version", "served", "rival", "new", "old", "gone"]

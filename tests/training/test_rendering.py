@@ -51,11 +51,11 @@ def test_symbols_and_pattern_types_stay_text_on_the_card() -> None:
     data = small_dataset().take(slice(0, 900))
     hostile = np.full(len(data), HOSTILE, dtype=object)
     changed = replace(data, inputs={**data.inputs, "pattern_type": hostile}, symbol=hostile)
-    card = train(changed, ["logistic"], seed=1, size=SMALL).card
+    card = train(changed, ["logistic"], seed=1, size=SMALL).model_card
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(card)
     assert "<script>" not in html
     assert "<a " not in html
-    assert html.count("<table>") == small_artifact().card.count("\n| -")
+    assert html.count("<table>") == small_artifact().model_card.count("\n| -")
 
 
 def test_sections_are_left_out_by_their_heading() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
 from tests.training_support import HORIZON, SMALL, small_dataset
-from training.baseline import histogram, psi
+from training.baseline import histogram, smoothed_psi
 from training.curves import lift_curve, precision_curve, roc_curve
 from training.errors import TooFewRows
 from training.first_passage import plain_target
@@ -63,7 +63,7 @@ def held_out() -> Artifact:
 def subject(artifact: Artifact) -> Subject:
     return Subject(
         artifact.version, artifact.onnx, artifact.sha256, artifact.algorithm, artifact.feature_names, artifact.metrics,
-        artifact.drift_baseline, artifact.card,
+        artifact.drift_baseline, artifact.model_card,
     )  # fmt: skip
 
 
@@ -250,6 +250,6 @@ def test_drift_is_near_zero_where_nothing_moved_and_large_where_something_did() 
     rng = np.random.default_rng(0)
     values = rng.normal(size=4_000).astype(np.float32)
     baseline = histogram(values)
-    assert psi(baseline, rng.normal(size=4_000).astype(np.float32)) < 0.02
-    assert psi(baseline, values + 1) > 0.25
-    assert psi(baseline, np.where(rng.random(4_000) < 0.3, np.nan, values).astype(np.float32)) > 0.25
+    assert smoothed_psi(baseline, rng.normal(size=4_000).astype(np.float32)) < 0.02
+    assert smoothed_psi(baseline, values + 1) > 0.25
+    assert smoothed_psi(baseline, np.where(rng.random(4_000) < 0.3, np.nan, values).astype(np.float32)) > 0.25

@@ -252,7 +252,7 @@ def test_a_parameter_that_matters_is_found_and_without_a_signal_none_is() -> Non
 
 
 def test_what_was_tried_and_chosen_is_registered_and_on_the_card() -> None:
-    metrics, card = _whole().metrics, re.sub(" +", " ", _whole().card)
+    metrics, card = _whole().metrics, re.sub(" +", " ", _whole().model_card)
     json.dumps(metrics, allow_nan=False)
     table = metrics["tuning"]["learners"]["exact_boosting"]
     assert [len(one["losses"]) for one in table["candidates"]] == [4] * 4

@@ -29,7 +29,7 @@ from db_functions.sandbox import require_trial
 from tests import training_support
 from tests.support import at, insert_bars, insert_pattern, make_champion, row_of, small_model
 from training import check
-from training.load import load_labelled
+from training.load import load_dataset
 from training.trial import trial_inputs
 from worker.serving.engine import Engine
 
@@ -278,7 +278,7 @@ def test_every_column_and_every_extreme(connection: Connection) -> None:
     assert found is not None
     outcomes = connection.execute("select count(outcome_label) from pattern_events where id = any (%s)", [good])
     assert outcomes.fetchone() == (len(good),)
-    dataset = load_labelled(connection)
+    dataset = load_dataset(connection)
     assert len(good) <= len(dataset) <= found[0]
     assert not any(np.isinf(dataset.inputs[name]).any() for name in ("levels", "duration_s", "context", "bars"))
     print(f"\n{found[0]} labelled, {len(dataset)} loaded", end="")
@@ -297,7 +297,7 @@ def test_a_type_too_long_to_count_stops_no_labelling(connection: Connection) -> 
     long = insert_pattern(connection, pattern_type=TEXTS[3], direction=1)
     assert connection.execute("select ml.label_outcomes()").fetchone() == (2,)
     assert row_of(connection, good, "outcome_label") != {"outcome_label": None}
-    assert len(load_labelled(connection)) == 2
+    assert len(load_dataset(connection)) == 2
     changed(connection, long, "pattern_type", "short")
     counts = connection.execute("select pattern_type, total from ml_internal.outcome_days order by 1").fetchall()
     assert counts == [("double_bottom", 1), ("short", 1)]
@@ -318,7 +318,7 @@ def test_levels_that_no_double_can_hold(connection: Connection, value: str) -> N
     assert drained(connection).counters.scored == len(levels) + 1
     connection.execute("select ml.label_outcomes()")
     assert row_of(connection, good, "outcome_label") != {"outcome_label": None}
-    load_labelled(connection)
+    load_dataset(connection)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+from collections.abc import Mapping
 
 import pytest
 
@@ -180,3 +181,18 @@ def test_a_variable_that_cannot_be_is_named(database: str) -> None:
         assert worker.wait() == 1
         last = worker.lines()[-1]["message"]
         assert all(word in last for word in ("ML_CONFIDENCE_THRESHOLD", "high", "0 to 1"))
+
+
+def test_a_model_without_golden_rows_is_said_to_have_none(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Message and field agree: neither says that they are off by NaN."""
+    make_champion(connection, "bare")
+    with caplog.at_level("INFO", logger="worker"):
+        champion_id = connection.execute("select id from ml.models").fetchone()
+        assert champion_id is not None
+        Champion().follow(connection, champion_id[0])
+    (loaded,) = [record for record in caplog.records if "loaded" in record.getMessage()]
+    assert isinstance(loaded.args, Mapping)
+    assert loaded.args["golden_rows_off_by"] is None
+    assert "no golden rows" in loaded.getMessage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -20,7 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 on success, 1 after an error printed on one line, 130 after an interruption."""
     options = parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has left, as `head` does. What is still buffered has nowhere to go when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ScoringError, psycopg.Error) as error:
         message = str(error).strip()
     except OSError as error:
@@ -29,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted" + options.interrupted, file=sys.stderr)
         return 130
+    else:
+        return code
     print(f"error: {message}", file=sys.stderr)
     return 1
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from db_functions.advice import blend_line
-from db_functions.errors import one_line
+from db_functions.errors import ScoringError, one_line
 from training.cli.arguments import Commands, add_command
 from training.cli.database import connect
-from training.cli.output import aligned, moment
+from training.cli.output import aligned, moment, require_writable, write_file
 
 if TYPE_CHECKING:
     from training.registry import ListedModel, RegisteredModel
@@ -30,12 +30,23 @@ def add_commands(commands: Commands) -> None:
         "register an ONNX file of any origin",
         interrupted=": nothing was registered",
     )
-    register.add_argument("file", type=Path)
+    register.add_argument("file", metavar="FILE", help="an ONNX file, or an MLflow model such as models:/name@alias")
     register.add_argument(
         "--golden",
         type=Path,
         metavar="FILE",
         help="rows with the answers of the framework that made the model (.npz); the file must give the same answers",
+    )
+
+    export = add_command(commands, "export", _export, "write a registered model to a file or to MLflow")
+    export.add_argument("version")
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the ONNX file here")
+    export.add_argument(
+        "--mlflow",
+        nargs="?",
+        const="pattern-scoring",
+        metavar="NAME",
+        help="register it in MLflow, which MLFLOW_TRACKING_URI names, as a version of NAME (pattern-scoring)",
     )
 
     challenge = add_command(
@@ -61,11 +72,33 @@ def add_commands(commands: Commands) -> None:
 
 
 def _register(options: argparse.Namespace) -> int:
+    from training.mlflow_bridge import is_uri, register_uri
     from training.registry import register_file
 
     with connect() as connection:
-        version = register_file(connection, options.file, options.golden)
+        if is_uri(options.file):
+            version = register_uri(connection, options.file)
+        else:
+            version = register_file(connection, Path(options.file), options.golden)
     print(f"registered {version}; to serve it: python -m training promote {version} --reason '...'")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from training.mlflow_bridge import export
+    from training.registry import read_file
+
+    if options.output is None and options.mlflow is None:
+        raise ScoringError("name where to: --output FILE, --mlflow, or both")
+    if options.output is not None:
+        require_writable(options.output)
+    with connect() as connection:
+        data = read_file(connection, options.version)
+        if options.output is not None:
+            write_file(options.output, data)
+            print(f"wrote {options.output}")
+        if options.mlflow is not None:
+            print(f"registered {export(connection, options.version, options.mlflow)}")
     return 0
 
 

@@ -19,14 +19,14 @@ def add_commands(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from training.load import load_labelled
+    from training.load import load_dataset
     from training.report import fetch_subject, render, unseen_rows
 
     require_writable(options.output)
     with connect() as connection:
         subject = fetch_subject(connection, options.version)
         other = fetch_subject(connection, options.against) if options.against else None
-        dataset = load_labelled(connection, since=options.since, until=options.until, progress=True)
+        dataset = load_dataset(connection, since=options.since, until=options.until, progress=True)
     rows = unseen_rows(dataset, subject, *([other] if other else []))
     write_file(options.output, render(subject, rows, other).encode())
     print(f"{options.output}: {options.version} on {len(rows):,} rows that it was not trained on")

@@ -219,12 +219,12 @@ def _retrain(options: argparse.Namespace) -> int:
 def load(options: argparse.Namespace) -> Dataset:
     """The labelled rows of the period; the connection is closed before the long fit begins."""
     from db_functions.progress import Stages
-    from training.load import load_labelled
+    from training.load import load_dataset
 
     progress = not options.quiet
     with connect() as connection, Stages(1, shown=progress) as stage:
         stage("load")
-        return load_labelled(connection, since=options.since, until=options.until, progress=progress)
+        return load_dataset(connection, since=options.since, until=options.until, progress=progress)
 
 
 def champion_answers(dataset: Dataset) -> NDArray[np.float64] | None:

@@ -7,7 +7,7 @@ by ``python -m training.features``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
     "Feature",
     "compute",
     "compute_first_passage",
+    "compute_named",
 ]
 
 _FAMILIES: Final = (GEOMETRY, TECHNICAL, OSCILLATORS, PRICE_ACTION, MARKET, HISTORY, FIRST_PASSAGE)
@@ -97,6 +98,11 @@ def compute(inputs: Mapping[str, Array], xp: Any, horizon: int) -> Array:
 def compute_first_passage(inputs: Mapping[str, Array], xp: Any, horizon: int) -> Array:
     """:func:`compute` for the features named in :data:`FIRST_PASSAGE_NAMES` only; reads bars, levels and direction."""
     return _evaluate(FIRST_PASSAGE.registered, inputs, xp, horizon)
+
+
+def compute_named(inputs: Mapping[str, Array], xp: Any, horizon: int, *, names: Collection[str]) -> Array:
+    """:func:`compute` for the features ``names`` only, in the order of :data:`FEATURE_NAMES`."""
+    return _evaluate([entry for entry in _REGISTERED if entry.feature.name in names], inputs, xp, horizon)
 
 
 def _evaluate(registered: Iterable[Registered], inputs: Mapping[str, Array], xp: Any, horizon: int) -> Array:

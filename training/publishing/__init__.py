@@ -1,0 +1,1 @@
+"""From a fitted scikit-learn classifier to a registered model: its columns, its conversion, its evidence."""
