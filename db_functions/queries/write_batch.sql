@@ -1,6 +1,5 @@
 select w.written_at, w.written, w.kept::text[] as kept,
-       array(select r.pattern_id::text from unnest(w.refused) r) as refused,
-       array(select r.error from unnest(w.refused) r) as refusals
+       to_json(w.refused) as refused
 from ml_internal.write_batch(
     %(champion)s, %(source)s, %(runs)s, %(scores)s, %(pairs)s, %(failures)s, %(failed_model)s,
     %(queue_ids)s::bigint[],

@@ -38,10 +38,8 @@ class Written:
     """Places, from 1, of the scores that rows took or that were logged."""
     kept: list[str]
     """Patterns whose rows stay in the queue: another session has them locked."""
-    refused: list[str]
-    """Patterns that are dead letters, since they did not let themselves be written."""
-    refusals: list[str]
-    """Why, in the same order."""
+    refused: list[dict[str, str]]
+    """``pattern_id`` and ``error`` of those that are dead letters, since they did not let themselves be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +99,8 @@ class Writer:
         for i in failed:
             if i in done.rows:
                 _log_failure(rows.patterns[i].id, answers.error[i])
-        for pattern_id, error in zip(written.refused, written.refusals, strict=True):
-            _log_failure(pattern_id, error)
+        for refusal in written.refused:
+            _log_failure(refusal["pattern_id"], refusal["error"])
         return done
 
     def give_up(
@@ -248,7 +246,8 @@ def _failure(pattern: Pattern, error: str | None, attempts: int = 1, *, marked: 
 
 
 def _done(rows: ClaimedRows, written: Written) -> Done:
-    kept, refused = set(written.kept), set(written.refused) - set(written.kept)
+    kept = set(written.kept)
+    refused = {refusal["pattern_id"] for refusal in written.refused} - kept
     return Done(
         {i for i, pattern in enumerate(rows.patterns) if pattern.id not in kept},
         {i for i, pattern in enumerate(rows.patterns) if pattern.id in refused},
