@@ -7,12 +7,14 @@ import subprocess
 import sys
 import sysconfig
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from db_functions import command
+from tests.conftest import ROOT
 from tests.previous import build_wheel
 
 BARS = """
@@ -82,6 +84,17 @@ def test_it_migrates_back(installed: Path, tmp_path: Path) -> None:
     run(installed, tmp_path, "migrate")
     run(installed, tmp_path, "migrate", "downgrade", "base")
     assert run(installed, tmp_path, "psql", "-Atc", "select count(*) from pg_namespace where nspname = 'ml'") == "0\n"
+
+
+def test_the_wheel_has_every_package() -> None:
+    packaged = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for package in ("db_functions", "training", "worker")
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    assert packaged - found == {"db_functions.migrations", "db_functions.migrations.versions"}
+    assert found <= packaged
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from db_functions.errors import one_line
-from training.check import REFUSED
+from db_functions.operators import ALLOWED
 from training.convert import OPSETS
 from training.errors import NotConvertible
 from training.publishing import scalers
@@ -73,7 +73,7 @@ def convert_step(estimator: Any, types: Sequence[tuple[str, Any]]) -> onnx.Model
             )
     except Exception as error:  # the converters raise anything
         raise NotConvertible(one_line(str(error))) from error
-    refused = [node.op_type for node in model.graph.node if node.op_type in REFUSED or node.domain == "com.microsoft"]
+    refused = [node.op_type for node in model.graph.node if node.op_type not in ALLOWED.get(node.domain, ())]
     if refused:
         raise NotConvertible(f"its converter writes the operator {refused[0]}, which is not served")
     del model.graph.output[:-1]
