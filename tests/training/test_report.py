@@ -62,7 +62,7 @@ def held_out() -> Artifact:
 
 def subject(artifact: Artifact) -> Subject:
     return Subject(
-        artifact.version, artifact.onnx, artifact.sha256, artifact.algorithm, artifact.feature_names, artifact.metrics,
+        artifact.version, artifact.onnx, artifact.sha256, artifact.algorithm, list(artifact.feature_names), artifact.metrics,
         artifact.drift_baseline, artifact.model_card,
     )  # fmt: skip
 
