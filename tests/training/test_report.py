@@ -62,8 +62,8 @@ def held_out() -> Artifact:
 
 def subject(artifact: Artifact) -> Subject:
     return Subject(
-        artifact.version, artifact.onnx, artifact.sha256, artifact.algorithm, list(artifact.feature_names), artifact.metrics,
-        artifact.drift_baseline, artifact.model_card,
+        artifact.version, artifact.onnx, artifact.sha256, artifact.algorithm, list(artifact.feature_names),
+        artifact.metrics, artifact.drift_baseline, artifact.model_card,
     )  # fmt: skip
 
 
