@@ -54,7 +54,8 @@ class Sums:
     """Sums over the rows of each of K blocks, in order of time, all [K]."""
 
     rows: Floats
-    difference: Floats
+    gain: Floats
+    """Of (q - y)^2 - (p - y)^2."""
     spread: Floats
     """Of (p - q)^2."""
 
@@ -64,18 +65,18 @@ class Skill:
     """What is known after each of K blocks, all [K]; NaN bounds and E = 1 where p and q never differ."""
 
     rows: Floats
-    difference: Floats
-    low: Floats
-    high: Floats
+    gain: Floats
+    gain_low: Floats
+    gain_high: Floats
     e_value: Floats
 
     @property
     def better(self) -> NDArray[np.bool_]:
-        return (self.e_value >= 1 / ALPHA) & (self.difference > 0)
+        return (self.e_value >= 1 / ALPHA) & (self.gain > 0)
 
     @property
     def worse(self) -> NDArray[np.bool_]:
-        return (self.e_value >= 1 / ALPHA) & (self.difference < 0)
+        return (self.e_value >= 1 / ALPHA) & (self.gain < 0)
 
 
 def counted(detected_at: Block, block_days: int) -> NDArray[np.bool_]:
@@ -88,18 +89,18 @@ def sums(p: Floats, q: Floats, y: Floats, detected_at: Block, block_days: int) -
     kept = counted(detected_at, block_days)
     p, q, y = p[kept], q[kept], y[kept]
     _, member = np.unique(detected_at[kept] // (block_days * _DAY_S), return_inverse=True)
-    difference = (q - y) ** 2 - (p - y) ** 2
+    gain = (q - y) ** 2 - (p - y) ** 2
     return Sums(
         np.bincount(member).astype(np.float64),
-        np.bincount(member, difference).astype(np.float64),
+        np.bincount(member, gain).astype(np.float64),
         np.bincount(member, (p - q) ** 2).astype(np.float64),
     )
 
 
 def skill(found: Sums, alpha: float = ALPHA) -> Skill:
     """The formulas above after each block; after the first, r is that block's alone."""
-    total, rows = np.cumsum(found.difference), np.cumsum(found.rows)
-    variance = np.cumsum(found.difference**2)
+    total, rows = np.cumsum(found.gain), np.cumsum(found.rows)
+    variance = np.cumsum(found.gain**2)
     prior = PRIOR * np.cumsum(found.spread)[np.minimum(np.arange(len(rows)), _FIRST - 1)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (variance + prior) / prior

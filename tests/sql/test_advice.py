@@ -390,7 +390,7 @@ def assert_skill_is_numpys(connection: Connection, rows: Rows) -> None:
         own = rows if row["pattern_type"] is None else rows.take(rows.kind == row["pattern_type"])
         shown = expected_skill(own, row["score"], row["baseline"])
         assert (row["rows"], row["blocks"]) == (shown.rows[-1], len(shown.rows)), row
-        for name in ("difference", "low", "high"):
+        for name in ("gain", "gain_low", "gain_high"):
             assert row[name] == pytest.approx(getattr(shown, name)[-1], abs=EXACT)
         assert row["e_value"] == pytest.approx(shown.e_value[-1], rel=1e-9)
         assert row["surely"] == ("better" if shown.better[-1] else "worse" if shown.worse[-1] else "unknown")
@@ -406,7 +406,7 @@ def test_first_passage_is_a_baseline_where_it_is_recorded(champion: Connection, 
     assert {row["score"] for row in found} == {"ml", "served"}
     for row in found:
         shown = expected_skill(rows, row["score"], "first_passage")
-        assert (row["rows"], row["difference"]) == (shown.rows[-1], pytest.approx(shown.difference[-1], abs=EXACT))
+        assert (row["rows"], row["gain"]) == (shown.rows[-1], pytest.approx(shown.gain[-1], abs=EXACT))
 
 
 def fold(connection: Connection) -> int:

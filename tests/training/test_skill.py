@@ -57,13 +57,13 @@ def test_the_formulas_by_hand() -> None:
     detected_at = np.array([0, 100, 101]) * DAY_S
     found = skill.sums(p, q, y, detected_at, BLOCK_DAYS)
     assert found.rows == pytest.approx([1, 2])
-    assert found.difference == pytest.approx([0.09, 0.16 + 0.56])
+    assert found.gain == pytest.approx([0.09, 0.16 + 0.56])
     assert found.spread == pytest.approx([0.01, 0.20])
     judged = skill.skill(found)
     v, r = 0.09**2 + 0.72**2, 5 * 0.21
     assert judged.e_value[1] == pytest.approx(np.sqrt(r / (v + r)) * np.exp(0.81**2 / (2 * (v + r))))
     half = np.sqrt((v + r) * (2 * np.log(20) + np.log((v + r) / r)))
-    assert (judged.low[1], judged.high[1]) == pytest.approx(((0.81 - half) / 3, (0.81 + half) / 3))
+    assert (judged.gain_low[1], judged.gain_high[1]) == pytest.approx(((0.81 - half) / 3, (0.81 + half) / 3))
 
 
 def test_windows_that_reach_into_the_next_block_do_not_count() -> None:
@@ -76,14 +76,14 @@ def test_forecasts_that_never_differ_show_nothing() -> None:
     found = skill.skill(skill.sums(same, same, np.ones(4), np.arange(4) * 100 * DAY_S, BLOCK_DAYS))
     assert found.e_value.tolist() == [1.0] * 4
     assert not found.better.any()
-    assert np.isnan(found.low).all()
+    assert np.isnan(found.gain_low).all()
 
 
 def test_zero_lies_outside_the_bounds_when_e_reaches_twenty() -> None:
     own = world(5, years=10, apart=0.15)
     found = skill.skill(own.sums(own.p, np.random.default_rng(6)))
     assert found.better.any()
-    assert np.array_equal(found.e_value >= 20, (found.low > 0) | (found.high < 0))
+    assert np.array_equal(found.e_value >= 20, (found.gain_low > 0) | (found.gain_high < 0))
 
 
 @pytest.mark.parametrize("apart", [0.055, 0.25])
@@ -95,13 +95,13 @@ def test_without_skill_looking_after_every_block_is_rarely_wrong(apart: float) -
     judged = [skill.skill(one) for one in drawn]
     better = np.mean([one.better.any() for one in judged])
     worse = np.mean([one.worse.any() for one in judged])
-    outside = np.mean([((one.low > 0) | (one.high < 0)).any() for one in judged])
+    outside = np.mean([((one.gain_low > 0) | (one.gain_high < 0)).any() for one in judged])
     # A z of the moment instead, by rows as if they were independent and by blocks.
-    variances = {"rows": [one.spread for one in drawn], "blocks": [one.difference**2 for one in drawn]}
+    variances = {"rows": [one.spread for one in drawn], "blocks": [one.gain**2 for one in drawn]}
     peeked = {
         name: np.mean(
             [
-                (np.cumsum(one.difference) > 1.96 * np.sqrt(np.cumsum(variance)))[2:].any()
+                (np.cumsum(one.gain) > 1.96 * np.sqrt(np.cumsum(variance)))[2:].any()
                 for one, variance in zip(drawn, variances[name], strict=True)
             ]
         )
@@ -122,7 +122,7 @@ def test_a_true_skill_is_found(lean: float, most: int) -> None:
     drawn = [own.sums(own.p, rng) for _ in range(200)]
     judged = [skill.skill(one) for one in drawn]
     assert not any(one.worse.any() for one in judged)
-    effect = np.mean([one.difference.var() for one in drawn]) / np.mean([one.spread.mean() for one in drawn])
+    effect = np.mean([one.gain.var() for one in drawn]) / np.mean([one.spread.mean() for one in drawn])
     # Rows of all, those of the last thirds of blocks too; more than there are where it was not found.
     needed = [one.rows[np.argmax(one.better)] * 3 / 2 if one.better.any() else np.inf for one in judged]
     print(f"\na true {gain:.4f}, design effect {effect:.1f}: found in {np.isfinite(needed).mean():.0%}, "

@@ -23,8 +23,8 @@ with block as (
     from summed s
 )
 select m.version as model_version, j.pattern_type, j.timeframe, j.score, j.baseline, j.rows,
-       j.blocks, j.total / j.rows as difference, (j.total - j.half) / j.rows as low,
-       (j.total + j.half) / j.rows as high, j.e as e_value,
+       j.blocks, j.total / j.rows as gain, (j.total - j.half) / j.rows as gain_low,
+       (j.total + j.half) / j.rows as gain_high, j.e as e_value,
        case when j.e < 20 then 'unknown' when j.total > 0 then 'better' else 'worse' end as surely
 from judged j join ml.models m on m.id = j.model_id;
 comment on view ml.skill is
@@ -40,11 +40,11 @@ comment on column ml.skill.baseline is
 comment on column ml.skill.rows is
     'unseen labelled rows that have both, in the first two thirds of finished blocks';
 comment on column ml.skill.blocks is 'finished calendar blocks that have such rows';
-comment on column ml.skill.difference is
+comment on column ml.skill.gain is
     'mean Brier score of the baseline less that of the score: above 0 is better than the baseline';
-comment on column ml.skill.low is
-    'lower bound of difference; both bounds hold at every moment together in 95 %';
-comment on column ml.skill.high is 'upper bound of difference';
+comment on column ml.skill.gain_low is
+    'lower bound of gain; both bounds hold at every moment together in 95 %';
+comment on column ml.skill.gain_high is 'upper bound of gain';
 comment on column ml.skill.e_value is
     'evidence against no difference: without one it is ever above 20 in at most 5 %';
 comment on column ml.skill.surely is 'better or worse when e_value is 20 or more, else unknown';
