@@ -53,8 +53,10 @@ ALERT_TYPES: Final = (
     "no_baseline",
     "no_model",
     "no_worker",
+    "nothing_blended",
     "performance_gap",
     "prediction_drift",
+    "served_worse",
     "service_level",
     "stalled_queue",
 )
