@@ -53,11 +53,16 @@ ALERT_TYPES: Final = (
     "no_baseline",
     "no_model",
     "no_worker",
+<<<<<<< HEAD
     "notifications_full",
     "partition_missing",
     "partition_overdue",
+=======
+    "nothing_blended",
+>>>>>>> refs/heads/evidence
     "performance_gap",
     "prediction_drift",
+    "served_worse",
     "service_level",
     "stalled_queue",
 )

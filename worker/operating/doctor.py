@@ -177,7 +177,7 @@ class _Blend:
 
 def _blend(connection: Connection) -> Finding:
     blend = fetch_row(connection, "doctor_blend", _Blend)
-    said = f"{blend.weights} weights, {blend.ml_weight:g} for the model and {blend.rule_weight:g} for the rule"
+    said = f"{blend.weights} weights, {blend.ml_weight:.3g} for the model and {blend.rule_weight:.3g} for the rule"
     if not blend.worse:
         return Finding(OK, f"{said}; no unseen row speaks against it")
     remedy = "select * from ml.blend_advice()"
