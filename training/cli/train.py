@@ -53,13 +53,10 @@ ALERT_TYPES: Final = (
     "no_baseline",
     "no_model",
     "no_worker",
-<<<<<<< HEAD
+    "nothing_blended",
     "notifications_full",
     "partition_missing",
     "partition_overdue",
-=======
-    "nothing_blended",
->>>>>>> refs/heads/evidence
     "performance_gap",
     "prediction_drift",
     "served_worse",
