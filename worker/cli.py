@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     def say(name: str, finding: Finding) -> None:
         print(
-            f"{finding.outcome:<5} {name:<10} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""),
+            f"{finding.outcome:<5} {name:<16} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""),
             flush=True,
         )
 

@@ -455,7 +455,7 @@ def test_environment_is_documented() -> None:
 
 def test_every_alert_has_its_entry_in_the_runbook(transaction: Connection) -> None:
     """With a query to run first, which the runbook's own blocks run."""
-    views = [f"ml_internal.alert_{name}" for name in ("states", "server", "rates", "drift", "performance")]
+    views = [f"ml_internal.alert_{name}" for name in ("states", "server", "upkeep", "rates", "drift", "performance")]
     conditions = one_column(transaction, "select pg_get_viewdef('ml_internal.alert_conditions'::regclass)")[0]
     assert set(re.findall(r"\balert_\w+", conditions)) == {view.removeprefix("ml_internal.") for view in views}
     types = set[str]()

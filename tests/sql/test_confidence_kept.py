@@ -159,8 +159,8 @@ class Storm:
         )
 
     def check(self) -> None:
-        """Every row is decided, without a model: what the application gave is served."""
-        write_scores(self.connection, list(self.rows), [None] * len(self.rows), ["insufficient_bars"] * len(self.rows))
+        """Every row is decided, by a score that is not used: what the application gave is served."""
+        write_scores(self.connection, list(self.rows), [0.5] * len(self.rows), ["low_quality"] * len(self.rows))
         self.served("confidence")
         self.served("rule_confidence")
 
