@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"pattern-scoring migrate: {error}", file=sys.stderr)
         return 1
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 1
+        return int(bool(ended.code))  # Alembic's own errors: -1
     return 0
 
 

@@ -114,7 +114,7 @@ def test_a_dump_without_owners_is_refused_by_doctor(
         found: dict[str, finding.Finding] = {}
         doctor.examine(unowned, found.__setitem__)
         assert found["roles"].outcome == finding.FAIL
-        assert "ml_owner does not own" in found["roles"].text
+        assert "have another owner than theirs" in found["roles"].text
 
 
 @contextmanager

@@ -79,11 +79,11 @@ CHECKS: Final[Mapping[str, str]] = {
         using (model_id, bin) where counted.n is distinct from there.n""",
     "cohorts of another size than predicted": """
         (select coalesce(sum(predictions), 0) as n from ml_internal.cohort_counts
-         where score = 'ml' and cohort is null and pattern_type is null and timeframe is null) counted,
+         where score = 'ml' and num_nonnulls(cohort, detected_month, pattern_type, timeframe) = 0) counted,
         (select count(*) as n from ml.predictions) there where counted.n <> there.n""",
     "outcomes in the cohorts that are not those of the rows": """
         (select coalesce(sum(labelled), 0) as n, coalesce(sum(positives), 0) as yes from ml_internal.cohort_counts
-         where score = 'ml' and cohort is null and pattern_type is null and timeframe is null) counted,
+         where score = 'ml' and num_nonnulls(cohort, detected_month, pattern_type, timeframe) = 0) counted,
         (select count(*) as n, count(*) filter (where p.outcome_label = 'positive') as yes
          from ml.predictions l join pattern_events p on p.id = l.pattern_id where p.outcome_label is not null) there,
         (select count(*) as n from ml.predictions l

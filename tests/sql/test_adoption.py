@@ -386,7 +386,7 @@ def test_bars_stay_on_downgrade_and_are_adopted_again(plain: str) -> None:
         ("alter table pattern_events add column outcome_label text[]", r"pattern_events\.outcome_label .* text\[\]"),
         (
             "create type outcome as enum ('win'); alter table pattern_events add column outcome_label outcome",
-            r"pattern_events\.outcome_label .* outcome",
+            r"pattern_events\.outcome_label has type \S*outcome,",
         ),
         (
             "alter table pattern_events add column ml_confidence float8 generated always as (confidence) stored",

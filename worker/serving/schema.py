@@ -33,6 +33,7 @@ STATEMENTS = (
     "model_bins",
     "model_file",
     "mute_doorbell",
+    "note_task",
     "outcome_days",
     "own_xid",
     "previous_champion",
