@@ -20,8 +20,8 @@ pytestmark = pytest.mark.compat
 
 def stranger(connection: Connection, server: Server, database: str) -> Connection:
     """A session of a role that has no right but to connect."""
-    connection.execute("do $$ begin create role stranger login; exception when duplicate_object then null; end $$")
-    return psycopg.connect(database, user="stranger", autocommit=True)
+    connection.execute("do $$ begin create role passer_by login; exception when duplicate_object then null; end $$")
+    return psycopg.connect(database, user="passer_by", autocommit=True)
 
 
 def sqlstate(connection: Connection) -> bytes | None:

@@ -312,7 +312,7 @@ def test_one_ring_per_transaction_that_commits(connection: Connection, listening
 def test_nobody_rings_while_the_bell_is_muted(connection: Connection, listening: Connection) -> None:
     connection.execute(
         "select setval('ml_internal.doorbell_muted_until', (extract(epoch from clock_timestamp()) * "
-        "1000)::bigint + 60000)"
+        "1000)::bigint + 5000)"
     )
     insert_pattern(connection)
     assert rings(listening) == []
