@@ -62,6 +62,8 @@ ALERT_TYPES: Final = (
     "served_worse",
     "service_level",
     "stalled_queue",
+    "upkeep_failing",
+    "write_altered",
 )
 """The types of ``ml.alerts``. A schedule with a misspelt type would never train, so it is refused."""
 
