@@ -1,7 +1,7 @@
 -- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
--- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns every
--- object: what the functions may do is what ml_owner may do. Those that update pattern_events are
--- ml_writer's (adoption/hand_over.sql).
+-- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns
+-- every object: what the functions may do is what ml_owner may do. Those that update pattern_events
+-- are ml_writer's (adoption/hand_over.sql).
 do $$
 declare
     granted  record;

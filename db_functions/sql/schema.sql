@@ -1321,7 +1321,8 @@ create table ml_internal.tasks (task text primary key);
 comment on table ml_internal.tasks is
     'A row to lock for each thing that one session at a time does';
 insert into ml_internal.tasks
-values ('fold'), ('fold_skill'), ('label_due'), ('label_outcomes'), ('check_alerts'), ('partitions');
+values ('fold'), ('fold_skill'), ('label_due'), ('label_outcomes'), ('check_alerts'),
+       ('partitions');
 
 -- upkeep/refusals
 -- Patterns that upkeep passes over for a day, since they refused to be written.
@@ -9856,9 +9857,9 @@ set role ml_owner;
 
 -- grants
 -- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
--- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns every
--- object: what the functions may do is what ml_owner may do. Those that update pattern_events are
--- ml_writer's (adoption/hand_over.sql).
+-- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns
+-- every object: what the functions may do is what ml_owner may do. Those that update pattern_events
+-- are ml_writer's (adoption/hand_over.sql).
 do $$
 declare
     granted  record;

@@ -400,7 +400,7 @@ def test_whoever_reads_that_it_listens_may_stop_it_at_once() -> None:
                 assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "it would be killed"
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    logger, impatient = logging.getLogger("worker.http.app"), Impatient()
+    logger, impatient = logging.getLogger("worker.http.server"), Impatient()
     level = logger.level
     logger.addHandler(impatient)
     logger.setLevel(logging.INFO)

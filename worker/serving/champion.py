@@ -124,14 +124,15 @@ def fetch(connection: Connection, model_id: int) -> Model:
     model, parity = _try(model_id, file)
     if parity is not None:
         _record_parity(connection, model, parity)
-    golden = "golden rows off by %(golden_rows_off_by).3g" if parity else "no golden rows to replay"
+    off_by = parity.max_abs_diff if parity else None
     logger.info(
-        f"model %(model)s loaded: %(features)d features, {golden}",  # noqa: G004  # a part of the sentence, no value
+        "model %(model)s loaded: %(features)d features, %(golden)s",
         event(
             "model_loaded",
             model=model.version,
             features=model.feature_count,
-            golden_rows_off_by=parity.max_abs_diff if parity else None,
+            golden="no golden rows to replay" if off_by is None else f"golden rows off by {off_by:.3g}",
+            golden_rows_off_by=off_by,
         ),
     )
     return model
