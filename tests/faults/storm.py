@@ -392,6 +392,7 @@ class Storm(Scenario):
         ]
 
     def _backfill(self, this: Run) -> None:
+        self._let_go(float("inf"))  # it waits for rows that are locked, and nobody else would let them go
         with psycopg.connect(this.server.url(this.database), autocommit=True) as connection:
             backfill(connection, Selection(), Signals(), progress=False)
 

@@ -59,7 +59,7 @@ def test_a_champion_that_will_not_load_is_shown_and_the_old_one_serves(
         wait_until(lambda: count(connection, "ml.workers where model_version = 'good'") == 1, "the good one serves")
         connection.execute("select ml.promote('bad', 'test')")
         wait_until(
-            lambda: count(connection, "ml.workers where model_error like '%bad does not load%'") == 1,
+            lambda: count(connection, "ml.workers where model_error like '%bad: is not an ONNX file%'") == 1,
             "the worker says that it will not load",
         )
         pattern = insert_pattern(connection)
@@ -71,7 +71,7 @@ def test_a_champion_that_will_not_load_is_shown_and_the_old_one_serves(
         shown = capsys.readouterr().out
         assert "champion   bad" in shown
         assert "    good, " in shown
-        assert "model bad does not load" in shown
+        assert "model bad: is not an ONNX file" in shown
         connection.execute("select ml.rollback('test')")
         wait_until(lambda: count(connection, "ml.workers where model_error is null") == 1, "the error is gone")
 

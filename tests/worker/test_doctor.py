@@ -95,7 +95,7 @@ def test_it_writes_nothing(healthy: Connection) -> None:
         ("update ml.aliases set valid_to = now()", "champion", "there is none", "first-passage --promote"),
         (
             "update ml.models set onnx = 'x', sha256 = encode(sha256('x'), 'hex')",
-            "model", "failed its trial run|does not load", "python -m worker rollback",
+            "model", "failed its trial run|is not an ONNX file", "python -m worker rollback",
         ),
         (
             "insert into pattern_events (symbol, timeframe, pattern_type) values ('A', 'd', ''); delete from ml.queue",

@@ -361,7 +361,7 @@ def register_with_golden(connection: Connection, version: str, data: bytes, gold
 @pytest.mark.parametrize(
     ("data", "golden", "message"),
     [
-        (b"garbage", None, "does not load"),
+        (b"garbage", None, "is not an ONNX file"),
         (_with(small_model("bad"), contract_version="2"), None, "contract version '2'; this worker serves 1"),
         (_with(small_model("bad"), min_bars="many"), None, "min_bars must be a whole number"),
         (_with(small_model("bad"), feature_names="[oops"), None, "feature_names a JSON array"),
