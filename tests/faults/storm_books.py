@@ -42,10 +42,11 @@ CHECKS: Final[Mapping[str, str]] = {
     "dead letters of good rows": (
         "ml.failures f join expected e on e.id = f.pattern_id where fate in ('scored', 'insufficient_bars')"
     ),
-    "rows served more than once": (
-        f"(select from ml.predictions where {_SERVING} and reason is null "
-        "group by pattern_id having count(*) > 1) twice"
-    ),
+    "rows served more often than they were queued": f"""
+        (select l.pattern_id, count(*) as served from ml.predictions l
+         where {_SERVING} and reason is null group by 1 having count(*) > 1) twice
+        where served > 1 + (select count(*) from ml.failures f
+                            where f.pattern_id = twice.pattern_id and f.redriven_at is not null)""",
     "scores that are not in the log": f"""
         pattern_events p where p.scored_at is not null and not exists (
             select from ml.predictions l where l.pattern_id = p.id and {_SERVING} and l.scored_at = p.scored_at

@@ -42,7 +42,7 @@ _PLANTED = {
     "rows still pending": 'update pattern_events set ml_metadata = \'{"reason": "pending"}\'',
     "rows left in the queue": "insert into ml.queue (pattern_id) select id from here",
     "good rows without a score": "update pattern_events set scored_at = null",
-    "rows served more than once": "insert into ml.predictions select * from ml.predictions",
+    "rows served more often": "insert into ml.predictions select * from ml.predictions",
     "scores that are not in the log": "update pattern_events set ml_confidence = ml_confidence / 2",
     "another than the champion": "update ml.predictions set model_id = (select id from ml.models where version = 'b')",
     "not challenging": "update ml.predictions set role = 'canary'",
