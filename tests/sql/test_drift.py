@@ -444,7 +444,7 @@ def cells_of_all(values: NDArray[np.float32], frozen: dict[str, Any]) -> Counts:
     return np.concatenate([cells_of(values[:, i], frozen[name]["edges"]) for i, name in enumerate(FEATURES)])
 
 
-@pytest.mark.parametrize("rows", [200, 1000, 5000])
+@pytest.mark.parametrize("rows", [200, 1000, pytest.param(5000, marks=pytest.mark.slow)])
 def test_without_drift_alarms_are_as_rare_as_stated(
     rows: int, transaction: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,7 @@ def test_members_are_explained_as_by_shap(shap: Any, name: str) -> None:
     np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_first_passage_is_a_member_that_one_feature_makes() -> None:
     found = explainer()
     parts = found.members.read["first_passage"].attribute(explained_rows(), found.background)

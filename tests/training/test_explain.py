@@ -27,6 +27,9 @@ from training.registry import promote, register
 from training.report import fetch_subject
 from worker.serving.engine import Engine
 
+pytestmark = pytest.mark.slow
+"""A model has to be trained first."""
+
 ROWS = 24
 """Where the server's version cannot matter."""
 PARTS = 5

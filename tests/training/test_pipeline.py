@@ -204,6 +204,7 @@ def test_the_card_says_what_a_person_must_know() -> None:
         assert expected in card
 
 
+@pytest.mark.slow
 def test_other_strengths_reach_the_learners_and_the_card() -> None:
     changed = train(
         small_dataset(), ["logistic"], candidate="ensemble", parameters={"logistic": {"strength": 0.1}}, seed=3

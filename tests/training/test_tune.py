@@ -107,6 +107,7 @@ def test_given_parameters_are_what_a_search_begins_from() -> None:
     assert (first["leaves"], first["rate"]) == (8, 0.02)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "tuning.jsonl"
     # Within the third candidate of four, each on four folds.

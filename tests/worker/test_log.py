@@ -189,5 +189,7 @@ def test_the_embedded_server_starts_without_a_word_but_where_it_is() -> None:
             env=unset | {"PYTHONPATH": str(ROOT)}, cwd=folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
     where, last = done.stderr.strip().splitlines()
-    assert where == "DATABASE_URL is not set: using the embedded PostgreSQL in .pgdata/ (`pattern-scoring psql` opens it)"
+    assert (
+        where == "DATABASE_URL is not set: using the embedded PostgreSQL in .pgdata/ (`pattern-scoring psql` opens it)"
+    )
     assert "run `alembic upgrade head` first" in json.loads(last)["error"]
