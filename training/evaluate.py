@@ -71,6 +71,7 @@ def evaluate(
     *,
     known_rate: float | Floats,
     baselines: Mapping[str, Floats] | None = None,
+    ml_weight: float = 1.0,
     seed: int,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
@@ -78,11 +79,12 @@ def evaluate(
 
     ``known_rate`` is the share of positives among the earlier rows, one for all or [N]: who knows nothing else answers
     that. ``baselines`` are others' P(positive) [N] by name (``first_passage``, ``champion``), NaN where they have none.
-    ``ml``, each baseline and ``ml_minus_BASELINE`` are over the rows that the baseline answers; ``with_rule`` over the
-    rows with a rule confidence: ``ml``, ``rule``, ``blend`` and the paired differences (below zero is better for Brier,
-    log loss and calibration error, above zero for AUC). ``verdicts`` says what each interval that excludes no
-    difference allows to say, ``refused`` why nobody should serve this model; ``reliability`` has the bins of the
-    calibration error, ``ece_null`` what a perfect model shows; ``by_pattern_type`` single figures.
+    ``ml``, each baseline and ``ml_minus_BASELINE`` are over the rows that the baseline answers. ``with_rule`` is over the
+    rows with a rule confidence: ``ml``, ``rule``, ``served`` (what applications would read with ``ml_weight`` for ML and
+    the rest for the rule), ``blend`` (the weights of the earlier system) and the paired differences (below zero is
+    better for Brier, log loss and calibration error, above zero for AUC). ``verdicts`` says what each interval that
+    excludes no difference allows to say, ``refused`` why nobody should serve this model; ``reliability`` has the bins
+    of the calibration error, ``ece_null`` what a perfect model shows; ``by_pattern_type`` single figures.
     """
     p, hit = np.asarray(probability, np.float64), dataset.positive.astype(np.float64)
     rule = np.asarray(dataset.inputs["rule_confidence"], np.float64)
@@ -96,7 +98,9 @@ def evaluate(
         result |= found if name == "base" else {key: entry for key, entry in found.items() if key != "ml"}
     has_rule = np.isfinite(rule)
     with_rule: dict[str, Any] = {"rows": int(has_rule.sum()), "base_rate": _mean(hit[has_rule])}
-    answers = {"ml": p, "rule": rule, "blend": np.clip(BLEND[0] * p + BLEND[1] * rule, 0, 1)}
+    answers = {"ml": p, "rule": rule}
+    for name, (ours, theirs) in {"served": (ml_weight, 1 - ml_weight), "blend": BLEND}.items():
+        answers[name] = np.clip(ours * p + theirs * rule, 0, 1)
     if has_rule.any():
         paired = {name: values[has_rule] for name, values in answers.items()}
         with_rule |= sample.take(has_rule).compare(paired, "rule")

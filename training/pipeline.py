@@ -191,7 +191,9 @@ def _metrics(
         baselines["champion"] = champion[judged.rows]
     answers = judged.answers.astype(np.float32)[:, 2]
     known = known_rates(dataset)[judged.rows]
-    metrics = evaluate(answers, own, known_rate=known, baselines=baselines, seed=seed)
+    weights = blend.learn(answers, own)
+    served = weights.ml_weight if weights is not None else 1.0
+    metrics = evaluate(answers, own, known_rate=known, baselines=baselines, ml_weight=served, seed=seed)
     metrics["measured_on"] = {
         "kind": judged.kind,
         "rows": len(own),
@@ -207,7 +209,6 @@ def _metrics(
         # With its corrections, as a champion that learned nothing serves it.
         "brier_minus_first_passage": metrics["ml_minus_first_passage_served"]["brier"],
     }
-    weights = blend.learn(answers, own)
     if weights is not None:
         metrics["weights"] = weights.to_dict() | {"measured_on": judged.kind}
     importances = permutation_importances(judged.unseen, rows, judged.importance_rows, dataset, seed, progress)

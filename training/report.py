@@ -193,7 +193,10 @@ def _score_lines(
     # Of the bars that the model was made for; where a file does not say, of those that the rows were labelled by.
     horizon = int(subject.metrics.get(META_LABEL_HORIZON, dataset.horizon))
     baselines = {"first_passage": plain_target(dataset.inputs, horizon)}
-    metrics = evaluate(ml, dataset, known_rate=known, baselines=baselines, seed=seed, resamples=_RESAMPLES)
+    weight = float(subject.metrics.get("weights", {}).get("ml_weight", 1.0))
+    metrics = evaluate(
+        ml, dataset, known_rate=known, baselines=baselines, ml_weight=weight, seed=seed, resamples=_RESAMPLES
+    )
     titles = dict(TITLES)
     if beside.name == "other":
         both = compare({"ml": ml, "other": beside.p}, "other", dataset, seed=seed, resamples=_RESAMPLES)

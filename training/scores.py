@@ -20,6 +20,7 @@ TITLES: Final = {
     "first_passage_served": "first passage, corrected",
     "champion": "champion",
     "rule": "rule",
+    "served": "served, weights learned",
     "blend": f"blend {BLEND[0]:g}/{BLEND[1]:g}",
 }
 """Names of scores as people read them; any other score is named by its key."""

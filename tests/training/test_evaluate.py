@@ -99,7 +99,7 @@ def test_a_better_model_shows_in_the_paired_differences() -> None:
     for metric in ("brier", "log_loss", "ece"):
         assert paired["ml_minus_rule"][metric]["high"] < 0, metric
     assert paired["ml_minus_rule"]["roc_auc"]["low"] > 0
-    for name in ("ml", "rule", "blend", "ml_minus_rule", "blend_minus_rule"):
+    for name in ("ml", "rule", "served", "blend", "ml_minus_rule", "served_minus_rule", "blend_minus_rule"):
         for entry in paired[name].values():
             assert entry["low"] <= entry["high"]
     difference = paired["ml"]["brier"]["value"] - paired["rule"]["brier"]["value"]

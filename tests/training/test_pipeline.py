@@ -374,7 +374,14 @@ def test_the_summary_says_what_the_intervals_allow() -> None:
     said = summarise(small_artifact())
     assert f"{Verdict.BETTER} the base rate" in said
     assert re.search(rf"({'|'.join(Verdict)}) the rule\.", said)
-    for title in ("base rate", "blend 0.6/0.4", "ML confidence - base rate", "ML confidence - rule", *METRICS.values()):
+    for title in (
+        "base rate",
+        "served, weights learned",
+        "blend 0.6/0.4",
+        "ML confidence - base rate",
+        "ML confidence - rule",
+        *METRICS.values(),
+    ):
         assert title in said
 
 
