@@ -79,10 +79,10 @@ def evaluate(
 
     ``known_rate`` is the share of positives among the earlier rows, one for all or [N]: who knows nothing else answers
     that. ``baselines`` are others' P(positive) [N] by name (``first_passage``, ``champion``), NaN where they have none.
-    ``ml``, each baseline and ``ml_minus_BASELINE`` are over the rows that the baseline answers. ``with_rule`` is over the
-    rows with a rule confidence: ``ml``, ``rule``, ``served`` (what applications would read with ``ml_weight`` for ML and
-    the rest for the rule), ``blend`` (the weights of the earlier system) and the paired differences (below zero is
-    better for Brier, log loss and calibration error, above zero for AUC). ``verdicts`` says what each interval that
+    ``ml``, each baseline and ``ml_minus_BASELINE`` are over the rows that the baseline answers. ``with_rule`` is over
+    the rows with a rule confidence: ``ml``, ``rule``, ``served`` (what applications would read with ``ml_weight`` for
+    ML and the rest for the rule), ``blend`` (the weights of the earlier system) and the paired differences (below zero
+    is better for Brier, log loss and calibration error, above zero for AUC). ``verdicts`` says what each interval that
     excludes no difference allows to say, ``refused`` why nobody should serve this model; ``reliability`` has the bins
     of the calibration error, ``ece_null`` what a perfect model shows; ``by_pattern_type`` single figures.
     """
