@@ -251,15 +251,20 @@ def test_a_model_that_unseen_rows_show_to_be_worse_than_the_rule_is_refused(conn
     """Even as the first champion."""
     register(connection, "first")
     model = model_id(connection, "first")
+    # Outcomes follow the rule; the model says the contrary.
     connection.execute(
-        "insert into ml_internal.paired_weeks select %s, '2021-01-04', week, date_trunc('month', week)::date, "
-        "'challenger', source, 'flag', '1d', 20, 10, 6, 0, 0, 0, 0, 20, 0.5 + extract(day from week) / 60, "
-        "0, 0, 0, 0, 0 from generate_series('2020-01-06', '2020-12-28', interval '7 days') g (week), "
-        "(values ('seen_in_training')) s (source)",
+        "insert into ml_internal.labelled (pattern_id, model_id, role, source, scored_at, detected_at, pattern_type, "
+        "timeframe, y, ml, rule, served, base_rate, seen, waited_s, bars) "
+        "select gen_random_uuid(), %s, 'challenger', 'backfill', now(), day, 'flag', '1d', y, 0.7 - 0.4 * y, "
+        "0.3 + 0.4 * y, 0.5, 0.5, true, 20 * 86400, 20 "
+        "from generate_series(timestamptz '2018-01-01Z', '2023-12-31Z', '6 hours') day, "
+        "lateral (select (extract(epoch from day)::bigint / 21600 %% 2)::float8 as y) o",
         [model],
     )
+    connection.execute("insert into ml_internal.stale_skill select distinct model_id, day from ml_internal.labelled")
     assert failed(connection, "first") == [], "rows that it had seen say nothing"
-    connection.execute("update ml_internal.paired_weeks set source = 'backfill'")
+    connection.execute("update ml_internal.labelled set seen = false")
+    connection.execute("insert into ml_internal.stale_skill select distinct model_id, day from ml_internal.labelled")
     assert failed(connection, "first") == ["skill"]
     refused_with(connection, "ML002", "select ml.promote('first', 'test')")
 

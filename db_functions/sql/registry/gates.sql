@@ -51,16 +51,15 @@ begin
         case when refused is not null
              then 'first passage (python -m worker first-passage) serves better; train on more '
                   'rows before trying again' end;
-    -- What rows say that it had not seen, live or backfilled, as whomever it scored them.
-    select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows (%s, %s)',
-                             replace(d.baseline, '_', ' '), round(d.difference::numeric, 5),
-                             round(d.low::numeric, 5), round(d.high::numeric, 5), d.n, d.role,
-                             d.source), '; ' order by d.baseline, d.role, d.source)
+    -- What rows say that it had not seen, at whatever moment somebody asks.
+    select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
+                             replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),
+                             round(-k.gain_high::numeric, 5), round(-k.gain_low::numeric, 5),
+                             k.rows), '; ' order by k.baseline)
         into worse
-    from ml.performance_differences d
-    where d.model_version = model.version and d.score = 'ml' and d.source <> 'seen_in_training'
-      and num_nulls(d.cohort, d.detected_month, d.pattern_type, d.timeframe) = 4
-      and d.blocks >= 5 and d.low > 0;
+    from ml.skill k
+    where k.model_version = model.version and k.score = 'ml' and k.surely = 'worse'
+      and num_nulls(k.pattern_type, k.timeframe) = 2;
     if worse is not null then
         return query select 'skill', false, format('it is surely worse %s', worse),
             'do not serve it: the rule, first passage or a constant serves better'::text;
