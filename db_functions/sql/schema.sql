@@ -9121,7 +9121,7 @@ as $$
                sum(c.no_model + c.insufficient_bars + c.low_quality + c.failed) as fallbacks
         from ml_internal.metric_counts c
         where c.grain = 'hour' and c.bucket >= clock_timestamp() - interval '7 days'
-          and c.source = 'live' and c.role in ('champion', 'standby', 'canary')
+          and c.role in ('champion', 'standby', 'canary')
     )
     select jsonb_build_object(
         'answer', case when (select a.high from asked a) < 0 then 'better'

@@ -54,7 +54,7 @@ function helping(found, health) {
   const all = blended + ruled + fallbacks;
   const { settings } = found;
   const list = [
-    ["Blended, last 7 days", percent(all ? blended / all : null), all ? `of ${whole(all)} live rows` : "no live rows", all && !blended ? "warn" : ""],
+    ["Blended, last 7 days", percent(all ? blended / all : null), all ? `of ${whole(all)} rows` : "no rows", all && !blended ? "warn" : ""],
     ["Weights", `${+settings.ml_weight.toFixed(2)} and ${+settings.rule_weight.toFixed(2)}`, `ML and rule, ${settings.weights}`, ""],
     ["Threshold", String(settings.threshold), "least certainty that is blended", ""],
     ["Base rate", percent(found.base_rate), "of outcomes are positive", ""],
