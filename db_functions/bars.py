@@ -128,7 +128,7 @@ class BarStore:
             self._hears_all = not found
             if found:
                 logger.warning(
-                    "bars are read anew for each batch: %(relation)s: %(doubt)s",
+                    "no bars are kept, each batch reads its own: %(relation)s: %(doubt)s",
                     {"event": "bars_not_kept", "relation": found[0].relation, "doubt": found[0].doubt},
                 )
         if last is None or not look.follows(last) or not self._hears_all:

@@ -1168,7 +1168,7 @@ comment on view ml_internal.bar_tables is
     'Internal: where bars lie, and a mark of what their triggers do not tell';
 
 -- intake/bar_doubts
--- Why changes of bars may go unheard. While there is a doubt, bars are read anew for each batch.
+-- Why a worker may not hear of changed bars. While there is a reason, each batch reads its bars.
 create view ml_internal.bar_doubts with (security_invoker = true) as
 with root as (
     select c.oid, c.relkind = 'p' as parted from pg_catalog.pg_class c
@@ -3972,8 +3972,8 @@ begin
         from (select p.id, p.pattern_type, p.outcome_label, p.outcome_at
               from public.pattern_events p where p.id = any (ids) for no key update) l;
     else
-        -- Labels of the machine can wait; whoever waits for one row with others in hand holds these
-        -- up, and can deadlock with an application that updates several.
+        -- Automatic labels can wait. A session that waits for one row while it holds others blocks
+        -- those, and can deadlock with an application that updates several.
         select pg_catalog.array_agg(row(l.*, null, null, null, null)::ml_internal.relabelled)
         into before
         from (select p.id, p.pattern_type, p.outcome_label, p.outcome_at
@@ -5161,7 +5161,7 @@ begin
         case when refused is not null
              then 'first passage (python -m worker first-passage) serves better; train on more '
                   'rows before trying again' end;
-    -- What rows say that it had not seen, at whatever moment somebody asks.
+    -- What unseen rows say. The bounds of ml.skill hold however often it is asked.
     select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
                              replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),
                              round(-k.gain_high::numeric, 5), round(-k.gain_low::numeric, 5),
@@ -9356,7 +9356,8 @@ comment on function ml_internal.make_partitions(integer) is
 create or replace function ml_internal.drop_partitions() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
--- Scorers queue up behind whoever waits to drop a month that a query is reading: next time, then.
+-- Scorers would wait behind a session that waits to drop a month that a query is reading. So this
+-- one gives up soon, and tries again next time.
 set lock_timeout = '100ms'
 as $$
 declare

@@ -1,4 +1,4 @@
--- Why changes of bars may go unheard. While there is a doubt, bars are read anew for each batch.
+-- Why a worker may not hear of changed bars. While there is a reason, each batch reads its bars.
 create view ml_internal.bar_doubts with (security_invoker = true) as
 with root as (
     select c.oid, c.relkind = 'p' as parted from pg_catalog.pg_class c

@@ -14,8 +14,8 @@ begin
         from (select p.id, p.pattern_type, p.outcome_label, p.outcome_at
               from public.pattern_events p where p.id = any (ids) for no key update) l;
     else
-        -- Labels of the machine can wait; whoever waits for one row with others in hand holds these
-        -- up, and can deadlock with an application that updates several.
+        -- Automatic labels can wait. A session that waits for one row while it holds others blocks
+        -- those, and can deadlock with an application that updates several.
         select pg_catalog.array_agg(row(l.*, null, null, null, null)::ml_internal.relabelled)
         into before
         from (select p.id, p.pattern_type, p.outcome_label, p.outcome_at

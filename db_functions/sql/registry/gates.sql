@@ -51,7 +51,7 @@ begin
         case when refused is not null
              then 'first passage (python -m worker first-passage) serves better; train on more '
                   'rows before trying again' end;
-    -- What rows say that it had not seen, at whatever moment somebody asks.
+    -- What unseen rows say. The bounds of ml.skill hold however often it is asked.
     select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
                              replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),
                              round(-k.gain_high::numeric, 5), round(-k.gain_low::numeric, 5),

@@ -1,7 +1,8 @@
 create or replace function ml_internal.drop_partitions() returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
--- Scorers queue up behind whoever waits to drop a month that a query is reading: next time, then.
+-- Scorers would wait behind a session that waits to drop a month that a query is reading. So this
+-- one gives up soon, and tries again next time.
 set lock_timeout = '100ms'
 as $$
 declare
