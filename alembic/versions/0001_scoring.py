@@ -202,6 +202,7 @@ STEPS = (
             "performance/performance_gap",
             "performance/block_of",
             "performance/mean_error",
+            "performance/require_share",
             "performance/what_if",
             "performance/blend_sums",
             "performance/best_weight",

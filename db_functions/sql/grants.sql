@@ -163,6 +163,7 @@ begin
             ('ml_internal.record_parity',          'x' , ''  , 'x' , ''),
             ('ml_internal.register_model',         ''  , ''  , 'x' , ''),
             ('ml_internal.renew_weights',          'x' , ''  , ''  , ''),
+            ('ml_internal.require_share',          ''  , 'x' , 'x' , 'x'),
             ('ml_internal.review_suspects',        'x' , ''  , ''  , ''),
             ('ml_internal.score_quantiles',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.start_worker',           'x' , ''  , ''  , ''),

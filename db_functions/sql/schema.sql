@@ -7609,6 +7609,22 @@ $$;
 comment on function ml_internal.mean_error(double precision[], double precision[]) is
     'A mean from the rows and sums of calendar blocks, and its 95 % interval (Student''s t)';
 
+-- performance/require_share
+create function ml_internal.require_share(name text, given double precision) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- NaN sorts above every number, so this refuses it too.
+    if not (given between 0 and 1) then
+        raise exception '% cannot be %; allowed: 0 to 1, or null for the setting as it is now',
+            name, given
+            using errcode = 'invalid_parameter_value';
+    end if;
+end
+$$;
+comment on function ml_internal.require_share(text, double precision) is
+    'Internal: refuses a threshold or weight outside 0 to 1';
+
 -- performance/what_if
 -- The offset keeps the planner from computing the blend again for every sum. As a bigint, or
 -- workers could not share the rows.
@@ -7632,6 +7648,10 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
 as $$
+    select ml_internal.require_share('threshold', what_if.threshold),
+           ml_internal.require_share('ml_weight', what_if.ml_weight),
+           ml_internal.require_share('rule_weight', what_if.rule_weight);
+
     with given as not materialized (
         select coalesce(what_if.threshold, s.threshold) as threshold,
                coalesce(what_if.ml_weight, s.ml_weight) as ml_weight,
@@ -10021,6 +10041,7 @@ begin
             ('ml_internal.record_parity',          'x' , ''  , 'x' , ''),
             ('ml_internal.register_model',         ''  , ''  , 'x' , ''),
             ('ml_internal.renew_weights',          'x' , ''  , ''  , ''),
+            ('ml_internal.require_share',          ''  , 'x' , 'x' , 'x'),
             ('ml_internal.review_suspects',        'x' , ''  , ''  , ''),
             ('ml_internal.score_quantiles',        'x' , 'x' , 'x' , 'x'),
             ('ml_internal.start_worker',           'x' , ''  , ''  , ''),

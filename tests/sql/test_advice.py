@@ -209,6 +209,15 @@ def test_an_analyst_may_ask_and_changes_nothing(champion: Connection, rows: Rows
     assert read(champion, "select * from ml.settings_history") == history
 
 
+@pytest.mark.parametrize("wrong", ["threshold => 2", "ml_weight => -0.1", "rule_weight => 'NaN'"])
+def test_a_setting_that_cannot_be_is_named(connection: Connection, wrong: str) -> None:
+    connection.execute("set role ml_analyst")
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=rf"{wrong.split()[0]} cannot be .*; allowed: 0 to 1"
+    ):
+        connection.execute(f"select * from ml.what_if({wrong})")
+
+
 def test_without_rows_nothing_is_claimed(champion: Connection) -> None:
     (found,) = read(champion, "select rows, blended, brier, gain_over_rule from ml.what_if(0.5)")
     assert found == {"rows": 0, "blended": 0, "brier": None, "gain_over_rule": None}

@@ -20,6 +20,10 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 set work_mem = '64MB'  -- the planner takes a few hundred groups for 40,000, and would sort
 as $$
+    select ml_internal.require_share('threshold', what_if.threshold),
+           ml_internal.require_share('ml_weight', what_if.ml_weight),
+           ml_internal.require_share('rule_weight', what_if.rule_weight);
+
     with given as not materialized (
         select coalesce(what_if.threshold, s.threshold) as threshold,
                coalesce(what_if.ml_weight, s.ml_weight) as ml_weight,
