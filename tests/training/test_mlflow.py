@@ -40,9 +40,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         warnings.simplefilter("ignore")
         import mlflow
 
-        mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
         yield mlflow.MlflowClient()
-        mlflow.set_tracking_uri(None)
 
 
 class TestRoundTrip:
