@@ -146,6 +146,7 @@ begin
             ('ml_internal.heartbeat',              'x' , ''  , ''  , ''),
             ('ml_internal.label_due',              'x' , ''  , ''  , ''),
             ('ml_internal.helping_json',           ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.judge_skill',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.latency_bin',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.latency_quantiles',      'x' , 'x' , 'x' , 'x'),
             ('ml_internal.make_partitions',        'x' , ''  , ''  , 'x'),

@@ -5107,6 +5107,14 @@ comment on function ml_internal.compare_shadow(integer, integer, integer) is
     'Challenger against champion over the newest pairs that neither had seen, with standard '
     'errors over blocks of time; pattern_type null is all of them';
 
+-- registry/is_arithmetic
+create function ml_internal.is_arithmetic(algorithm text, metrics jsonb) returns boolean
+language sql immutable parallel safe
+return algorithm = 'first_passage'
+    or metrics #>> '{candidates,kept}' is not distinct from 'first_passage';
+comment on function ml_internal.is_arithmetic(text, jsonb) is
+    'Internal: whether a model of this algorithm and these metrics is first passage alone';
+
 -- registry/gates
 create or replace function ml.gates(version text)
     returns table (gate text, passed boolean, found text, hint text)
@@ -5125,14 +5133,17 @@ declare
     power     double precision;
     worse     text;
 begin
-    select m.id, m.version, m.metrics into model from ml.models m where m.version = gates.version;
+    select m.id, m.version, m.metrics,
+           ml_internal.is_arithmetic(m.algorithm, m.metrics) as arithmetic
+        into model
+    from ml.models m where m.version = gates.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
     select * into strict s from ml.settings;
-    select h.model_id as id, h.version, m.algorithm = 'first_passage'
-               or m.metrics #>> '{candidates,kept}' is not distinct from 'first_passage'
-               as arithmetic
+    select h.model_id as id, h.version,
+           ml_internal.is_arithmetic(m.algorithm, m.metrics) as arithmetic,
+           ml_internal.surely_worse(h.version) as worse
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
@@ -5162,14 +5173,7 @@ begin
              then 'first passage (python -m worker first-passage) serves better; train on more '
                   'rows before trying again' end;
     -- What unseen rows say. The bounds of ml.skill hold however often it is asked.
-    select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
-                             replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),
-                             round(-k.gain_high::numeric, 5), round(-k.gain_low::numeric, 5),
-                             k.rows), '; ' order by k.baseline)
-        into worse
-    from ml.skill k
-    where k.model_version = model.version and k.score = 'ml' and k.surely = 'worse'
-      and num_nulls(k.pattern_type, k.timeframe) = 2;
+    worse := ml_internal.surely_worse(model.version);
     if worse is not null then
         return query select 'skill', false, format('it is surely worse %s', worse),
             'do not serve it: the rule, first passage or a constant serves better'::text;
@@ -5179,9 +5183,14 @@ begin
     if champion.id is null or champion.id = model.id or s.gate_pairs = 0 then
         return;
     end if;
-    -- Arithmetic has learnt nothing that rows could contradict: what a model's recipe showed on
-    -- forward folds is enough to follow it, and unseen rows can demote it.
-    if champion.arithmetic
+    -- Arithmetic has learnt nothing that unseen rows could contradict, so it follows a champion
+    -- that they show to be worse than arithmetic, the rule or chance.
+    if model.arithmetic and champion.worse is not null then
+        return;
+    end if;
+    -- What a model's recipe showed on forward folds is enough to follow a champion without skill;
+    -- unseen rows can demote it.
+    if (champion.arithmetic or champion.worse is not null)
        and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object'
     then
         return query select 'forward_folds',
@@ -7452,7 +7461,8 @@ comment on column ml.performance_differences.high is
 
 -- performance/served_differences
 -- What live rows of the champion were served since the settings of the blend last changed, beside
--- what they could have been. Sure is what a normal variable exceeds by three deviations.
+-- what they could have been: for a look now and then. error is what a normal variable exceeds by
+-- three deviations; the alert served_worse, which looks all the time, takes the bounds of ml.skill.
 create view ml_internal.served_differences with (security_invoker = true) as
 select d.model_version, d.baseline, b.than, d.n, d.blocks, d.block_days, d.difference,
        ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error,
@@ -7911,8 +7921,9 @@ as $$
         from own o
         cross join lateral (values ('ml', o.ml), ('served', o.served)) s (score, p)
         cross join lateral (values ('rule', o.rule), ('base_rate', o.base_rate),
-                                   ('first_passage', o.first_passage)) b (baseline, q)
-        where s.p is not null and b.q is not null
+                                   ('first_passage', o.first_passage),
+                                   ('ml', o.ml)) b (baseline, q)
+        where s.p is not null and b.q is not null and s.score <> b.baseline
         group by o.pattern_type, o.timeframe, s.score, b.baseline
     )
     select k.pattern_type, k.timeframe, k.score, k.baseline, sum(k.rows)::bigint,
@@ -8028,46 +8039,65 @@ cross join lateral ml_internal.sum_skill(f.model_id, f.block, f.block_days) d;
 comment on view ml_internal.fresh_skill is
     'Internal: ml_internal.skill_sums, with blocks that have changed since summed again';
 
--- performance/skill
+-- performance/judge_skill
 -- Of block sums S, each new when the blocks before it are known, with V = sum of S^2 and r fixed
 -- before any outcome: sqrt(r / (V + r)) exp((sum of S)^2 / (2 (V + r))) averages exp(l sum of S
 -- - l^2 V / 2) over normal l with variance 1 / r. Without skill it is above 20 at any time in at
--- most 5 % (Ville); training/skill.py has the proof, its sources, and the same in NumPy.
+-- most 5 % (Ville); training/skill.py has the proof, its sources, and the same in NumPy. Parsed
+-- when it is made, so it is inlined and sums only the model that is asked for.
+create function ml_internal.judge_skill(
+    since date)  -- only blocks that begin then or later
+returns table (
+    model_id integer, pattern_type text, timeframe text, score text, baseline text, rows bigint,
+    blocks bigint, block_days integer, gain double precision, gain_low double precision,
+    gain_high double precision, e_value double precision, surely text)
+language sql stable
+begin atomic
+    with block as (
+        select s.*, c.block_days, row_number() over (
+                   partition by s.model_id, s.pattern_type, s.timeframe, s.score, s.baseline
+                   order by s.block) as place
+        from ml_internal.fresh_skill s cross join ml_internal.skill_clock c
+        where (s.block + 1) * c.block_days <= date_part('epoch', now()) / 86400
+          and date '1970-01-01' + s.block * c.block_days >= judge_skill.since
+    ), summed as (
+        select b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline, b.block_days,
+               sum(b.rows)::bigint as rows, count(*) as blocks, sum(b.difference) as total,
+               sum(b.difference * b.difference) as v,
+               nullif(5 * sum(b.spread) filter (where b.place <= 2), 0) as r
+        from block b
+        group by b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline, b.block_days
+    ), judged as (
+        select s.*, coalesce(exp(least(700, s.total ^ 2 / (2 * (s.v + s.r))))
+                             * sqrt(s.r / (s.v + s.r)), 1) as e,
+               sqrt((s.v + s.r) * (2 * ln(20::double precision) + ln((s.v + s.r) / s.r))) as half
+        from summed s
+    )
+    select j.model_id, j.pattern_type, j.timeframe, j.score, j.baseline, j.rows, j.blocks,
+           j.block_days, j.total / j.rows, (j.total - j.half) / j.rows, (j.total + j.half) / j.rows,
+           j.e,
+           case when j.e < 20 then 'unknown' when j.total > 0 then 'better' else 'worse' end
+    from judged j;
+end;
+comment on function ml_internal.judge_skill(date) is
+    'ml.skill over the calendar blocks since a day; begins again with every other day';
+
+-- performance/skill
 create view ml.skill with (security_invoker = true) as
-with block as (
-    select s.*, row_number() over (
-               partition by s.model_id, s.pattern_type, s.timeframe, s.score, s.baseline
-               order by s.block) as place
-    from ml_internal.fresh_skill s cross join ml_internal.skill_clock c
-    where (s.block + 1) * c.block_days <= date_part('epoch', now()) / 86400
-), summed as (
-    select b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline,
-           sum(b.rows)::bigint as rows, count(*) as blocks, sum(b.difference) as total,
-           sum(b.difference * b.difference) as v,
-           nullif(5 * sum(b.spread) filter (where b.place <= 2), 0) as r
-    from block b
-    group by b.model_id, b.pattern_type, b.timeframe, b.score, b.baseline
-), judged as (
-    select s.*, coalesce(exp(least(700, s.total ^ 2 / (2 * (s.v + s.r))))
-                         * sqrt(s.r / (s.v + s.r)), 1) as e,
-           sqrt((s.v + s.r) * (2 * ln(20::double precision) + ln((s.v + s.r) / s.r))) as half
-    from summed s
-)
 select m.version as model_version, j.pattern_type, j.timeframe, j.score, j.baseline, j.rows,
-       j.blocks, j.total / j.rows as gain, (j.total - j.half) / j.rows as gain_low,
-       (j.total + j.half) / j.rows as gain_high, j.e as e_value,
-       case when j.e < 20 then 'unknown' when j.total > 0 then 'better' else 'worse' end as surely
-from judged j join ml.models m on m.id = j.model_id;
+       j.blocks, j.gain, j.gain_low, j.gain_high, j.e_value, j.surely
+from ml_internal.judge_skill('-infinity') j join ml.models m on m.id = j.model_id;
 comment on view ml.skill is
-    'How much better a model is than rule, base rate and first passage, on rows it has not seen, '
-    'with bounds that may be looked at every day';
+    'How much better a model is than rule, base rate and first passage, and what was served than '
+    'these and the model, on rows it has not seen, with bounds that may be looked at every day';
 comment on column ml.skill.model_version is 'the model';
 comment on column ml.skill.pattern_type is 'null: all pattern types together';
 comment on column ml.skill.timeframe is 'null: all timeframes together';
 comment on column ml.skill.score is
     'whose probability: ml, or served, what applications read of the rows that the model served';
 comment on column ml.skill.baseline is
-    'compared with what: rule, base_rate (of the pattern type, as known then) or first_passage';
+    'compared with what: rule, base_rate (of the pattern type, as known then) or first_passage; '
+    'what was served with ml, the model alone, too';
 comment on column ml.skill.rows is
     'unseen labelled rows that have both, in the first two thirds of finished blocks';
 comment on column ml.skill.blocks is 'finished calendar blocks that have such rows';
@@ -8079,6 +8109,21 @@ comment on column ml.skill.gain_high is 'upper bound of gain';
 comment on column ml.skill.e_value is
     'evidence against no difference: without one it is ever above 20 in at most 5 %';
 comment on column ml.skill.surely is 'better or worse when e_value is 20 or more, else unknown';
+
+-- registry/surely_worse
+create function ml_internal.surely_worse(version text) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
+                             replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),
+                             round(-k.gain_high::numeric, 5), round(-k.gain_low::numeric, 5),
+                             k.rows), '; ' order by k.baseline)
+    from ml.skill k
+    where k.model_version = surely_worse.version and k.score = 'ml' and k.surely = 'worse'
+      and num_nulls(k.pattern_type, k.timeframe) = 2
+$$;
+comment on function ml_internal.surely_worse(text) is
+    'Internal: than what unseen rows show a model to be surely worse, in words; null: than nothing';
 
 -- alerts/alert_rates
 -- Conditions of rates. level is what the figure says now; holds is what it says against thresholds
@@ -8270,7 +8315,7 @@ comment on view ml_internal.alert_drift is
 -- the blend last changed.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
-    select c.version from ml_internal.champion c
+    select c.model_id, c.version from ml_internal.champion c
 ), calibration as (
     select c.*, s.calibration_warning, s.calibration_critical
     from champion h
@@ -8290,9 +8335,14 @@ with champion as (
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
 ), served as (
-    select d.*, s.gap_critical
-    from ml_internal.served_differences d cross join ml.settings s
-    where d.n >= s.label_min_rows and d.blocks >= 5
+    -- With bounds that hold however often workers look.
+    select c.version, k.baseline, k.rows, k.blocks, k.block_days, k.surely, k.e_value,
+           -k.gain as difference, (k.gain_high - k.gain_low) / 2 as error, t.week, s.gap_critical
+    from champion c
+    cross join ml.settings s
+    cross join (select ml_internal.blend_settled() as week offset 0) t
+    join ml_internal.judge_skill(t.week) k on k.model_id = c.model_id
+    where k.score = 'served' and num_nulls(k.pattern_type, k.timeframe) = 2 and k.gain < 0
 )
 select 'calibration' as type, c.model_version as subject, c.level,
        case when c.ece_excess < 3 * c.ece_deviation then null
@@ -8328,18 +8378,17 @@ from gap g
 where g.gap >= 0.8 * g.gap_warning
 union all
 select 'served_worse', d.baseline,
-       case when d.difference <= d.error then null
+       case when d.surely <> 'worse' then null
             when d.difference >= d.gap_critical then 'critical' else 'warning' end,
-       case when d.difference <= 0.8 * d.error then null
-            when d.difference >= 0.8 * d.gap_critical then 'critical' else 'warning' end,
+       case when d.difference >= 0.8 * d.gap_critical then 'critical' else 'warning' end,
        d.difference, d.error,
-       format('what applications read is worse than %s: by %s of Brier score on %s labelled rows '
-              'of %s, at most %s by chance (%s blocks of %s days)',
-              d.than, round(d.difference::numeric, 4), d.n, d.model_version,
+       format('what applications read is surely worse than %s: by %s of Brier score on %s '
+              'labelled rows of %s, at most %s by chance (%s blocks of %s days)',
+              replace(d.baseline, '_', ' '), round(d.difference::numeric, 4), d.rows, d.version,
               round(d.error::numeric, 4), d.blocks, d.block_days),
-       d.since, clock_timestamp()
+       case when isfinite(d.week) then d.week at time zone 'UTC' end, clock_timestamp()
 from served d
-where d.difference > 0.8 * d.error;
+where d.e_value >= 10;
 comment on view ml_internal.alert_performance is
     'Internal: calibration, performance and served confidences that call for an alert';
 
@@ -10024,6 +10073,7 @@ begin
             ('ml_internal.heartbeat',              'x' , ''  , ''  , ''),
             ('ml_internal.label_due',              'x' , ''  , ''  , ''),
             ('ml_internal.helping_json',           ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.judge_skill',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.latency_bin',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.latency_quantiles',      'x' , 'x' , 'x' , 'x'),
             ('ml_internal.make_partitions',        'x' , ''  , ''  , 'x'),

@@ -384,7 +384,8 @@ def test_labelled_rows_outlive_their_predictions(champion: Connection) -> None:
 def expected_skill(rows: Rows, score: str, baseline: str) -> skill.Skill:
     p = {"ml": rows.ml, "served": rows.served}[score]
     # Of the history that write_scores writes, half of ten were positive.
-    q = {"rule": rows.rule, "base_rate": np.full(len(rows.y), 0.5), "first_passage": 0.9 * rows.ml}[baseline]
+    constant = np.full(len(rows.y), 0.5)
+    q = {"rule": rows.rule, "base_rate": constant, "first_passage": 0.9 * rows.ml, "ml": rows.ml}[baseline]
     both = ~np.isnan(p) & ~np.isnan(q)
     return skill.skill(skill.sums(p[both], q[both], rows.y[both], rows.day[both] * 86_400, BLOCK_DAYS))
 
@@ -393,8 +394,8 @@ def assert_skill_is_numpys(connection: Connection, rows: Rows) -> None:
     found = read(connection, "select * from ml.skill where timeframe is null")
     assert {row["pattern_type"] for row in found} == {None, *KINDS}
     assert {(row["score"], row["baseline"]) for row in found} == {
-        (score, baseline) for score in ("ml", "served") for baseline in ("rule", "base_rate")
-    }
+        *((score, baseline) for score in ("ml", "served") for baseline in ("rule", "base_rate")), ("served", "ml"),
+    }  # fmt: skip
     for row in found:
         own = rows if row["pattern_type"] is None else rows.take(rows.kind == row["pattern_type"])
         shown = expected_skill(own, row["score"], row["baseline"])

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
+from psycopg.rows import namedtuple_row
 
 from db_functions.database import Connection
 from db_functions.queries import query
 from tests.sql.test_counts import register_with_baseline
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, wait_until
 from tests.worker_support import working
+from training.skill import Skill, Sums, skill
 from worker.serving.engine import Engine
 from worker.serving.loop import Options
 
@@ -414,51 +417,58 @@ def test_a_model_that_is_sure_and_wrong(connection: Connection) -> None:
     assert "performance_gap" not in alerts(connection)
 
 
-def add_paired(connection: Connection, weeks: int, source: str, **sums: float) -> None:
-    """So many whole weeks of labelled predictions of the champion, folded; each a block, 100 rows with these sums."""
-    columns = ("labelled", "positives", "ml_error", "served", "served_positives", "served_error", "served_ml", "ruled",
-               "ml_rule", "served_rule", "passed", "ml_passage", "served_passed", "served_passage")  # fmt: skip
-    row = dict.fromkeys(columns, 0.0) | {"labelled": 100.0, "positives": 50.0, "served": 100.0, "ruled": 100.0} | sums
-    connection.execute(
-        f"insert into ml_internal.paired_weeks select model_id, week, week, date_trunc('month', week)::date, "
-        f"'champion', %(source)s, 'flag', '1h', {', '.join(f'%({name})s' for name in columns)} "
-        "from ml_internal.champion, generate_series(date_trunc('week', now(), 'UTC')::date - 7 * %(weeks)s, "
-        "date_trunc('week', now(), 'UTC')::date - 7, interval '7 days') w (week)".encode(),
-        row | {"source": source, "weeks": weeks},
-    )
-    # Not every week is alike.
-    connection.execute("update ml_internal.paired_weeks set served_rule = served_rule + extract(week from cohort) % 3")
+def add_skill(connection: Connection, gains: dict[str, float], blocks: int) -> dict[str, Skill]:
+    """So many finished blocks of the champion's served rows, 100 each; what NumPy says of the gain over each baseline.
+
+    The forecasts are 0.2 apart, and no two blocks are alike.
+    """
+    rows, spread = np.full(blocks, 100.0), np.full(blocks, 4.0)
+    numpys = {}
+    for baseline, gain in gains.items():
+        found = Sums(rows, 100 * gain + np.sin(np.arange(blocks)), spread)
+        connection.execute(
+            "insert into ml_internal.skill_sums select c.model_id, today.block - %(blocks)s - 1 + u.n, null, null, "
+            "'served', %(baseline)s, 100, u.gain, 4 from ml_internal.champion c, unnest(%(gains)s::float8[]) "
+            "with ordinality u (gain, n), lateral (select (now() at time zone 'UTC')::date - date '1970-01-01') d (day), "
+            "lateral (select d.day / k.block_days as block from ml_internal.skill_clock k) today",
+            {"baseline": baseline, "gains": found.gain.tolist(), "blocks": blocks},
+        )
+        numpys[baseline] = skill(found)
+    return numpys
 
 
 @pytest.mark.parametrize(
-    ("sums", "expected"),
+    ("blocks", "gains", "expected"),
     [
-        ({"served_rule": 3.0}, {"rule": "warning"}),
-        ({"served_rule": 9.0, "served_ml": 3.0}, {"rule": "critical", "ml": "warning"}),
-        ({"served_rule": -1.0, "served_ml": 0.0}, {}),
-        ({"served_rule": -1.0, "ml_rule": 9.0}, {}),
+        (14, {"rule": -0.03, "ml": 0.0}, {"rule": "warning"}),
+        (14, {"rule": -0.09, "first_passage": -0.03}, {"rule": "critical", "first_passage": "warning"}),
+        (14, {"rule": 0.03, "base_rate": 0.09}, {}),
+        (4, {"rule": -0.09}, {}),
     ],
 )
-def test_what_is_read_and_worse_than_rule_or_model(
-    connection: Connection, engine: Engine, sums: dict[str, float], expected: dict[str, str]
+def test_what_is_read_and_surely_worse(
+    connection: Connection, engine: Engine, blocks: int, gains: dict[str, float], expected: dict[str, str]
 ) -> None:
     assert engine
     connection.execute("select ml.set('threshold', 0.5, 'test')")
-    connection.execute("update ml.settings_history set changed_at = changed_at - interval '90 days'")
-    add_paired(connection, 12, "seen_in_training", served_rule=50.0, served_ml=50.0)
+    connection.execute("update ml.settings_history set changed_at = changed_at - interval '10 years'")
+    numpys = add_skill(connection, gains, blocks)
     connection.execute("select ml_internal.check_alerts()")
-    assert "served_worse" not in alerts(connection), "what was seen in training is no evidence"
-    connection.execute("delete from ml_internal.paired_weeks")
-    add_paired(connection, 12, "live", **sums)
-    connection.execute("select ml_internal.check_alerts()")
-    query_worse = "select subject, level, window_start, window_end from ml.alerts where type = 'served_worse'"
-    rows = connection.execute(query_worse).fetchall()
-    assert {row[0]: row[1] for row in rows} == expected
-    assert all(row[2] < row[3] for row in rows)
+    standing = (
+        "select subject, level, value, threshold, window_start, window_end from ml.alerts where type = 'served_worse'"
+    )
+    rows = connection.cursor(row_factory=namedtuple_row).execute(standing).fetchall()
+    assert {row.subject: row.level for row in rows} == expected
+    for row in rows:
+        own = numpys[row.subject]
+        assert own.worse[-1]
+        assert row.value == pytest.approx(-own.gain[-1])
+        assert row.threshold == pytest.approx((own.gain_high[-1] - own.gain_low[-1]) / 2)
+        assert row.window_start < row.window_end
     # The blend of then is not that of now.
     connection.execute("select ml.set('threshold', 0.51, 'test')")
     connection.execute("select ml_internal.check_alerts()")
-    assert connection.execute(query_worse).fetchall() == []
+    assert connection.execute(standing).fetchall() == []
 
 
 def test_a_threshold_that_keeps_nearly_every_score_from_its_row(connection: Connection, engine: Engine) -> None:

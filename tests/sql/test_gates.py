@@ -247,26 +247,44 @@ def test_a_margin_names_the_question_and_says_its_power(registry: Connection) ->
     assert gate(registry, "better")[1].split("probability ")[1].startswith("5 ")
 
 
-def test_a_model_that_unseen_rows_show_to_be_worse_than_the_rule_is_refused(connection: Connection) -> None:
-    """Even as the first champion."""
-    register(connection, "first")
-    model = model_id(connection, "first")
-    # Outcomes follow the rule; the model says the contrary.
+def add_unlike_outcomes(connection: Connection, version: str, *, seen: bool) -> None:
+    """Labelled rows of six years: outcomes follow the rule, and the model says the contrary."""
     connection.execute(
         "insert into ml_internal.labelled (pattern_id, model_id, role, source, scored_at, detected_at, pattern_type, "
         "timeframe, y, ml, rule, served, base_rate, seen, waited_s, bars) "
         "select gen_random_uuid(), %s, 'challenger', 'backfill', now(), day, 'flag', '1d', y, 0.7 - 0.4 * y, "
-        "0.3 + 0.4 * y, 0.5, 0.5, true, 20 * 86400, 20 "
+        "0.3 + 0.4 * y, 0.5, 0.5, %s, 20 * 86400, 20 "
         "from generate_series(timestamptz '2018-01-01Z', '2023-12-31Z', '6 hours') day, "
         "lateral (select (extract(epoch from day)::bigint / 21600 %% 2)::float8 as y) o",
-        [model],
+        [model_id(connection, version), seen],
     )
     connection.execute("insert into ml_internal.stale_skill select distinct model_id, day from ml_internal.labelled")
+
+
+def test_a_model_that_unseen_rows_show_to_be_worse_than_the_rule_is_refused(connection: Connection) -> None:
+    """Even as the first champion."""
+    register(connection, "first")
+    add_unlike_outcomes(connection, "first", seen=True)
     assert failed(connection, "first") == [], "rows that it had seen say nothing"
-    connection.execute("update ml_internal.labelled set seen = false")
-    connection.execute("insert into ml_internal.stale_skill select distinct model_id, day from ml_internal.labelled")
+    add_unlike_outcomes(connection, "first", seen=False)
     assert failed(connection, "first") == ["skill"]
     refused_with(connection, "ML002", "select ml.promote('first', 'test')")
+
+
+def test_unseen_rows_demote_a_champion(connection: Connection) -> None:
+    """Arithmetic, and a recipe whose forward folds are not worse than it, may then follow without pairs."""
+    connection.execute("update ml.settings set gate_pairs = default")
+    interval = {"value": -0.001, "low": -0.01, "high": 0.01}
+    make_champion(connection, "disproved")
+    register(connection, "arithmetic", metrics={"candidates": {"kept": "first_passage"}})
+    register(connection, "learnt", metrics={"evidence": {"rows": 9, "brier_minus_first_passage": interval}})
+    register(connection, "unknown")
+    followers = ("arithmetic", "learnt", "unknown")
+    assert all("pairs" in failed(connection, version) for version in followers)
+    add_unlike_outcomes(connection, "disproved", seen=False)
+    assert [failed(connection, version) for version in followers[:2]] == [[], []]
+    assert "pairs" in failed(connection, "unknown")
+    connection.execute("select ml.promote('arithmetic', 'unseen rows')")
 
 
 def test_force_passes_the_gates_and_is_recorded(registry: Connection) -> None:

@@ -3,7 +3,7 @@
 -- the blend last changed.
 create view ml_internal.alert_performance with (security_invoker = true) as
 with champion as (
-    select c.version from ml_internal.champion c
+    select c.model_id, c.version from ml_internal.champion c
 ), calibration as (
     select c.*, s.calibration_warning, s.calibration_critical
     from champion h
@@ -23,9 +23,14 @@ with champion as (
       and g.n >= s.label_min_rows
     order by g.cohort desc nulls last limit 1
 ), served as (
-    select d.*, s.gap_critical
-    from ml_internal.served_differences d cross join ml.settings s
-    where d.n >= s.label_min_rows and d.blocks >= 5
+    -- With bounds that hold however often workers look.
+    select c.version, k.baseline, k.rows, k.blocks, k.block_days, k.surely, k.e_value,
+           -k.gain as difference, (k.gain_high - k.gain_low) / 2 as error, t.week, s.gap_critical
+    from champion c
+    cross join ml.settings s
+    cross join (select ml_internal.blend_settled() as week offset 0) t
+    join ml_internal.judge_skill(t.week) k on k.model_id = c.model_id
+    where k.score = 'served' and num_nulls(k.pattern_type, k.timeframe) = 2 and k.gain < 0
 )
 select 'calibration' as type, c.model_version as subject, c.level,
        case when c.ece_excess < 3 * c.ece_deviation then null
@@ -61,17 +66,16 @@ from gap g
 where g.gap >= 0.8 * g.gap_warning
 union all
 select 'served_worse', d.baseline,
-       case when d.difference <= d.error then null
+       case when d.surely <> 'worse' then null
             when d.difference >= d.gap_critical then 'critical' else 'warning' end,
-       case when d.difference <= 0.8 * d.error then null
-            when d.difference >= 0.8 * d.gap_critical then 'critical' else 'warning' end,
+       case when d.difference >= 0.8 * d.gap_critical then 'critical' else 'warning' end,
        d.difference, d.error,
-       format('what applications read is worse than %s: by %s of Brier score on %s labelled rows '
-              'of %s, at most %s by chance (%s blocks of %s days)',
-              d.than, round(d.difference::numeric, 4), d.n, d.model_version,
+       format('what applications read is surely worse than %s: by %s of Brier score on %s '
+              'labelled rows of %s, at most %s by chance (%s blocks of %s days)',
+              replace(d.baseline, '_', ' '), round(d.difference::numeric, 4), d.rows, d.version,
               round(d.error::numeric, 4), d.blocks, d.block_days),
-       d.since, clock_timestamp()
+       case when isfinite(d.week) then d.week at time zone 'UTC' end, clock_timestamp()
 from served d
-where d.difference > 0.8 * d.error;
+where d.e_value >= 10;
 comment on view ml_internal.alert_performance is
     'Internal: calibration, performance and served confidences that call for an alert';

@@ -1,5 +1,6 @@
 -- What live rows of the champion were served since the settings of the blend last changed, beside
--- what they could have been. Sure is what a normal variable exceeds by three deviations.
+-- what they could have been: for a look now and then. error is what a normal variable exceeds by
+-- three deviations; the alert served_worse, which looks all the time, takes the bounds of ml.skill.
 create view ml_internal.served_differences with (security_invoker = true) as
 select d.model_version, d.baseline, b.than, d.n, d.blocks, d.block_days, d.difference,
        ml_internal.t_quantile(0.99865, d.blocks - 1) * d.standard_error as error,

@@ -22,8 +22,9 @@ as $$
         from own o
         cross join lateral (values ('ml', o.ml), ('served', o.served)) s (score, p)
         cross join lateral (values ('rule', o.rule), ('base_rate', o.base_rate),
-                                   ('first_passage', o.first_passage)) b (baseline, q)
-        where s.p is not null and b.q is not null
+                                   ('first_passage', o.first_passage),
+                                   ('ml', o.ml)) b (baseline, q)
+        where s.p is not null and b.q is not null and s.score <> b.baseline
         group by o.pattern_type, o.timeframe, s.score, b.baseline
     )
     select k.pattern_type, k.timeframe, k.score, k.baseline, sum(k.rows)::bigint,

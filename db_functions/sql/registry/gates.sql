@@ -15,14 +15,17 @@ declare
     power     double precision;
     worse     text;
 begin
-    select m.id, m.version, m.metrics into model from ml.models m where m.version = gates.version;
+    select m.id, m.version, m.metrics,
+           ml_internal.is_arithmetic(m.algorithm, m.metrics) as arithmetic
+        into model
+    from ml.models m where m.version = gates.version;
     if not found then
         raise exception 'no model of version % is registered', version using errcode = 'ML003';
     end if;
     select * into strict s from ml.settings;
-    select h.model_id as id, h.version, m.algorithm = 'first_passage'
-               or m.metrics #>> '{candidates,kept}' is not distinct from 'first_passage'
-               as arithmetic
+    select h.model_id as id, h.version,
+           ml_internal.is_arithmetic(m.algorithm, m.metrics) as arithmetic,
+           ml_internal.surely_worse(h.version) as worse
         into champion
     from ml_internal.champion h join ml.models m on m.id = h.model_id;
 
@@ -52,14 +55,7 @@ begin
              then 'first passage (python -m worker first-passage) serves better; train on more '
                   'rows before trying again' end;
     -- What unseen rows say. The bounds of ml.skill hold however often it is asked.
-    select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
-                             replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),
-                             round(-k.gain_high::numeric, 5), round(-k.gain_low::numeric, 5),
-                             k.rows), '; ' order by k.baseline)
-        into worse
-    from ml.skill k
-    where k.model_version = model.version and k.score = 'ml' and k.surely = 'worse'
-      and num_nulls(k.pattern_type, k.timeframe) = 2;
+    worse := ml_internal.surely_worse(model.version);
     if worse is not null then
         return query select 'skill', false, format('it is surely worse %s', worse),
             'do not serve it: the rule, first passage or a constant serves better'::text;
@@ -69,9 +65,14 @@ begin
     if champion.id is null or champion.id = model.id or s.gate_pairs = 0 then
         return;
     end if;
-    -- Arithmetic has learnt nothing that rows could contradict: what a model's recipe showed on
-    -- forward folds is enough to follow it, and unseen rows can demote it.
-    if champion.arithmetic
+    -- Arithmetic has learnt nothing that unseen rows could contradict, so it follows a champion
+    -- that they show to be worse than arithmetic, the rule or chance.
+    if model.arithmetic and champion.worse is not null then
+        return;
+    end if;
+    -- What a model's recipe showed on forward folds is enough to follow a champion without skill;
+    -- unseen rows can demote it.
+    if (champion.arithmetic or champion.worse is not null)
        and jsonb_typeof(model.metrics #> '{evidence,brier_minus_first_passage}') = 'object'
     then
         return query select 'forward_folds',
