@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from bench.engine import drain, timed
-from bench.harness import Bench, drained, enqueue, store, workers
+from bench.harness import Bench, drained, enqueue, store, unwatched_bars, workers
 from bench.peers import PEERS, drain_with_peer
 from bench.results import Recorder
 from bench.server import connect
@@ -69,9 +69,8 @@ def series_of(rows: int) -> int:
 
 def insert_series(connection: Connection, series: int) -> None:
     """Series ``S1``, ``S2``, ... of 200 daily bars each."""
-    connection.execute("alter table price_bars disable trigger user")
-    connection.execute(_BARS, [series])
-    connection.execute("alter table price_bars enable trigger user")
+    with unwatched_bars(connection):
+        connection.execute(_BARS, [series])
     connection.execute("vacuum analyze price_bars")
 
 

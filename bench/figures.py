@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bench import claims, drain, growth, inference, inserts, latency, views
+from bench import claims, drain, growth, inference, inserts, latency, questions, views
 from bench.results import Results
 
 Figures = dict[str, Any]
@@ -246,6 +246,18 @@ def _views(results: Results) -> Figures:
     }
 
 
+def _questions(results: Results) -> Figures:
+    case, names = results.cases()[0], results.subjects()
+    return {
+        "rows": int(case),
+        "limit": questions.LIMIT_MS,
+        "table": [
+            [f"`{name}`", cell(results, name, case, "ms"), cell(results, name, case, "server ms")] for name in names
+        ],
+        "slow": [name for name in names if results.median(name, case, "server ms") >= questions.LIMIT_MS],
+    }
+
+
 FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "latency": _latency,
     "drain": _drain,
@@ -257,4 +269,5 @@ FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "backfill": _backfill,
     "stages": _stages,
     "views": _views,
+    "questions": _questions,
 }

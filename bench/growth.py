@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.drain import insert_scattered, insert_series
 from bench.engine import drain, rate_of, timed
-from bench.harness import Bench, drained, enqueue, store, workers
+from bench.harness import Bench, drained, enqueue, store, unwatched_bars, workers
 from bench.results import Recorder
 from bench.server import connect
 from db_functions.database import Connection
@@ -105,15 +105,16 @@ def _fill(connection: Connection, engine: Engine, rows: int, series: int) -> Non
     rate_of(connection, engine)
     connection.execute("create table bench.scored as select * from pattern_events")
     connection.execute("truncate pattern_events cascade")
+    at_once = _AT_ONCE // BARS_PER_SERIES
+    with unwatched_bars(connection):
+        for first in range(0, series, at_once):
+            connection.execute(_LONG_BARS, [first, min(first + at_once, series) - 1])
     # The rows were checked when they were scored, so no trigger and no foreign key has to look again.
     connection.execute("set session_replication_role = replica")
     # As dense as inserting at 30 and scoring in place leave it.
     connection.execute("alter table pattern_events set (fillfactor = 62)")
     found = connection.execute(_COLUMNS).fetchone()
     assert found is not None
-    at_once = _AT_ONCE // BARS_PER_SERIES
-    for first in range(0, series, at_once):
-        connection.execute(_LONG_BARS, [first, min(first + at_once, series) - 1])
     for first in range(0, rows, _AT_ONCE):
         connection.execute(
             f"insert into pattern_events (symbol, {found[0]}) "

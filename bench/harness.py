@@ -81,6 +81,19 @@ def store(connection: Connection, rows: int) -> None:
     connection.execute("checkpoint")
 
 
+@contextmanager
+def unwatched_bars(connection: Connection) -> Iterator[None]:
+    """Bars inserted meanwhile are neither checked nor noted for caches.
+
+    By name, because ``enable trigger user`` would leave the trigger for replicated sessions on in all, and a worker
+    that finds it so keeps no bars.
+    """
+    switch = "alter table price_bars {0} trigger ml_1_check, {0} trigger ml_log_insert"
+    connection.execute(switch.format("disable").encode())
+    yield
+    connection.execute(switch.format("enable").encode())
+
+
 def enqueue(connection: Connection) -> int:
     """Queue every row without a score in one commit and wake the workers; returns how many rows."""
     with connection.transaction():

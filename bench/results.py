@@ -25,6 +25,7 @@ SECTIONS: Final = (
     "backfill",
     "stages",
     "views",
+    "questions",
 )
 """In the order of the document; each is a module of this package with a function ``measure``."""
 RESULTS: Final = Path("bench/results")

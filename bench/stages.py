@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, NamedTuple
 
 from bench import ensemble
-from bench.harness import Bench
+from bench.harness import Bench, unwatched_bars
 from bench.results import Recorder
 from bench.server import connect
 from db_functions.database import Connection
@@ -67,9 +67,8 @@ def make_markets(connection: Connection, copies: int) -> None:
     """The real market, and copies of the same days, each with a wave of its own laid over its prices."""
     connection.execute("alter table pattern_events disable trigger ml_enqueue")
     ensemble.insert_patterns(connection, ensemble.market().history)
-    connection.execute("alter table price_bars disable trigger user")
-    connection.execute(_MORE_BARS, {"copies": copies})
-    connection.execute("alter table price_bars enable trigger user")
+    with unwatched_bars(connection):
+        connection.execute(_MORE_BARS, {"copies": copies})
     connection.execute(_MORE_PATTERNS, {"copies": copies})
     connection.execute("vacuum analyze")
 

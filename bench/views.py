@@ -43,16 +43,16 @@ def measure(bench: Bench, recorder: Recorder) -> None:
     with bench.server.database() as url:
         upgrade(url)
         with connect(url) as connection:
-            _register(connection)
+            register(connection)
             _fill(connection, predictions)
             connection.execute("set role ml_analyst")
             for view in _views(connection):
-                recorder.note(view, predictions, "ms", _milliseconds(connection, view))
+                recorder.note(view, predictions, "ms", milliseconds(connection, _selected(view)))
                 scans = len(_scanned(connection, view))
                 recorder.note(view, predictions, "partitions of predictions scanned", scans)
 
 
-def _register(connection: Connection) -> None:
+def register(connection: Connection) -> None:
     """Two models with baselines of the usual size; the newer is champion."""
     rng = np.random.default_rng(0)
     names = [f"feature_{n:03}" for n in range(_FEATURES)]
@@ -114,16 +114,16 @@ def _views(connection: Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _select(view: str) -> str:
-    return f"select * from ml.{view}" + (f" where {_NARROWED[view]}" if view in _NARROWED else "")
+def _selected(view: str) -> str:
+    return f"ml.{view}" + (f" where {_NARROWED[view]}" if view in _NARROWED else "")
 
 
-def _milliseconds(connection: Connection, view: str) -> float:
-    """Median time to read a view whole, after one reading to warm up."""
+def milliseconds(connection: Connection, selected: str) -> float:
+    """Median time to read a view or a function whole, after one reading to warm up."""
     times = []
     for _ in range(_REPEATS + 1):
         started = time.perf_counter()
-        with connection.cursor().copy(f"copy ({_select(view)}) to stdout") as copy:
+        with connection.cursor().copy(f"copy (select * from {selected}) to stdout".encode()) as copy:
             # Raw blocks: the time that Python takes to parse them is not the view's.
             for _block in copy:
                 pass
@@ -133,7 +133,7 @@ def _milliseconds(connection: Connection, view: str) -> float:
 
 def _scanned(connection: Connection, view: str) -> list[str]:
     """The partitions of ml.predictions that the plan reads from end to end, empty ones left out."""
-    plan = connection.execute(f"explain (format json) {_select(view)}").fetchone()
+    plan = connection.execute(f"explain (format json) select * from {_selected(view)}").fetchone()
     assert plan is not None
     filled = "select relname from pg_class where relname = any (%s) and reltuples > 0"
     return [name for (name,) in connection.execute(filled, [list(_scans(plan[0][0]["Plan"]))])]

@@ -429,8 +429,9 @@ def add_skill(connection: Connection, gains: dict[str, float], blocks: int) -> d
         connection.execute(
             "insert into ml_internal.skill_sums select c.model_id, today.block - %(blocks)s - 1 + u.n, null, null, "
             "'served', %(baseline)s, 100, u.gain, 4 from ml_internal.champion c, unnest(%(gains)s::float8[]) "
-            "with ordinality u (gain, n), lateral (select (now() at time zone 'UTC')::date - date '1970-01-01') d (day), "
-            "lateral (select d.day / k.block_days as block from ml_internal.skill_clock k) today",
+            "with ordinality u (gain, n), "
+            "(select ((now() at time zone 'UTC')::date - date '1970-01-01') / k.block_days as block "
+            "from ml_internal.skill_clock k) today",
             {"baseline": baseline, "gains": found.gain.tolist(), "blocks": blocks},
         )
         numpys[baseline] = skill(found)
@@ -443,7 +444,7 @@ def add_skill(connection: Connection, gains: dict[str, float], blocks: int) -> d
         (14, {"rule": -0.03, "ml": 0.0}, {"rule": "warning"}),
         (14, {"rule": -0.09, "first_passage": -0.03}, {"rule": "critical", "first_passage": "warning"}),
         (14, {"rule": 0.03, "base_rate": 0.09}, {}),
-        (4, {"rule": -0.09}, {}),
+        (9, {"rule": -0.9}, {}),
     ],
 )
 def test_what_is_read_and_surely_worse(
@@ -457,7 +458,7 @@ def test_what_is_read_and_surely_worse(
     standing = (
         "select subject, level, value, threshold, window_start, window_end from ml.alerts where type = 'served_worse'"
     )
-    rows = connection.cursor(row_factory=namedtuple_row).execute(standing).fetchall()
+    rows: list[Any] = connection.cursor(row_factory=namedtuple_row).execute(standing).fetchall()
     assert {row.subject: row.level for row in rows} == expected
     for row in rows:
         own = numpys[row.subject]
