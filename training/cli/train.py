@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from db_functions.advice import blend_line
 from db_functions.errors import ScoringError
 from training.cli.arguments import (
     Commands,
@@ -172,6 +173,8 @@ def _train(options: argparse.Namespace) -> int:
             print(f"promoted {artifact.version}: it is the champion now")
         else:
             print(f"to serve it: python -m training promote {artifact.version} --reason '...'")
+        if (advice := blend_line(connection)) is not None:
+            print(advice)
     return 0
 
 
