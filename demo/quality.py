@@ -17,7 +17,8 @@ from rich.table import Table
 
 from training import blocks
 from training.blocks import Mean
-from training.evaluate import Verdict, expected_calibration_error, figures, mass_bins, verdict
+from training.evaluate import Verdict, verdict
+from training.metrics import expected_calibration_error, figures, mass_bins
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from training.dataset import Dataset
-from training.evaluate import LOG_CLIP
 from training.export import Exported, FittedModel
 from training.learners import Recipe
+from training.metrics import LOG_CLIP
 from training.rendering import day, render_markdown
 from training.scores import METRICS, Interval, above_noise, fixed, percent, score_lines, weight_line
 from training.split import FOLDS, HELD_OUT, Split

@@ -14,7 +14,8 @@ from bench.evidence.rows import labelled_rows
 from bench.markets import MARKETS, load_market, patterns_with_levels, patterns_without_levels
 from training import blocks
 from training.dataset import Dataset
-from training.evaluate import figures, mass_bins, perfect_ece
+from training.evaluate import perfect_ece
+from training.metrics import figures, mass_bins
 
 Floats = NDArray[np.float64]
 

@@ -15,17 +15,15 @@ from tests.training_support import small_dataset
 from training import blocks
 from training.baseline import count, drift_baseline, histogram
 from training.dataset import Dataset
-from training.evaluate import (
+from training.evaluate import Verdict, evaluate, verdict
+from training.metrics import (
     ECE_BINS,
     LOG_CLIP,
-    Verdict,
-    _auc,
-    evaluate,
     expected_calibration_error,
     figures,
     mass_bins,
     reliability,
-    verdict,
+    roc_auc,
 )
 
 Floats = NDArray[np.float64]
@@ -56,7 +54,7 @@ def test_the_error_of_an_auc_is_what_other_samples_differ_by() -> None:
         p = expit(rng.normal(0, 0.5, 400) + luck)
         hit = rng.random(400) < expit(luck)
         block = np.repeat(np.arange(40), 10)
-        auc, part = _auc(p, hit.astype(np.float64))
+        auc, part = roc_auc(p, hit.astype(np.float64))
         aucs.append(auc)
         stated.append(blocks.mean(part, block).error)
     assert np.mean(stated) == pytest.approx(np.std(aucs), rel=0.15)
