@@ -16,7 +16,8 @@ from bench.results import Recorder
 from bench.server import connect
 from training import blocks
 from training import features as feature_code
-from training.correction import TARGET, Rows, fit_ensemble
+from training.correction import TARGET, Rows
+from training.estimation import fit_ensemble
 from training.export import to_float32
 from training.features.graph import to_model
 from training.learners import FittedEnsemble, Recipe

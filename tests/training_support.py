@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from db_functions.contract import DEFAULT_HORIZON
 from training.blocks import uniqueness
 from training.candidates import fit_simple
-from training.correction import Ensemble, Fitted, Rows, fit_ensemble
+from training.correction import Ensemble, Fitted, Rows
 from training.dataset import Dataset
+from training.estimation import fit_ensemble
 from training.export import Exported, FittedModel, export, to_float32
 from training.features import compute, compute_first_passage
 from training.learners import DEFAULT, Recipe

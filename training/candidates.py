@@ -25,13 +25,10 @@ from training.correction import (
     Fitted,
     Recalibrated,
     Rows,
-    fit_ensemble,
-    fit_line,
-    fit_ridge,
-    fit_slope,
 )
 from training.dataset import POSITIVE
 from training.errors import UnknownCandidate
+from training.estimation import fit_ensemble, fit_line, fit_ridge, fit_slope
 from training.learners import FittedEnsemble, Recipe
 from training.split import Fold, Index
 

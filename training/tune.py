@@ -34,9 +34,10 @@ from sklearn.model_selection import ParameterGrid
 
 from db_functions.progress import say
 from training import learners
-from training.correction import Rows, fit_ensemble
+from training.correction import Rows
 from training.dataset import Dataset
 from training.errors import StaleSearch, TooFewRows
+from training.estimation import fit_ensemble
 from training.learners import Parameters, Recipe
 from training.split import Fold
 

@@ -16,9 +16,7 @@ from training.candidates import fit_simple
 from training.correction import (
     CANDIDATES,
     DIRECTED,
-    LINE_SPREAD,
     NEITHER,
-    RIDGE_SPREADS,
     STOP,
     TARGET,
     USED,
@@ -29,13 +27,9 @@ from training.correction import (
     Ridge,
     Rows,
     directed,
-    fit_ensemble,
-    fit_line,
-    fit_log_odds,
-    fit_ridge,
-    fit_slope,
     log_odds,
 )
+from training.estimation import LINE_SPREAD, RIDGE_SPREADS, fit_ensemble, fit_line, fit_log_odds, fit_ridge, fit_slope
 from training.export import FittedModel, to_float32
 from training.features import FEATURE_NAMES, LEVEL_FREE, compute
 from training.learners import Recipe

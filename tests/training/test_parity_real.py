@@ -17,8 +17,9 @@ from db_functions.model import open_session
 from demo.market import CLOSE
 from tests.real_rows import real_rows
 from training.candidates import fit_simple
-from training.correction import CANDIDATES, TARGET, Ensemble, Fitted, Rows, fit_ensemble
+from training.correction import CANDIDATES, TARGET, Ensemble, Fitted, Rows
 from training.dataset import Dataset
+from training.estimation import fit_ensemble
 from training.export import FittedModel, export, to_float32
 from training.features import INPUT_NAMES
 from training.features.graph import to_model
