@@ -19,8 +19,9 @@ from training.dataset import Dataset
 from training.estimation import fit_ensemble
 from training.export import Exported, FittedModel, export, to_float32
 from training.features import compute, compute_first_passage
-from training.learners import DEFAULT, Recipe
+from training.learners import Recipe
 from training.pipeline import Artifact, train
+from training.regressors import DEFAULT
 
 DAY_S = 86_400
 OPTIONAL = frozenset({"xgboost", "lightgbm"})

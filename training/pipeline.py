@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from db_functions.contract import CONTRACT_VERSION, META_FITTED_FROM, META_FITTED_UNTIL, META_LABEL_HORIZON
 from db_functions.progress import Stages, bar
 from db_functions.registry import Registration
-from training import blend, blocks, card, learners, tune
+from training import blend, blocks, card, learners, regressors, tune
 from training import features as feature_code
 from training.attribution import background
 from training.baseline import drift_baseline
@@ -50,12 +50,12 @@ class Artifact(Registration):
 
 def train(
     dataset: Dataset,
-    models: Sequence[str] = learners.DEFAULT,
+    models: Sequence[str] = regressors.DEFAULT,
     *,
     candidate: str | None = None,
     refit: bool = True,
     champion: NDArray[np.float64] | None = None,
-    parameters: learners.Parameters | None = None,
+    parameters: regressors.Parameters | None = None,
     seed: int = 0,
     version: str | None = None,
     progress: bool = False,

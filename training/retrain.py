@@ -18,7 +18,7 @@ from training.dataset import Dataset
 from training.errors import NothingToLearn
 
 if TYPE_CHECKING:
-    from training.learners import Parameters
+    from training.regressors import Parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from scipy.special import expit, ndtr
 
 from db_functions.contract import INPUTS, TensorSpec
 from db_functions.progress import bar
-from training import blocks, learners
+from training import blocks, regressors
 from training.candidates import choose, forward
 from training.correction import CANDIDATES, NEITHER, STOP, TARGET, Rows, directed, log_odds
 from training.dataset import Dataset
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--runs", type=int, default=RUNS)
     options.add_argument("--rows", type=int, default=ROWS)
     options.add_argument("--effect", type=float, default=0.0, help="of Brier score (default: none)")
-    options.add_argument("--models", nargs="*", choices=list(learners.LEARNERS), default=[], help="of the ensemble")
+    options.add_argument("--models", nargs="*", choices=list(regressors.LEARNERS), default=[], help="of the ensemble")
     options.add_argument("--size", type=float, default=1.0, help="times the trees of each learner")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args(arguments)

@@ -1,7 +1,7 @@
 """Searching for the learners' parameters: drawn from declared spaces, judged on folds in time, kept line by line.
 
 Each learner is searched for by itself. Its candidates are what it would be without a search, then as many as asked for
-from its space in ``learners.SPACES``, in an order that the seed decides; asking for more goes on in the same order.
+from its space in ``regressors.SPACES``, in an order that the seed decides; asking for more goes on in the same order.
 They are judged by the log loss of first passage with the learner's own correction to it (``learners``), on the later
 rows of each fold, fitted on the rows whose horizons had all ended before it (``split.tuning_folds``: none of the rows
 that judge the candidates or test).
@@ -33,12 +33,13 @@ from numpy.typing import NDArray
 from sklearn.model_selection import ParameterGrid
 
 from db_functions.progress import say
-from training import learners
+from training import learners, regressors
 from training.correction import Rows
 from training.dataset import Dataset
 from training.errors import StaleSearch, TooFewRows
 from training.estimation import fit_ensemble
-from training.learners import Parameters, Recipe
+from training.learners import Recipe
+from training.regressors import Parameters
 from training.split import Fold
 
 FEWEST_TO_FIT: Final = 60
@@ -141,7 +142,7 @@ def search(
 
 def candidates(name: str, recipe: Recipe, count: int) -> list[dict[str, Any]]:
     """A learner as the recipe has it, then ``count`` others from its space, or all there are."""
-    space = learners.SPACES[name]
+    space = regressors.SPACES[name]
     given = learners.defaults(name) | dict(recipe.parameters.get(name, {}))
     asis = {key: given[key] for key in space}
     # The whole space, shuffled: a larger count begins with the same ones (ParameterSampler's would not).

@@ -22,8 +22,9 @@ from training.correction import TARGET, Rows
 from training.dataset import POSITIVE, Dataset
 from training.errors import TooFewRows
 from training.export import to_float32
-from training.learners import DEFAULT, Recipe
+from training.learners import Recipe
 from training.pipeline import PLAIN_TARGET, compute_features, known_rates, require_enough
+from training.regressors import DEFAULT
 from training.split import Index, split_by_time
 
 Floats = NDArray[np.float64]

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES
-from training.learners import LEAF_SHARE, LEAST_LEAF, ROUNDS, TREES
+from training.regressors import LEAF_SHARE, LEAST_LEAF, ROUNDS, TREES
 from training.split import Split
 
 Floats = NDArray[np.float64]

@@ -26,7 +26,8 @@ from training.check import check_model
 from training.correction import TARGET, Ensemble
 from training.errors import NotExplainable
 from training.export import FittedModel, export, to_float32
-from training.learners import DEFAULT, LEARNERS, FittedEnsemble
+from training.learners import FittedEnsemble
+from training.regressors import DEFAULT, LEARNERS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]

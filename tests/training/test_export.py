@@ -43,8 +43,9 @@ from training.correction import CANDIDATES
 from training.errors import LearnerNotInstalled, NotConvertible, ParityFailed, UnknownLearner
 from training.export import FittedModel, export
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, MIN_BARS
-from training.learners import DEFAULT, LEARNERS, FittedEnsemble, Member, Recipe, fit_grid
+from training.learners import FittedEnsemble, Member, Recipe, fit_grid
 from training.pipeline import train
+from training.regressors import DEFAULT, LEARNERS
 from training.verify import GOLDEN_ROWS, check_parity, choose_rows, golden_rows
 
 

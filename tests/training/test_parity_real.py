@@ -23,8 +23,9 @@ from training.estimation import fit_ensemble
 from training.export import FittedModel, export, to_float32
 from training.features import INPUT_NAMES
 from training.features.graph import to_model
-from training.learners import DEFAULT, LEARNERS, FittedEnsemble, Recipe
+from training.learners import FittedEnsemble, Recipe
 from training.pipeline import compute_features
+from training.regressors import DEFAULT, LEARNERS
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from db_functions.contract import CONTRACT_VERSION, PARITY_TOLERANCE
 from db_functions.golden import Golden
 from db_functions.progress import Stages, bar
 from tests.training_support import HORIZON, SMALL, dataset, small_artifact, small_dataset, small_export, small_features
-from training import check, cli, learners
+from training import check, cli, regressors
 from training.cli import train as train_commands
 from training.cli.summary import summarise
 from training.correction import CANDIDATES
@@ -262,8 +262,8 @@ def test_an_unknown_learner_is_refused_before_any_work() -> None:
 
 
 def test_the_command_line_names_every_learner() -> None:
-    assert tuple(learners.LEARNERS) == train_commands.LEARNER_NAMES
-    assert learners.DEFAULT == train_commands.DEFAULT_LEARNERS
+    assert tuple(regressors.LEARNERS) == train_commands.LEARNER_NAMES
+    assert regressors.DEFAULT == train_commands.DEFAULT_LEARNERS
     assert train_commands.CANDIDATES == CANDIDATES
 
 
@@ -367,7 +367,7 @@ def test_times_without_an_offset_are_utc() -> None:
     options = cli.parser().parse_args(["train", "--since", "2012-01-31", "--until", "2013-01-31T12:00+02:00"])
     assert options.since.isoformat() == "2012-01-31T00:00:00+00:00"
     assert options.until.isoformat() == "2013-01-31T12:00:00+02:00"
-    assert options.models == list(learners.DEFAULT)
+    assert options.models == list(regressors.DEFAULT)
 
 
 def test_the_summary_says_what_the_intervals_allow() -> None:

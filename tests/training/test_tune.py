@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from db_functions.database import Connection
 from tests.support import at, insert_labelled
 from tests.training_support import SMALL, dataset, small_dataset, small_rows
-from training import cli, learners, tune
+from training import cli, learners, regressors, tune
 from training.correction import NEITHER, STOP, TARGET, USED, Rows
 from training.dataset import Dataset
 from training.errors import StaleSearch, TooFewRows
@@ -84,8 +84,8 @@ def test_folds_see_neither_their_future_nor_what_judges_or_tests() -> None:
 
 
 def test_every_learner_has_a_space_about_its_defaults() -> None:
-    assert set(learners.SPACES) == set(learners.LEARNERS)
-    for name, space in learners.SPACES.items():
+    assert set(regressors.SPACES) == set(regressors.LEARNERS)
+    for name, space in regressors.SPACES.items():
         drawn = candidates(name, Recipe((name,)), 10_000)
         assert drawn[0] == {key: learners.defaults(name)[key] for key in space}
         assert drawn[0] not in drawn[1:]

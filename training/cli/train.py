@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.dataset import Dataset
-    from training.learners import Parameters
     from training.pipeline import Artifact
+    from training.regressors import Parameters
 
 # The training stack takes seconds to import, so each command imports what it needs.
 LEARNER_NAMES: Final = (
