@@ -21,7 +21,8 @@ from training.correction import FirstPassage, Fitted
 from training.export import Exported, FittedModel, export
 from training.features import FIRST_PASSAGE_NAMES, Array, compute_first_passage
 from training.features.first_passage import LEAST_BARS
-from training.pipeline import Artifact, toolchain_versions
+from training.pipeline import Artifact
+from training.toolchain import toolchain_versions
 from training.verify import check_parity
 
 GOLDEN_ROWS: Final = 32

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from typing import Any, Final
 
 import numpy as np
@@ -22,23 +18,23 @@ from training.attribution import background
 from training.baseline import drift_baseline
 from training.candidates import Choice, check_candidate, choose, forward, refit
 from training.check import require_valid
-from training.correction import TARGET, Ensemble, FirstPassage, Fitted, Rows
+from training.correction import TARGET, Ensemble, Fitted, Rows
 from training.dataset import Dataset
 from training.errors import ParityFailed, TooFewRows
 from training.evaluate import evaluate
 from training.export import Exported, FittedModel, export, to_float32
 from training.features import FIRST_PASSAGE_NAMES
+from training.importances import permutation_importances
 from training.learners import Recipe
+from training.metrics import number
 from training.split import FOLDS, HELD_OUT, TEST_SHARE, Index, Split, split_by_time, tuning_folds
+from training.toolchain import toolchain_versions
 from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows, unfaithful
 
 FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "folds": (50, 10), "test": (50, 10)}
 """Rows that each part needs in all, and of positive and of other outcomes."""
-IMPORTANCE_ROWS: Final = 1_000
 PLAIN_TARGET: Final = feature_code.FEATURE_NAMES.index(FIRST_PASSAGE_NAMES[3])
 _FEATURE_CHUNK: Final = 2_000
-_PACKAGES: Final = ("numpy", "scikit-learn", "scipy", "skl2onnx", "onnx", "onnxruntime", "spox", "ndonnx", "protobuf")
-_OPTIONAL_PACKAGES: Final = ("onnxmltools", "xgboost", "xgboost-cpu", "lightgbm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +209,7 @@ def _metrics(
         metrics["weights"] = weights.to_dict() | {"measured_on": judged.kind}
     importances = permutation_importances(judged.unseen, rows, judged.importance_rows, dataset, seed, progress)
     metrics["importances"] = {name: rise.value for name, rise in importances.items()}
-    metrics["importance_errors"] = {name: _finite(rise.error) for name, rise in importances.items()}
+    metrics["importance_errors"] = {name: number(rise.error) for name, rise in importances.items()}
     return metrics
 
 
@@ -288,41 +284,3 @@ def require_enough(dataset: Dataset, split: Split) -> None:
             f"{split.purged} purged and {split.embargoed} embargoed); label more outcomes, widen --since and --until, "
             "or begin with --models first_passage, which needs no labels"
         )
-
-
-def permutation_importances(
-    fitted: Fitted, rows: Rows, index: Index, dataset: Dataset, seed: int, progress: bool = False
-) -> dict[str, blocks.Mean]:
-    """How much the Brier score rises when a feature's column is shuffled, with its error by calendar blocks.
-
-    Over at most IMPORTANCE_ROWS of the rows at ``index``, which ``fitted`` has not seen.
-    """
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(index)[:IMPORTANCE_ROWS])
-    own, block = rows.take(chosen), _blocks(dataset, chosen)
-
-    def loss(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((fitted.answer(values)[:, 2] - own.hit) ** 2)
-
-    names = FIRST_PASSAGE_NAMES if isinstance(fitted.correction, FirstPassage) else feature_code.FEATURE_NAMES
-    base = loss(own.features)
-    rises = {}
-    for name in bar(names, shown=progress, desc="importances", unit="feature"):
-        column = feature_code.FEATURE_NAMES.index(name)
-        shuffled = own.features.copy()
-        shuffled[:, column] = rng.permutation(shuffled[:, column])
-        rises[name] = blocks.mean(loss(shuffled) - base, block)
-    return rises
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
-def toolchain_versions() -> dict[str, str]:
-    """Python and the packages that had a part in the file."""
-    versions = {"python": platform.python_version(), **{name: installed(name) for name in _PACKAGES}}
-    for name in _OPTIONAL_PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = installed(name)
-    return versions

@@ -29,8 +29,9 @@ from db_functions.golden import Golden
 from db_functions.model import open_session
 from db_functions.queries import query
 from training.check import read_checked
-from training.pipeline import Artifact, toolchain_versions
+from training.pipeline import Artifact
 from training.session import answer, input_names
+from training.toolchain import toolchain_versions
 from training.trial import trial_inputs
 from training.verify import check_parity
 

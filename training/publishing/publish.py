@@ -25,7 +25,7 @@ from training.errors import NotPublishable
 from training.export import Exported, finish, write
 from training.features import MIN_BARS
 from training.load import load_dataset, read_gather_settings
-from training.pipeline import Artifact, toolchain_versions
+from training.pipeline import Artifact
 from training.publishing import evidence, reporting
 from training.publishing.answers import algorithm_of, classes_of, require_classifier
 from training.publishing.columns import TEXTS, columns_of
@@ -34,6 +34,7 @@ from training.publishing.rows import chosen_rows, fit_window, fitted_rows
 from training.publishing.session import connected
 from training.registry import register
 from training.split import Index
+from training.toolchain import toolchain_versions
 from training.trial import trial_inputs
 from training.verify import GATE_ROWS, GOLDEN_ROWS, ParityReport, check_parity, choose_rows
 
