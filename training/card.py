@@ -11,9 +11,9 @@ import numpy as np
 from training.dataset import Dataset
 from training.export import Exported, FittedModel
 from training.learners import Recipe
-from training.metrics import LOG_CLIP
+from training.metrics import LOG_CLIP, METRICS
 from training.rendering import day, render_markdown
-from training.scores import METRICS, Interval, above_noise, fixed, percent, score_lines, weight_line
+from training.scores import Interval, above_noise, fixed, percent, score_lines, weight_line
 from training.split import FOLDS, HELD_OUT, Split
 from training.verify import ParityReport
 

@@ -21,6 +21,7 @@ from training.dataset import POSITIVE, Dataset
 from training.metrics import (
     ECE_BINS,
     LOG_CLIP,
+    METRICS,
     Floats,
     Sample,
     expected_calibration_error,
@@ -135,7 +136,6 @@ def block_weights(dataset: Dataset, *, seed: int, resamples: int) -> Floats:
     return drawn[:, member]
 
 
-SCORES: Final = {"brier": "Brier score", "log_loss": "log loss", "roc_auc": "ROC AUC", "ece": "calibration error"}
 _OPPONENTS: Final = {
     "base": "the base rate of earlier rows",
     "rule": "the rule",
@@ -152,7 +152,7 @@ def verdicts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     places = dict.fromkeys(_OPPONENTS, metrics) | {"rule": metrics["with_rule"]}
     found = []
     for name, place in places.items():
-        for score, title in SCORES.items():
+        for score, title in METRICS.items():
             entry = place.get(f"ml_minus_{name}", {}).get(score)
             if entry is None:
                 continue

@@ -22,7 +22,8 @@ from training import blocks
 
 Floats = NDArray[np.float64]
 
-METRICS: Final = ("brier", "log_loss", "roc_auc", "ece")
+METRICS: Final = {"brier": "Brier score", "log_loss": "log loss", "roc_auc": "ROC AUC", "ece": "calibration error"}
+"""What each is called."""
 LOG_CLIP: Final = 1e-3
 """Log loss takes probabilities within [LOG_CLIP, 1 - LOG_CLIP], or one rule confidence of exactly 1 would decide it.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 from sklearn.ensemble import (
@@ -42,7 +43,8 @@ def _times(size: float, count: int) -> int:
     return max(1, round(count * size))
 
 
-def _random_forest(
+def _forest(
+    kind: Callable[..., Any],
     seed: int,
     size: float,
     rows: int,
@@ -52,26 +54,7 @@ def _random_forest(
     features: float | Literal["sqrt"] = "sqrt",
 ) -> Any:
     # Depth bounds the file's size whatever the number of rows.
-    return RandomForestRegressor(
-        _times(size, TREES),
-        max_depth=depth,
-        min_samples_leaf=_leaf(rows, leaf_share),
-        max_features=features,
-        n_jobs=-1,
-        random_state=seed,
-    )
-
-
-def _extra_trees(
-    seed: int,
-    size: float,
-    rows: int,
-    *,
-    depth: int = 10,
-    leaf_share: float = LEAF_SHARE,
-    features: float | Literal["sqrt"] = "sqrt",
-) -> Any:
-    return ExtraTreesRegressor(
+    return kind(
         _times(size, TREES),
         max_depth=depth,
         min_samples_leaf=_leaf(rows, leaf_share),
@@ -195,10 +178,10 @@ def _library(name: str) -> Any:
 
 
 LEARNERS: Final[Mapping[str, Callable[..., Any]]] = {
-    "random_forest": _random_forest,
+    "random_forest": partial(_forest, RandomForestRegressor),
     "logistic": _logistic,
     "gradient_boosting": _gradient_boosting,
-    "extra_trees": _extra_trees,
+    "extra_trees": partial(_forest, ExtraTreesRegressor),
     "exact_boosting": _exact_boosting,
     "xgboost": _xgboost,
     "lightgbm": _lightgbm,

@@ -30,11 +30,11 @@ from training.dataset import Dataset
 from training.errors import TooFewRows
 from training.evaluate import block_weights, compare, evaluate
 from training.first_passage import plain_target
-from training.metrics import reliability
+from training.metrics import METRICS, reliability
 from training.plots import MODEL, OTHER, QUIET, BarList, Plot, bar_list
 from training.registry import unknown_model
 from training.rendering import markdown_to_html, render_html
-from training.scores import METRICS, TITLES, Interval, ScoreLine, above_noise, score_lines
+from training.scores import TITLES, Interval, ScoreLine, above_noise, score_lines
 
 LEAST_ROWS: Final = 100
 _LEAST_OF_A_GROUP: Final = 30

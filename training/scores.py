@@ -11,8 +11,8 @@ from itertools import chain
 from typing import Any, Final
 
 from training.evaluate import BLEND
+from training.metrics import METRICS
 
-METRICS: Final = {"brier": "Brier score", "log_loss": "log loss", "roc_auc": "ROC AUC", "ece": "calibration error"}
 TITLES: Final = {
     "ml": "ML confidence",
     "base": "base rate",

@@ -26,8 +26,8 @@ from training.correction import CANDIDATES
 from training.errors import LearnerNotInstalled, TooFewRows, UnknownCandidate, UnknownLearner
 from training.evaluate import Verdict, evaluate
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, MIN_BARS
+from training.metrics import METRICS
 from training.pipeline import PLAIN_TARGET, Artifact, known_rates, require_enough, train
-from training.scores import METRICS
 from training.split import split_by_time
 from training.verify import GOLDEN_ROWS, check_parity
 

@@ -9,9 +9,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.training_support import SMALL, small_artifact, small_dataset
+from training.metrics import METRICS
 from training.pipeline import train
 from training.rendering import markdown_table, markdown_text, markdown_to_html
-from training.scores import METRICS, score_lines
+from training.scores import score_lines
 
 HOSTILE = "<script>x</script>|`*a* _b_ [c](http://d) ![e](http://f)\n# g &amp; ~~h~~ \\"
 

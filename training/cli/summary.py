@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from training.cli.output import aligned
+from training.metrics import METRICS
 from training.pipeline import Artifact
-from training.scores import METRICS, score_lines, weight_line
+from training.scores import score_lines, weight_line
 
 
 def summarise(artifact: Artifact) -> str:

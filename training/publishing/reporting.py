@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from db_functions.contract import META_FITTED_FROM, META_FITTED_UNTIL
 from training.cli.output import aligned
 from training.export import Exported
+from training.metrics import METRICS
 from training.publishing.answers import steps_of
 from training.publishing.model import Pipeline
 from training.rendering import day
-from training.scores import METRICS, score_lines, weight_line
+from training.scores import score_lines, weight_line
 from training.verify import ParityReport
 
 if TYPE_CHECKING:
