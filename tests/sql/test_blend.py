@@ -121,6 +121,23 @@ def test_the_trigger_equals_the_formula(
             assert decided(served, pattern) == reference(new_rule, ml, reason, current if rule == new_rule else later)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rule=st.none() | unit, weight=unit, scores=st.lists(unit_float32, min_size=2, max_size=30))
+@example(rule=0.72, weight=0.6, scores=[0.44, 0.5, 0.54, 0.56])
+def test_a_higher_score_is_never_a_lower_confidence(
+    served: Connection, rule: float | None, weight: float, scores: list[float]
+) -> None:
+    """At the default threshold; gating by value left 0.72 standing at 0.54 and made it 0.62 at 0.56."""
+    found = served.execute(
+        "select case when ml_internal.decide(ml, %(rule)s, null, s.enabled, s.threshold) = 'scored' "
+        "then ml_internal.blended(ml, %(rule)s, %(weight)s, 1 - %(weight)s::float8) else %(rule)s end "
+        "from unnest(%(scores)s::float8[]) ml cross join ml.settings s order by ml",
+        {"rule": rule, "weight": weight, "scores": scores},
+    ).fetchall()
+    confidences = [confidence for (confidence,) in found]
+    assert confidences == sorted(confidences)
+
+
 @pytest.mark.parametrize("fallback", FALLBACKS)
 def test_a_fallback_keeps_the_rule_and_says_why(served: Connection, fallback: str) -> None:
     with_rule, without = insert_pattern(served), insert_pattern(served, confidence=None)

@@ -170,3 +170,7 @@ def test_fitted_on_everything_and_scored_again_over_everything_shows_nothing(tra
     page = transaction.execute("select ml_internal.page_json()").fetchone()
     assert page is not None
     assert (page[0]["calibration"], page[0]["groups"]) == ([], [])
+    for question in ("ml.what_if()", "ml.what_if(source => 'backfill')", "ml.blend_advice()"):
+        assert transaction.execute(f"select rows from {question}".encode()).fetchall() == [(0,)], question
+    for silent in ("ml.skill", "ml_internal.alert_performance", "ml_internal.served_differences"):
+        assert transaction.execute(f"select from {silent}".encode()).fetchall() == [], silent
