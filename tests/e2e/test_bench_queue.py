@@ -7,7 +7,10 @@ import pytest
 
 from bench.claims import _ROWS
 from bench.engine import NoMarks, drain
+from bench.harness import unwatched_bars
 from bench.peers import PEERS, Peer, steady_rate
+from db_functions.database import Connection
+from tests.support import insert_bars
 from tests.worker_support import count
 from worker.serving.engine import Engine
 from worker.serving.marks import Marks
@@ -45,3 +48,13 @@ def test_ours_is_drained(database: str, marks: type[Marks]) -> None:
 def test_a_rate_is_of_the_jobs_after_the_first() -> None:
     assert steady_rate([10.0, 10.5, 11.0]) == 2.0
     assert steady_rate([10.0]) == 0.0
+
+
+def test_bars_that_nobody_watched_leave_the_triggers_as_they_were(connection: Connection) -> None:
+    """Else workers keep no bars, and what the benchmark measures is something else."""
+    triggers = "select tgname, tgenabled from pg_trigger where tgrelid = 'price_bars'::regclass order by tgname"
+    before = connection.execute(triggers).fetchall()
+    with unwatched_bars(connection):
+        insert_bars(connection)
+        assert connection.execute("select count(*) from ml_internal.bar_changes").fetchone() == (0,)
+    assert connection.execute(triggers).fetchall() == before
