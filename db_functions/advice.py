@@ -1,4 +1,4 @@
-"""What ``train`` and ``promote`` say of the settings: whether others would surely have served the champion's unseen rows better."""
+"""What ``train`` and ``promote`` say of the settings: whether others would surely have served unseen rows better."""
 
 from __future__ import annotations
 
