@@ -20,12 +20,9 @@ from training.cli.database import connect
 from training.cli.output import require_writable, write_file
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from training.dataset import Dataset
     from training.learners import Parameters
     from training.pipeline import Artifact
+    from training.prepare import Prepared
 
 # The training stack takes seconds to import, so each command imports what it needs.
 LEARNER_NAMES: Final = (
@@ -202,14 +199,13 @@ def _retrain(options: argparse.Namespace) -> int:
             if options.on_alert:
                 require_alert(connection, options.on_alert)
             last = last_trained(connection)
+            require_new_labels(connection, last, options.min_new, options.since, options.until)
             parameters = champion_parameters(connection, options.models)
-        dataset = load(options)
-        require_new_labels(dataset, last, options.min_new)
     except NothingToLearn as reason:
         # Not a failure: a schedule asks often and seldom finds a reason.
         print(f"nothing was trained: {reason}")
         return 0
-    artifact = _fit(options, dataset, parameters=parameters)
+    artifact = _fit(options, load(options), parameters=parameters)
     version = artifact.version
     because = f"alert of {', '.join(options.on_alert)}" if options.on_alert else "on schedule"
     with connect() as connection:
@@ -220,38 +216,28 @@ def _retrain(options: argparse.Namespace) -> int:
     return 0
 
 
-def load(options: argparse.Namespace) -> Dataset:
+def load(options: argparse.Namespace) -> Prepared:
     """The labelled rows of the period; the connection is closed before the long fit begins."""
     from db_functions.progress import Stages
-    from training.load import load_dataset
+    from training.prepare import load_prepared
 
     progress = not options.quiet
-    with connect() as connection, Stages(1, shown=progress) as stage:
-        stage("load")
-        return load_dataset(connection, since=options.since, until=options.until, progress=progress)
-
-
-def champion_answers(dataset: Dataset) -> NDArray[np.float64] | None:
-    """The champion's P(positive) to the rows that it has not learned from, [N]; None where there is none to ask."""
-    from training.champion import read_champion
-
-    with connect() as connection:
-        champion = read_champion(connection)
-    return None if champion is None else champion.answer(dataset)
+    with Stages(1, shown=progress) as stage:
+        stage("load and features")
+        return load_prepared(connect, since=options.since, until=options.until, progress=progress)
 
 
 def _fit(
-    options: argparse.Namespace, dataset: Dataset, *, parameters: Parameters | None = None, tune: int | None = None
+    options: argparse.Namespace, rows: Prepared, *, parameters: Parameters | None = None, tune: int | None = None
 ) -> Artifact:
     from training.pipeline import train
     from training.tune import Search
 
     return train(
-        dataset,
+        rows,
         options.models,
         candidate=options.candidate,
         refit=options.refit,
-        champion=champion_answers(dataset),
         parameters=parameters,
         search=Search(tune, options.tune_file) if tune else None,
         seed=options.seed,
