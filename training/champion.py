@@ -37,8 +37,8 @@ class Champion:
         return found
 
 
-def read_champion(connection: Connection) -> Champion | None:
-    """None without a champion, and where it is unknown what it has learned from."""
+def read_champion(connection: Connection, moment: float) -> Champion | None:
+    """The champion at a moment, Unix seconds. None without one, and where it is unknown what it has learned from."""
     rows = kwargs_row(Champion.from_columns)
     with translated(), connection.transaction(), connection.cursor(row_factory=rows) as cursor:
-        return cursor.execute(query("champion_model")).fetchone()
+        return cursor.execute(query("champion_model"), {"moment": moment}).fetchone()

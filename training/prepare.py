@@ -9,7 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,7 +22,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from db_functions.database import Connection
+from db_functions.bulk.bits import code
+from db_functions.bulk.engines import Engine, Pool, in_process
+from db_functions.bulk.sessions import keep
+from db_functions.database import Connection, connect, database_url
+from db_functions.errors import EngineUnavailable, WorkerRefused, first_line
 from db_functions.gather import Gatherer
 from db_functions.progress import bar
 from training import features as feature_code
@@ -32,24 +41,30 @@ from training.split import Index
 _SLICE: Final = 4_000
 """Rows whose windows are in memory together."""
 _CHUNK: Final = 2_000
+_LOSSES: Final = 20
+"""How often in a row the engine may lose its processes."""
 _WIDTH: Final = len(feature_code.FEATURE_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Part:
     """Rows for which first passage is defined, without windows, and their features float32 [N, F].
 
     ``champion`` is P(positive) [N] of the model to compare with, NaN for rows that it has learned from. ``undefined``
-    rows were left out. ``read`` gives all inputs of the rows at some indexes.
+    rows were left out.
     """
 
     dataset: Dataset
     features: NDArray[np.float32]
     champion: NDArray[np.float64] | None
     undefined: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Part):
+    """All rows. ``read`` gives all inputs of those at some indexes."""
+
     read: Callable[[Index], Mapping[str, NDArray[Any]]]
-    file: Any = None
-    """Where the features are mapped from, so that other processes can open it; removed with these rows."""
 
 
 def prepare(dataset: Dataset, champion: NDArray[np.float64] | None = None, *, progress: bool = False) -> Prepared:
@@ -67,61 +82,110 @@ def prepare(dataset: Dataset, champion: NDArray[np.float64] | None = None, *, pr
 
 
 def load_prepared(
-    connect: Callable[[], Connection],
+    connection: Connection,
+    engine: Engine = in_process,
     *,
     since: datetime | None = None,
     until: datetime | None = None,
     progress: bool = False,
 ) -> Prepared:
-    """The rows of ``load_dataset``, with the champion's answers, slice by slice.
+    """The rows of ``load_dataset``, with the champion's answers, slice by slice on ``engine``.
 
-    Raises SchemaMissing before an upgrade and NoSpace.
+    Its processes connect to ``DATABASE_URL`` of their own environment. Raises SchemaMissing before an upgrade, NoSpace,
+    EngineUnavailable, and WorkerRefused where a process has other code.
     """
-    with connect() as connection:
-        settings, ids = read_gather_settings(connection), labelled_ids(connection, since, until)
-        champion, gatherer = read_champion(connection), Gatherer(history_ttl_s=float("inf"))
-
-        def parts() -> Iterator[Prepared]:
-            starts = range(0, max(1, len(ids)), _SLICE)
-            for start in bar(starts, shown=progress, desc="load", unit="slice"):
-                rows = read_rows(connection, gatherer, settings, ids[start : start + _SLICE])
-                yield prepare(rows, None if champion is None else champion.answer(rows))
-
-        return _join(parts(), lambda ids: _read_again(connect, settings, ids))
+    settings, ids = read_gather_settings(connection), labelled_ids(connection, since, until)
+    connection.commit()
+    now, slices = time.time(), [ids[start : start + _SLICE] for start in range(0, max(1, len(ids)), _SLICE)]
+    with Pool(engine) as pool, bar(total=len(slices), shown=progress, desc="load", unit="slice") as done:
+        return _join(_parts(pool, [(one, settings, now, code()) for one in slices], done), settings)
 
 
-def _read_again(
-    connect: Callable[[], Connection], settings: GatherSettings, ids: Sequence[str]
-) -> Mapping[str, NDArray[Any]]:
+def _parts(pool: Pool, calls: Sequence[tuple[Any, ...]], done: Any) -> Iterator[Part]:
+    """What :func:`_read_part` gives for each of ``calls``, in order; no more at once than the engine needs."""
+    waiting: deque[tuple[tuple[Any, ...], Future[Part]]] = deque()
+    lost = 0
+    for call in [*calls, None]:
+        if call is not None:
+            waiting.append((call, pool.submit(_read_part, *call)))
+        while waiting and (call is None or len(waiting) > pool.width()):
+            try:
+                part = waiting[0][1].result()
+            except (BrokenExecutor, CancelledError) as error:
+                # Nothing was written, so a slice may be read as often as it takes.
+                if (lost := lost + 1) > _LOSSES:
+                    raise EngineUnavailable(f"processes of the engine keep ending: {first_line(error)}") from error
+                pool.renew()
+                waiting = deque((call, pool.submit(_read_part, *call)) for call, _ in waiting)
+                continue
+            lost = 0
+            waiting.popleft()
+            done.update()
+            yield part
+
+
+class _Reader:
+    """What a process keeps between slices."""
+
+    def __init__(self, moment: float) -> None:
+        self.connection = connect(application_name="pattern-scoring training")
+        self.gatherer = Gatherer(history_ttl_s=float("inf"))
+        self.champion = read_champion(self.connection, moment)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def _read_part(ids: Sequence[str], settings: GatherSettings, moment: float, wanted: str) -> Part:
+    """One slice: its windows are read, become features, and are forgotten. ``moment``: whose champion answers."""
+    if wanted != code():
+        raise WorkerRefused("a process of the engine runs other code than this one: install the same version there")
+    reader: _Reader = keep(("training", database_url(), moment), lambda: _Reader(moment))
+    rows = read_rows(reader.connection, reader.gatherer, settings, ids)
+    found = prepare(rows, None if reader.champion is None else reader.champion.answer(rows))
+    return Part(found.dataset, found.features, found.champion, found.undefined)
+
+
+def _read_again(settings: GatherSettings, ids: Sequence[str]) -> Mapping[str, NDArray[Any]]:
     """All inputs of some rows; of those that are still there and labelled."""
-    with connect() as connection:
+    with connect(application_name="pattern-scoring training") as connection:
         return read_rows(connection, Gatherer(history_ttl_s=float("inf")), settings, ids).inputs
 
 
-def _join(parts: Iterable[Prepared], read: Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]) -> Prepared:
+def _join(parts: Iterable[Part], settings: GatherSettings) -> Prepared:
     """Slices in the order of time, at least one; features in a file that is mapped into memory."""
     datasets, champions, undefined = [], [], 0
-    file = tempfile.NamedTemporaryFile(prefix="features-")  # noqa: SIM115 - gone with the rows, not with this call
-    for part in parts:
-        _append(file, part.features)
-        datasets.append(part.dataset)
-        champions.append(part.champion)
-        undefined += part.undefined
-    dataset = Dataset.joined(datasets)
-    shape = len(dataset), _WIDTH
-    features = np.memmap(file, np.float32, "r", shape=shape) if len(dataset) else np.empty(shape, np.float32)
+    # With a name: other processes of this machine map it too.
+    descriptor, path = tempfile.mkstemp(prefix="features-")
+    with ExitStack() as stack:
+        stack.callback(os.unlink, path)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            for part in parts:
+                _append(file, part.features)
+                datasets.append(part.dataset)
+                champions.append(part.champion)
+                undefined += part.undefined
+        dataset = Dataset.joined(datasets)
+        features: NDArray[np.float32] = np.empty((0, _WIDTH), np.float32)
+        if len(dataset):
+            features = np.memmap(path, np.float32, "r", shape=(len(dataset), _WIDTH))
+            weakref.finalize(features, stack.pop_all().close)
     known = [values for values in champions if values is not None]
-    champion = np.concatenate(known) if known else None
     return Prepared(
-        dataset, features, champion, undefined, lambda index: read(dataset.pattern_id[index].tolist()), file
+        dataset=dataset,
+        features=features,
+        champion=np.concatenate(known) if known else None,
+        undefined=undefined,
+        read=lambda index: _read_again(settings, dataset.pattern_id[index].tolist()),
     )
 
 
 def _append(file: Any, features: NDArray[np.float32]) -> None:
     try:
         # Through the map, a full disk would end the process by a signal.
-        file.write(features.tobytes())
-        file.flush()
+        left = memoryview(features.tobytes())
+        while left:
+            left = left[file.write(left) :]
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

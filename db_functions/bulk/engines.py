@@ -32,6 +32,8 @@ class Running:
 
     executor: Executor
     width: Callable[[], int]
+    client: Any = None
+    """Of Dask."""
 
 
 Engine = Callable[[ExitStack], Running]
@@ -76,7 +78,7 @@ def dask(scheduler: str | None, processes: int) -> Engine:
         try:
             address = scheduler or stack.enter_context(
                 library.LocalCluster(
-                    n_workers=processes, threads_per_worker=1, dashboard_address=None, preload=__name__
+                    n_workers=processes, threads_per_worker=1, dashboard_address=":0", preload=__name__
                 )
             )
             client = library.Client(address, timeout=5, set_as_default=False)
@@ -91,7 +93,7 @@ def dask(scheduler: str | None, processes: int) -> Engine:
                 raise EngineUnavailable("the connection to the Dask scheduler is lost")
             return sum(client.nthreads().values())
 
-        return Running(executor, width)
+        return Running(executor, width, client)
 
     return start
 

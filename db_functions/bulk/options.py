@@ -14,7 +14,7 @@ from db_functions.errors import EngineUnavailable
 _ADDRESS = re.compile(r"(tcp|tls)://[^/@\s]+:\d+")
 
 
-def add_engine(command: argparse.ArgumentParser) -> None:
+def add_engine(command: argparse.ArgumentParser, *, replica: bool = True) -> None:
     command.add_argument(
         "--engine",
         choices=("none", "process", "dask"),
@@ -25,11 +25,12 @@ def add_engine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="of the Dask cluster; without it one is started here"
     )
-    command.add_argument(
-        "--read-from",
-        metavar="URL",
-        help=f"read bars from this replica; workers of a cluster take its URL from their own {VARIABLE}",
-    )
+    if replica:
+        command.add_argument(
+            "--read-from",
+            metavar="URL",
+            help=f"read bars from this replica; workers of a cluster take its URL from their own {VARIABLE}",
+        )
 
 
 def engine_of(options: argparse.Namespace) -> Engine:

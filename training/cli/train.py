@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from db_functions.bulk.options import add_engine, engine_of
 from db_functions.errors import ScoringError
 from training.cli.arguments import (
     Commands,
@@ -148,6 +149,7 @@ def _add_recipe(command: argparse.ArgumentParser, more: str = "", *others: str) 
         "--seed", type=whole_number(0, 2**32 - 1), default=0, help="seed of everything random (default: 0)"
     )
     add_period(command, "patterns detected")
+    add_engine(command, replica=False)
     add_quiet(command)
 
 
@@ -222,25 +224,28 @@ def load(options: argparse.Namespace) -> Prepared:
     from training.prepare import load_prepared
 
     progress = not options.quiet
-    with Stages(1, shown=progress) as stage:
+    with connect() as connection, Stages(1, shown=progress) as stage:
         stage("load and features")
-        return load_prepared(connect, since=options.since, until=options.until, progress=progress)
+        engine = engine_of(options)
+        return load_prepared(connection, engine, since=options.since, until=options.until, progress=progress)
 
 
 def _fit(
     options: argparse.Namespace, rows: Prepared, *, parameters: Parameters | None = None, tune: int | None = None
 ) -> Artifact:
+    from training.parallel import fitting_on
     from training.pipeline import train
     from training.tune import Search
 
-    return train(
-        rows,
-        options.models,
-        candidate=options.candidate,
-        refit=options.refit,
-        parameters=parameters,
-        search=Search(tune, options.tune_file) if tune else None,
-        seed=options.seed,
-        version=options.version,
-        progress=not options.quiet,
-    )
+    with fitting_on(options.engine, options.processes, options.scheduler):
+        return train(
+            rows,
+            options.models,
+            candidate=options.candidate,
+            refit=options.refit,
+            parameters=parameters,
+            search=Search(tune, options.tune_file) if tune else None,
+            seed=options.seed,
+            version=options.version,
+            progress=not options.quiet,
+        )
