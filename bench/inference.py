@@ -21,7 +21,7 @@ from training.estimation import fit_ensemble
 from training.export import to_float32
 from training.features.graph import to_model
 from training.learners import FittedEnsemble, Recipe
-from training.pipeline import compute_features
+from training.prepare import compute_features
 from training.split import split_by_time
 
 BATCHES: Final = (1, 64, 1_024)

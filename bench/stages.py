@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,7 @@ from bench.results import Recorder
 from bench.server import connect
 from db_functions.database import Connection
 from training import pipeline
-from training.load import load_dataset
+from training.prepare import load_prepared
 from training.registry import register
 
 ROWS: Final = 100_000
@@ -40,7 +41,7 @@ from pattern_events p, generate_series(1, %(copies)s::integer) c,
 
 
 class Stage(NamedTuple):
-    """``megabytes``: the largest the process had been when the stage ended."""
+    """``megabytes``: the largest the process had been when the stage ended, features mapped from disk included."""
 
     name: str
     seconds: float
@@ -57,10 +58,10 @@ def measure(bench: Bench, recorder: Recorder) -> None:
         assert labelled[0] >= rows, f"{labelled[0]} labelled rows instead of {rows}"
         recorder.note("label (in the database)", rows, "s", (time.monotonic() - began) * rows / labelled[0])
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            stages = pool.submit(_train, url, rows).result()
+            stages = pool.submit(_train, url).result()
     for stage in stages:
-        recorder.note(stage.name, rows, "s", stage.seconds)
-        recorder.note(stage.name, rows, "MB at most", stage.megabytes)
+        recorder.note(stage.name, labelled[0], "s", stage.seconds)
+        recorder.note(stage.name, labelled[0], "MB at most", stage.megabytes)
 
 
 def make_markets(connection: Connection, copies: int) -> None:
@@ -77,7 +78,7 @@ class _Stopwatch:
     """Stands in for the pipeline's progress display; records each stage as the next one begins."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self._name = "load"
+        self._name = "load, features"
         self._began = time.monotonic()
         self.taken: list[Stage] = []
 
@@ -93,12 +94,12 @@ class _Stopwatch:
         self._name, self._began = name, time.monotonic()
 
 
-def _train(url: str, rows: int) -> list[Stage]:
+def _train(url: str) -> list[Stage]:
+    os.environ["DATABASE_URL"] = url
     stopwatch = _Stopwatch()
     setattr(pipeline, "Stages", lambda *_, **__: stopwatch)  # noqa: B010  # a name that the pipeline imports, and mypy does not see
     with connect(url) as connection:
-        dataset = load_dataset(connection).take(slice(rows))
-        artifact = pipeline.train(dataset, ensemble.ALGORITHMS, version="bench-stages")
+        artifact = pipeline.train(load_prepared(connection), ensemble.ALGORITHMS, version="bench-stages")
         stopwatch("register")
         register(connection, artifact)
         stopwatch("")

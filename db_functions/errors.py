@@ -77,6 +77,18 @@ class InvalidModel(ScoringError):
     sqlstate: ClassVar[str] = "ML005"
 
 
+class EngineUnavailable(ScoringError):
+    """The engine that runs bulk work cannot be reached, or has no workers."""
+
+
+class WorkerRefused(ScoringError):
+    """A process of the engine would not write what the driver would: other code, other bits, or another database."""
+
+
+class ReplicaRefused(ScoringError):
+    """The replica to read from lags behind, or is none of this database."""
+
+
 class HostFault(InvalidModel):
     """This host could not try the model: it lacks memory, a process, or room for files."""
 

@@ -170,14 +170,18 @@ def verify(model: Model) -> Parity | None:
     return parity
 
 
-def run_plain_rows(model: Model) -> None:
-    """Run a model without golden rows on two rows of ones. Raises InvalidModel when it cannot answer them."""
+def plain_rows(model: Model) -> Arrays:
+    """Two rows of ones and empty texts, for a model without golden rows."""
     shapes = {name: (2, *(width or 1 for width in INPUTS[name].shape)) for name in model.input_names}
-    rows = {
+    return {
         name: np.full(shape, "", dtype=object) if INPUTS[name].dtype == object else np.ones(shape, INPUTS[name].dtype)
         for name, shape in shapes.items()
     }
+
+
+def run_plain_rows(model: Model) -> None:
+    """Run a model without golden rows on plain ones. Raises InvalidModel when it cannot answer them."""
     try:
-        model.run(rows)
+        model.run(plain_rows(model))
     except Exception as error:
         raise InvalidModel(f"model {model.version} cannot answer plain rows: {first_line(error)}") from error

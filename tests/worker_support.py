@@ -118,8 +118,9 @@ def children(pid: int) -> list[int]:
 
 def patterns(connection: Connection, ids: Sequence[str] | None = None) -> list[Pattern]:
     """Rows as the worker reads them, in the order of ``ids`` when given."""
-    parameters = {"after": "00000000-0000-0000-0000-000000000000", "rescore": True, "symbol": None, "since": None}
-    rows = fetch_all(connection, "backfill_page", pattern_rows, {**parameters, "limit": 100_000})
+    every = [row[0] for row in connection.execute("select id::text from pattern_events").fetchall()]
+    rows = fetch_all(connection, "backfill_page", pattern_rows, {"ids": every, "rescore": True})
+    rows.sort(key=lambda pattern: pattern.id)
     found = {pattern.id: pattern for pattern in rows}
     return rows if ids is None else [found[pattern] for pattern in ids]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from db_functions.progress import bar
@@ -92,18 +93,31 @@ def forward(
     answers: dict[str, list[Floats]] = {name: [] for name in names}
     said: list[Said] = []
     last: dict[str, Fitted] = {}
+    # One fold after the other, or side by side where joblib is configured so (``parallel``).
+    ensembles = Parallel(return_as="generator")(
+        delayed(_ensemble)(rows.features, rows.outcome, rows.weight, fold, recipe)
+        for fold in (folds if "ensemble" in names else ())
+    )
     for fold in bar(folds, shown=progress, desc="folds", unit="fold"):
-        own, later = rows.take(fold.fit), rows.take(fold.later)
-        learners = fit_ensemble(own, recipe) if "ensemble" in names else None
-        slope = slope_of(rows, said, fold.fit)
-        last = fit_simple(own, names)
-        if learners is not None:
-            last["ensemble"] = Fitted(Ensemble(learners, slope))
-            said.append(Said(fold.later, learners.correction(later.features)))
+        later = rows.take(fold.later)
+        last = fit_simple(rows.take(fold.fit), names)
+        if "ensemble" in names:
+            learners, correction = next(ensembles)
+            last["ensemble"] = Fitted(Ensemble(learners, slope_of(rows, said, fold.fit)))
+            said.append(Said(fold.later, correction))
         for name, fitted in last.items():
             answers[name].append(fitted.answer(later.features))
     judged = np.concatenate([fold.later for fold in folds])
     return Evidence(judged, {name: np.concatenate(found) for name, found in answers.items()}, tuple(said), last)
+
+
+def _ensemble(
+    features: NDArray[np.floating[Any]], outcome: NDArray[np.int8], weight: float, fold: Fold, recipe: Recipe
+) -> tuple[FittedEnsemble, Floats]:
+    """What is fitted on a fold, and what it says of the later rows. Arrays are sent to other processes once."""
+    rows = Rows(features, outcome, weight)
+    learners = fit_ensemble(rows.take(fold.fit), recipe)
+    return learners, learners.correction(rows.take(fold.later).features)
 
 
 def fit_simple(rows: Rows, names: Sequence[str] = CANDIDATES) -> dict[str, Fitted]:

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from training.dataset import POSITIVE
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, LEVEL_FREE
-from training.learners import FittedEnsemble, Member, combined
+from training.learners import FittedEnsemble, Member, combined, in_chunks
 
 Floats = NDArray[np.float64]
 Ask = Callable[[Member, Any], Any]
@@ -89,7 +89,7 @@ class Rows:
     ``weight`` is the mean uniqueness of their label windows. First passage is defined for every row.
     """
 
-    features: Floats
+    features: NDArray[np.floating[Any]]
     outcome: NDArray[np.int8]
     weight: float
 
@@ -103,14 +103,18 @@ class Rows:
     @property
     def offset(self) -> Floats:
         """Log-odds of first passage, [N]."""
-        return np.asarray(log_odds(self.features[:, TARGET], np), np.float64)
+        return np.asarray(log_odds(self.column(TARGET), np), np.float64)
+
+    def column(self, place: int) -> Floats:
+        """One feature, [N]."""
+        return np.asarray(self.features[:, place], np.float64)
 
     def take(self, index: NDArray[Any]) -> Rows:
-        return Rows(self.features[index], self.outcome[index], self.weight)
+        return Rows(np.asarray(self.features[index]), self.outcome[index], self.weight)
 
     def newton(self) -> tuple[Floats, Floats]:
         """Targets and weights of one Newton step from first passage, both [N]."""
-        q = np.clip(self.features[:, TARGET], NEWTON_EDGE, 1 - NEWTON_EDGE)
+        q = np.clip(self.column(TARGET), NEWTON_EDGE, 1 - NEWTON_EDGE)
         return (self.hit - q) / (q * (1 - q)), q * (1 - q)
 
 
@@ -217,10 +221,10 @@ class Fitted:
         neither = xp.where(neither < 0.0, 0.0 * neither, neither)
         return xp.concat([1.0 - not_stopped, neither, target], axis=1), {"first_passage": offset, **said}
 
-    def answer(self, features: Floats) -> Floats:
+    def answer(self, features: NDArray[np.floating[Any]]) -> Floats:
         """:meth:`probabilities` by NumPy and the learners' own libraries, [N, 3]."""
-        found, _ = self.probabilities(features, np, by_library)
-        return np.asarray(found, np.float64)
+        found = [self.probabilities(np.asarray(part, np.float64), np, by_library)[0] for part in in_chunks(features)]
+        return np.concatenate([np.empty((0, 3)), *found])
 
 
 def by_library(member: Member, placed: NDArray[np.float32]) -> Floats:

@@ -5,7 +5,7 @@ Only NumPy is imported here, so loading rows costs nothing of the training stack
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,7 +17,9 @@ from training.errors import InvalidDataset
 
 NEGATIVE, NEUTRAL, POSITIVE = range(len(CLASSES))
 
-_OWN_COLUMNS: Final = ("outcome", "detected_at", "outcome_at", "horizon_at", "pattern_id", "symbol")
+WINDOWS: Final = ("bars", "market_bars")
+"""The inputs that take 10 kB a row; all others together take a fiftieth of that."""
+_OWN_COLUMNS: Final = ("outcome", "detected_at", "outcome_at", "horizon_at", "pattern_id", "symbol", "short")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Dataset:
     ``inputs`` are the scoring contract's, each [N, ...]; ``outcome`` int8 [N] indexes ``contract.CLASSES``;
     times are int64 Unix seconds [N]: a label window begins at ``detected_at`` and ends at ``horizon_at``, ``horizon``
     bars later; its outcome was known at ``outcome_at``, earlier where target or stop was touched before the end.
-    Raises InvalidDataset when lengths differ, an input is missing, or rows are not in order of ``detected_at``.
+    Raises InvalidDataset when lengths differ, an input is missing, or rows are not in order of ``detected_at``; the
+    windows may be missing (:meth:`without_windows`).
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -39,14 +42,19 @@ class Dataset:
     symbol: NDArray[np.object_]
     horizon: int = DEFAULT_HORIZON
     """Bars: the label horizon that the outcomes were judged by."""
+    short: NDArray[np.bool_] | None = None
+    """Whose window begins before the series does, [N]; follows from the windows where they are given."""
 
     def __post_init__(self) -> None:
         # Lists are accepted from callers; arrays are what everything after this relies on.
         for name in ("pattern_id", "symbol"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=object))
-        missing = [name for name in INPUTS if name not in self.inputs]
+        known = set(self.inputs) if self.short is None else {*self.inputs, *WINDOWS}
+        missing = [name for name in INPUTS if name not in known]
         if missing:
             raise InvalidDataset(f"the dataset lacks the model inputs {', '.join(missing)}")
+        if self.short is None:
+            object.__setattr__(self, "short", np.isnan(self.inputs["bars"][:, 0, 0]))
         lengths = {name: len(getattr(self, name)) for name in _OWN_COLUMNS}
         lengths |= {name: len(values) for name, values in self.inputs.items()}
         if len(set(lengths.values())) > 1:
@@ -76,3 +84,17 @@ class Dataset:
             inputs={name: values[index] for name, values in self.inputs.items()},
             **{name: getattr(self, name)[index] for name in _OWN_COLUMNS},
         )
+
+    def without_windows(self) -> Dataset:
+        """The same rows, without the inputs that take nearly all of the memory."""
+        return replace(self, inputs={name: values for name, values in self.inputs.items() if name not in WINDOWS})
+
+    @classmethod
+    def joined(cls, parts: Iterable[Dataset]) -> Dataset:
+        """The rows of ``parts``, at least one, each later than the one before."""
+        first, *_ = parts = list(parts)
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in _OWN_COLUMNS
+        }
+        inputs = {name: np.concatenate([part.inputs[name] for part in parts]) for name in first.inputs}
+        return replace(first, inputs=inputs, **columns)

@@ -9,6 +9,10 @@ class TooFewRows(ScoringError):
     """There are too few labelled rows to train on; label more outcomes or widen --since and --until."""
 
 
+class NoSpace(ScoringError):
+    """The folder for temporary files is full."""
+
+
 class NothingToLearn(ScoringError):
     """There is no reason to train again yet."""
 

@@ -80,7 +80,7 @@ class FittedModel:
         """Rows with fewer bars are not scored."""
         return LEAST_BARS if self.alone else feature_code.MIN_BARS
 
-    def own(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def own(self, features: NDArray[Any]) -> NDArray[Any]:
         """Its columns among all features [N, F]."""
         return features[:, [feature_code.FEATURE_NAMES.index(name) for name in self.feature_names]]
 
@@ -95,7 +95,7 @@ class FittedModel:
         """The contract's outputs for raw ``inputs``, by NumPy and scikit-learn."""
         return self.answer_from(self.compute(inputs, np, self.horizon))
 
-    def answer_from(self, features: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+    def answer_from(self, features: NDArray[np.floating[Any]]) -> dict[str, NDArray[np.float32]]:
         """The contract's outputs for its own features [N, F] already computed."""
         shown = to_float32(features)
         exact, _ = self.probabilities(shown.astype(np.float64), np, by_library)
@@ -103,7 +103,7 @@ class FittedModel:
         return {"ml_confidence": answer[:, 2], "probabilities": answer, "features": shown}
 
 
-def to_float32(features: NDArray[np.float64]) -> NDArray[np.float32]:
+def to_float32(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """The cast that the graph makes; what is too large for float32 becomes infinite without a warning."""
     with np.errstate(over="ignore"):
         return features.astype(np.float32)

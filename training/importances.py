@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def permutation_importances(
     chosen = np.sort(rng.permutation(index)[:IMPORTANCE_ROWS])
     own, block = rows.take(chosen), blocks.blocks_of(dataset)[chosen]
 
-    def loss(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def loss(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         return np.asarray((fitted.answer(values)[:, 2] - own.hit) ** 2)
 
     names = FIRST_PASSAGE_NAMES if isinstance(fitted.correction, FirstPassage) else FEATURE_NAMES

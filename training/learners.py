@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ LEAST_STEP_EXPONENT: Final = -40
 """The finest step, 2**-40 or about 1e-12: anything smaller in a feature is rounding."""
 LIMIT: Final = 1.0
 """Log-odds: the farthest that an ensemble moves first passage before its slope."""
+_CHUNK: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,11 @@ class FittedEnsemble:
     members: tuple[Member, ...]
     grid: Grid
 
-    def correction(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def correction(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """The members' mean answer to features [N, F], within LIMIT of 0: log-odds [N]."""
-        placed = self.grid.place(features, np)
-        return np.asarray(combined([member.correction(placed) for member in self.members], np))
+        placed = (self.grid.place(part, np) for part in in_chunks(features))
+        found = [combined([member.correction(part) for member in self.members], np) for part in placed]
+        return np.concatenate([np.empty(0), *found])
 
 
 def combined(answers: Sequence[Any], xp: Any) -> Any:
@@ -134,7 +136,7 @@ class Recipe:
 
     def fit(
         self,
-        features: NDArray[np.float64],
+        features: NDArray[np.floating[Any]],
         target: NDArray[np.float64],
         weight: NDArray[np.float64],
         used: NDArray[np.bool_] | None = None,
@@ -144,7 +146,7 @@ class Recipe:
         Raises LearnerNotInstalled.
         """
         grid = fit_grid(features, used)
-        placed = grid.place(features, np)
+        placed = np.concatenate([grid.place(part, np) for part in in_chunks(features)])
         members = []
         for name, estimator in zip(self.models, self.unfitted(len(features)), strict=True):
             # Of a pipeline the last step takes the weights.
@@ -170,16 +172,23 @@ def defaults(name: str) -> dict[str, Any]:
     return {key: it.default for key, it in signature.parameters.items() if it.kind is it.KEYWORD_ONLY}
 
 
-def fit_grid(features: NDArray[np.float64], used: NDArray[np.bool_] | None = None) -> Grid:
+def in_chunks(features: NDArray[np.floating[Any]]) -> Iterator[NDArray[np.floating[Any]]]:
+    """The rows of features [N, F], so few at once that what is computed of them takes little memory."""
+    return (features[start : start + _CHUNK] for start in range(0, len(features), _CHUNK))
+
+
+def fit_grid(features: NDArray[np.floating[Any]], used: NDArray[np.bool_] | None = None) -> Grid:
     """The grid of the rows [N, F] to be fitted on.
 
     A feature that is not ``used`` [F], or never finite in these rows, is held at 0, that is, ignored.
     """
-    finite = np.where(np.isfinite(features) & (True if used is None else used), features, np.nan)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        limits = np.nan_to_num(np.nanquantile(finite, [LIMIT_SHARE, 1 - LIMIT_SHARE], axis=0, keepdims=True))
-        median = np.nan_to_num(np.nanmedian(finite, axis=0, keepdims=True))
+    limits, median = np.zeros((2, 1, features.shape[1])), np.zeros((1, features.shape[1]))
+    for column in range(features.shape[1]) if used is None else np.flatnonzero(used):
+        # In float64: quantiles of float32 are rounded otherwise.
+        values = features[:, column].astype(np.float64)
+        if len(finite := values[np.isfinite(values)]):
+            limits[:, 0, column] = np.quantile(finite, [LIMIT_SHARE, 1 - LIMIT_SHARE])
+            median[0, column] = np.median(finite)
     largest = np.abs(limits).max(axis=0)
     exponent = np.ceil(np.log2(largest, where=largest > 0, out=np.zeros_like(largest)))
     step = np.exp2(np.maximum(exponent - GRID_BITS, LEAST_STEP_EXPONENT))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db_functions.contract import CONTRACT_VERSION, META_FITTED_FROM, META_FITTED_UNTIL, META_LABEL_HORIZON
-from db_functions.progress import Stages, bar
+from db_functions.progress import Stages
 from db_functions.registry import Registration
 from training import blend, blocks, card, learners, regressors, tune
 from training import features as feature_code
@@ -22,19 +22,27 @@ from training.correction import TARGET, Ensemble, Fitted, Rows
 from training.dataset import Dataset
 from training.errors import ParityFailed, TooFewRows
 from training.evaluate import evaluate
-from training.export import Exported, FittedModel, export, to_float32
+from training.export import Exported, FittedModel, export
 from training.features import FIRST_PASSAGE_NAMES
 from training.importances import permutation_importances
 from training.learners import Recipe
 from training.metrics import number
+from training.prepare import Prepared, prepare
 from training.split import FOLDS, HELD_OUT, TEST_SHARE, Index, Split, split_by_time, tuning_folds
 from training.toolchain import toolchain_versions
-from training.verify import GATE_ROWS, ParityReport, check_parity, golden_rows, unfaithful
+from training.verify import (
+    GATE_ROWS,
+    GOLDEN_ROWS,
+    ParityReport,
+    check_parity,
+    choose_rows,
+    golden_rows,
+    unfaithful,
+)
 
 FEWEST: Final = {"first fold": (60, 10), "fit": (200, 20), "folds": (50, 10), "test": (50, 10)}
 """Rows that each part needs in all, and of positive and of other outcomes."""
 PLAIN_TARGET: Final = feature_code.FEATURE_NAMES.index(FIRST_PASSAGE_NAMES[3])
-_FEATURE_CHUNK: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +53,7 @@ class Artifact(Registration):
 
 
 def train(
-    dataset: Dataset,
+    data: Dataset | Prepared,
     models: Sequence[str] = regressors.DEFAULT,
     *,
     candidate: str | None = None,
@@ -65,7 +73,7 @@ def train(
     best on forward folds is kept (``candidates``), or the one named as ``candidate``. It is fitted on every row at the
     end, and the metrics are those of the folds; without ``refit`` the last fifth is held out from the beginning, and
     the metrics are of that. ``champion`` is P(positive) [N] of the model to compare with, NaN for rows that it has
-    learned from.
+    learned from, where the rows are not prepared with it.
 
     Equal datasets, models and seeds give equal bytes. ``size`` scales the number of trees, for tests. Raises
     TooFewRows, StaleSearch, UnknownLearner, UnknownCandidate, LearnerNotInstalled, InvalidModel, and ParityFailed,
@@ -73,15 +81,12 @@ def train(
     """
     check_candidate(candidate)
     recipe = Recipe(tuple(learners.check_names(models)), parameters or {}, seed, size)
-    recipe.unfitted(len(dataset))  # Fail early when a library is missing.
+    recipe.unfitted(1)  # Fail early when a library is missing.
     with Stages(6 if search else 5, shown=progress) as stage:
         stage("features")
-        features = compute_features(dataset, progress=progress)
-        defined = np.isfinite(features[:, TARGET])
-        undefined = len(dataset) - int(defined.sum())
-        dataset, features = dataset.take(defined), features[defined]
-        champion = None if champion is None else champion[defined]
-        rows = Rows(to_float32(features).astype(np.float64), dataset.outcome, blocks.uniqueness(dataset))
+        prepared = data if isinstance(data, Prepared) else prepare(data, champion, progress=progress)
+        dataset, features = prepared.dataset, prepared.features
+        rows = Rows(features, dataset.outcome, blocks.uniqueness(dataset))
         found = None
         split = split_by_time(dataset, test_share=0.0 if refit else TEST_SHARE, embargo_s=embargo_s)
         require_enough(dataset, split)
@@ -92,8 +97,8 @@ def train(
         stage("fit")
         model, judged = _fit(dataset, rows, split, recipe, candidate, progress)
         stage("evaluate")
-        metrics = _metrics(dataset, rows, judged, champion, seed, progress)
-        metrics["trained"] = _trained(dataset, split, undefined)
+        metrics = _metrics(dataset, rows, judged, prepared.champion, seed, progress)
+        metrics["trained"] = _trained(dataset, split, prepared.undefined)
         if recipe.parameters:
             metrics["parameters"] = recipe.parameters
         if found:
@@ -105,8 +110,8 @@ def train(
         exported = export(model, background=chosen, fitted=window, version=version)
         require_valid(exported.onnx)
         stage("verify")
-        golden = golden_rows(model, dataset)
-        parity = _gate(model, exported, dataset, features, progress)
+        golden = golden_rows(model, prepared.read(choose_rows(dataset, GOLDEN_ROWS)))
+        parity = _gate(model, exported, prepared, progress)
     toolchain = toolchain_versions()
     return Artifact(
         version=exported.version,
@@ -141,14 +146,13 @@ class Judged:
     choice: Choice
 
 
-def _gate(
-    model: FittedModel, exported: Exported, dataset: Dataset, features: NDArray[np.float64], progress: bool
-) -> ParityReport:
+def _gate(model: FittedModel, exported: Exported, prepared: Prepared, progress: bool) -> ParityReport:
     try:
-        return check_parity(exported.onnx, golden_rows(model, dataset, GATE_ROWS), progress=progress)
+        golden = golden_rows(model, prepared.read(choose_rows(prepared.dataset, GATE_ROWS)))
+        return check_parity(exported.onnx, golden, progress=progress)
     except ParityFailed as error:
         correction = model.fitted.correction
-        alone = unfaithful(correction.fitted, features[:GATE_ROWS]) if isinstance(correction, Ensemble) else ""
+        alone = unfaithful(correction.fitted, prepared.features[:GATE_ROWS]) if isinstance(correction, Ensemble) else ""
         raise ParityFailed(f"{error} ({alone or correction.name})") from error
 
 
@@ -181,8 +185,10 @@ def _metrics(
     progress: bool,
 ) -> dict[str, Any]:
     own = dataset.take(judged.rows)
-    features = rows.features[judged.rows]
-    baselines = {"first_passage": features[:, PLAIN_TARGET], "first_passage_served": features[:, TARGET]}
+    baselines = {
+        "first_passage": rows.column(PLAIN_TARGET)[judged.rows],
+        "first_passage_served": rows.column(TARGET)[judged.rows],
+    }
     if champion is not None:
         baselines["champion"] = champion[judged.rows]
     answers = judged.answers.astype(np.float32)[:, 2]
@@ -245,26 +251,15 @@ def known_rates(dataset: Dataset) -> NDArray[np.float64]:
 
 
 def _baseline(
-    model: FittedModel, dataset: Dataset, features: NDArray[np.float64], split: Split, judged: Judged
+    model: FittedModel, dataset: Dataset, features: NDArray[np.float32], split: Split, judged: Judged
 ) -> dict[str, Any]:
     rows = split.fit
     return drift_baseline(
-        to_float32(model.own(features[rows])),
+        model.own(features[rows]),
         model.feature_names,
         {name: dataset.inputs[name][rows] for name in ("pattern_type", "timeframe")},
         judged.answers.astype(np.float32),
     )
-
-
-def compute_features(dataset: Dataset, *, progress: bool = False) -> NDArray[np.float64]:
-    """Features [N, F], computed in chunks that bound memory."""
-    starts = range(0, len(dataset), _FEATURE_CHUNK)
-    chunks = bar(starts, shown=progress, desc="features", unit="chunk")
-    found = [
-        feature_code.compute(dataset.take(slice(start, start + _FEATURE_CHUNK)).inputs, np, dataset.horizon)
-        for start in chunks
-    ]
-    return np.concatenate([np.empty((0, len(feature_code.FEATURE_NAMES))), *found])
 
 
 def require_enough(dataset: Dataset, split: Split) -> None:

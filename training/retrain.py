@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, scalar_row
 
 from db_functions.database import Connection
 from db_functions.errors import translated
-from db_functions.queries import query
-from training.dataset import Dataset
+from db_functions.queries import fetch_value, query
 from training.errors import NothingToLearn
 
 if TYPE_CHECKING:
@@ -53,11 +53,15 @@ def require_alert(connection: Connection, types: Sequence[str]) -> None:
         raise NothingToLearn(f"ml.alerts shows no alert of {', '.join(types)}")
 
 
-def require_new_labels(dataset: Dataset, last: LastTrained | None, least: int) -> None:
-    """Raise NothingToLearn unless ``least`` labelled rows are newer than those ``last`` was trained on."""
+def require_new_labels(
+    connection: Connection, last: LastTrained | None, least: int, since: datetime | None, until: datetime | None
+) -> None:
+    """Raise NothingToLearn unless ``least`` labelled rows of the period are newer than those ``last`` learned from."""
     if last is None:
         return
-    new = int((dataset.detected_at > last.trained_until).sum())
+    given = {"after_s": last.trained_until, "since": since, "until": until}
+    with translated(), connection.transaction():
+        new = fetch_value(connection, "new_labels", given)
     if new < least:
         raise NothingToLearn(
             f"{new} labelled patterns are newer than those that {last.version} was trained on, {least} are needed; "

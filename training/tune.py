@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.model_selection import ParameterGrid
 
@@ -126,14 +127,19 @@ def search(
     plan = {name: candidates(name, recipe, wanted.candidates) for name in recipe.models}
     journal = _Journal(wanted.file, _key(dataset, rows.features, folds, recipe))
     known = journal.read()
-    teller = _Teller(progress, sum(_at(name, one) not in known for name in plan for one in plan[name]))
+    waiting = [(name, one) for name in plan for one in plan[name] if _at(name, one) not in known]
+    teller = _Teller(progress, len(waiting))
     tried: dict[str, list[Tried]] = {name: [] for name in plan}
+    # One after the other, or side by side where joblib is configured so (``parallel``); in this order either way.
+    found = Parallel(return_as="generator")(
+        delayed(_losses)(rows.features, rows.outcome, rows.weight, folds, recipe, name, one) for name, one in waiting
+    )
     for name, each in plan.items():
         for one in each:
             losses = known.get(_at(name, one))
             fresh = losses is None
             if losses is None:
-                losses = tuple(_loss(rows, fold, recipe, name, one) for fold in folds)
+                losses = next(found)
                 journal.append(name, one, losses)
             tried[name].append(Tried(one, losses))
             teller(name, tried[name], len(each), fresh=fresh)
@@ -151,10 +157,24 @@ def candidates(name: str, recipe: Recipe, count: int) -> list[dict[str, Any]]:
     return [asis, *[one for one in drawn if one != asis][:count]]
 
 
-def _loss(rows: Rows, fold: Fold, recipe: Recipe, name: str, one: dict[str, Any]) -> float:
-    """Log loss on the fold's later rows of first passage plus what the learner says, unshrunk."""
+def _losses(
+    features: NDArray[np.floating[Any]],
+    outcome: NDArray[np.int8],
+    weight: float,
+    folds: Sequence[Fold],
+    recipe: Recipe,
+    name: str,
+    one: dict[str, Any],
+) -> tuple[float, ...]:
+    """The log loss of a candidate on each fold. Arrays are arguments of their own, so that they are sent once."""
     parameters = {name: {**recipe.parameters.get(name, {}), **one}}
-    fitted = fit_ensemble(rows.take(fold.fit), replace(recipe, models=(name,), parameters=parameters))
+    alone = replace(recipe, models=(name,), parameters=parameters)
+    return tuple(_loss(Rows(features, outcome, weight), fold, alone) for fold in folds)
+
+
+def _loss(rows: Rows, fold: Fold, recipe: Recipe) -> float:
+    """Log loss on the fold's later rows of first passage plus what the learner says, unshrunk."""
+    fitted = fit_ensemble(rows.take(fold.fit), recipe)
     later = rows.take(fold.later)
     z = later.offset + fitted.correction(later.features)
     return float(np.mean(np.logaddexp(0, z) - later.hit * z))
@@ -186,7 +206,7 @@ def _at(name: str, parameters: Mapping[str, Any]) -> str:
     return json.dumps([name, parameters], sort_keys=True)
 
 
-def _key(dataset: Dataset, features: NDArray[np.float64], folds: Sequence[Fold], recipe: Recipe) -> dict[str, str]:
+def _key(dataset: Dataset, features: NDArray[Any], folds: Sequence[Fold], recipe: Recipe) -> dict[str, str]:
     """All that losses depend on but the learner and its candidate, each part hashed by itself so as to be named."""
     rows: list[NDArray[Any]] = [dataset.detected_at, dataset.horizon_at, dataset.outcome, features]
     rows += [part for fold in folds for part in (fold.fit, fold.later)]

@@ -45,10 +45,9 @@ class ParityReport:
         return asdict(self) | {"batch_sizes": list(self.batch_sizes)}
 
 
-def golden_rows(model: FittedModel, dataset: Dataset, rows: int = GOLDEN_ROWS) -> Golden:
-    """Choose ``rows`` of ``dataset`` and record the fitted model's answers to them; without any, to plausible rows."""
-    chosen = dataset.take(choose_rows(dataset, rows)).inputs
-    inputs = chosen if len(dataset) else trial_inputs(model.min_bars)
+def golden_rows(model: FittedModel, inputs: Arrays) -> Golden:
+    """The fitted model's answers to ``inputs``; without a row, to plausible ones."""
+    inputs = inputs if len(inputs["direction"]) else trial_inputs(model.min_bars)
     return Golden(inputs, model.answer(inputs))
 
 
@@ -59,7 +58,7 @@ def choose_rows(dataset: Dataset, rows: int) -> NDArray[np.intp]:
         return np.arange(count)
     inputs = dataset.inputs
     edges = (
-        np.isnan(inputs["bars"][:, 0, 0]),
+        np.asarray(dataset.short),
         np.isnan(inputs["levels"]).any(axis=1),
         np.isnan(inputs["rule_confidence"]),
     )
@@ -102,7 +101,9 @@ def check_parity(
     return ParityReport(worst, worst_output, len(golden), sizes, tolerance)
 
 
-def unfaithful(ensemble: FittedEnsemble, features: NDArray[np.float64], tolerance: float = PARITY_TOLERANCE) -> str:
+def unfaithful(
+    ensemble: FittedEnsemble, features: NDArray[np.floating[Any]], tolerance: float = PARITY_TOLERANCE
+) -> str:
     """A phrase naming the members whose converted form answers features [N, F] differently, for a failed gate."""
     placed = ensemble.grid.place(features, np)
     found = []

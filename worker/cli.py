@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import psycopg
 
 from db_functions.arguments import moment, not_negative, port, positive, seconds
+from db_functions.bulk.options import add_engine, engine_of, reads_from_replica
 from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.extras import not_installed
@@ -20,7 +20,7 @@ from db_functions.queries import fetch_value
 from db_functions.sandbox import limit_memory
 from worker.log import configure, event
 from worker.operating import doctor, first_passage, operate
-from worker.operating.backfill import START, Selection, backfill, preview
+from worker.operating.backfill import Selection, backfill, preview
 from worker.operating.finding import Finding
 from worker.operating.status import print_status, read_status
 from worker.serving.listener import Signals
@@ -98,25 +98,29 @@ def _http(options: argparse.Namespace) -> int:
 
 
 def _backfill(options: argparse.Namespace) -> int:
-    selection = Selection(options.limit, options.symbol, options.since, options.rescore, str(options.after))
-    with connect(application_name="pattern-scoring backfill", autocommit=True) as connection:
-        if options.dry_run:
+    selection = Selection(options.limit, options.symbol, options.since, options.rescore)
+    if options.dry_run:
+        with connect(application_name="pattern-scoring backfill", autocommit=True) as connection:
             found = preview(connection, selection)
-            print(f"{found.rows:,} rows would be scored with {found.champion or 'no champion: all would fall back'}")
-            for reason, count in found.reasons.items():
-                print(f"  {count:>10,}  {reason}")
-            if not found.enabled:
-                print("ML is disabled: rows would be scored, but keep their rule confidence")
-            return 0
-        signals = Signals()
-        with signals.installed():
-            done = backfill(connection, selection, signals)
+        print(f"{found.rows:,} rows would be scored with {found.champion or 'no champion: all would fall back'}")
+        for reason, count in found.reasons.items():
+            print(f"  {count:>10,}  {reason}")
+        if not found.enabled:
+            print("ML is disabled: rows would be scored, but keep their rule confidence")
+        return 0
+    signals = Signals()
+    with signals.installed():
+        done = backfill(selection, lambda: signals.stopping, engine_of(options), replica=reads_from_replica(options))
     print(f"{done.rows:,} rows done" + (f", and {done.live:,} that waited in the queue" if done.live else ""))
+    if done.resumed:
+        print(f"{done.resumed:,} of them by an earlier run")
     if done.left:
         print(f"{done.left:,} of them keep the score they had: they would only fall back now")
     if signals.stopping:
-        print(f"stopped; go on with --after {done.after}")
-    return 0
+        print("stopped; the same command goes on")
+    for number, reason in done.failed.items():
+        print(f"worker: slice {number} was given up: {reason}", file=sys.stderr)
+    return 1 if done.failed else 0
 
 
 def _label(options: argparse.Namespace) -> int:
@@ -216,5 +220,5 @@ def _add_backfill(commands: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument("--symbol", metavar="S", help="only this symbol")
     command.add_argument("--since", type=moment, metavar="T", help="only rows detected at or after this ISO time")
     command.add_argument("--rescore", action="store_true", help="also rows that have a score")
-    command.add_argument("--after", type=UUID, default=UUID(START), metavar="ID", help="go on after this id")
+    add_engine(command)
     command.set_defaults(command=_backfill)

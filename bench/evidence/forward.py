@@ -23,7 +23,8 @@ from training.dataset import POSITIVE, Dataset
 from training.errors import TooFewRows
 from training.export import to_float32
 from training.learners import Recipe
-from training.pipeline import PLAIN_TARGET, compute_features, known_rates, require_enough
+from training.pipeline import PLAIN_TARGET, known_rates, require_enough
+from training.prepare import compute_features
 from training.regressors import DEFAULT
 from training.split import Index, split_by_time
 

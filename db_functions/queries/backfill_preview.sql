@@ -2,7 +2,6 @@
 select coalesce(p.ml_metadata ->> 'reason', 'pending') as reason, count(*) as rows
 from public.pattern_events p
 where (%(rescore)s or p.scored_at is null)
-  and p.id > %(after)s::uuid
   and (%(symbol)s::text is null or p.symbol = %(symbol)s)
   and (%(since)s::timestamptz is null or p.detected_at >= %(since)s)
   and p.detected_at is not null

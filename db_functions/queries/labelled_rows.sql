@@ -1,5 +1,5 @@
--- Labelled patterns in time order, with the outcome, the moment at which it was known, and the end
--- of the label horizon.
+-- Those of some patterns that are labelled, in time order, with the outcome, the moment at which it
+-- was known, and the end of the label horizon.
 select
 -- include: pattern_columns
        , p.outcome_label, floor(extract(epoch from p.outcome_at))::bigint as outcome_at,
@@ -10,8 +10,6 @@ select
                where b.symbol = p.symbol and b.timeframe = p.timeframe and b.ts > p.detected_at
                order by b.ts limit s.label_horizon) f))))::bigint as horizon_at
 from public.pattern_events p, ml.settings s
-where p.outcome_label in ('positive', 'neutral', 'negative') and p.outcome_at is not null
-  and p.detected_at is not null
-  and (%(since)s::timestamptz is null or p.detected_at >= %(since)s)
-  and (%(until)s::timestamptz is null or p.detected_at < %(until)s)
+where p.id = any(%(ids)s::uuid[]) and p.detected_at is not null
+  and p.outcome_label in ('positive', 'neutral', 'negative') and p.outcome_at is not null
 order by p.detected_at, p.id

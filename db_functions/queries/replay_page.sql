@@ -1,4 +1,4 @@
--- Patterns of the past, a page by key, with the history values of the score that a replay is
+-- Patterns of the past, a page, with the history values of the score that a replay is
 -- compared with.
 select
 -- include: pattern_columns
@@ -10,8 +10,5 @@ left join lateral (
     where s.pattern_id = p.id and s.role <> 'replay'
     order by m.version = %(version)s desc, s.scored_at desc limit 1
 ) o on true
-where p.id > %(after)s::uuid
-  and p.detected_at >= %(since)s
-  and (%(until)s::timestamptz is null or p.detected_at < %(until)s)
-order by p.id
-limit %(limit)s
+where p.id = any (%(ids)s::uuid[])
+order by p.symbol, p.timeframe, p.detected_at, p.id

@@ -9335,6 +9335,127 @@ as $$
 $$;
 comment on function ml_internal.page_json() is 'What the status page shows';
 
+-- bulk/jobs
+-- Bulk work over patterns of the past. What is done is what ml_internal.pages says: a process that
+-- works a page off writes its rows and its entry there in one transaction.
+create table ml_internal.jobs (
+    id           uuid primary key default gen_random_uuid(),
+    kind         text not null check (kind in ('backfill', 'replay')),
+    selection    jsonb not null,
+    models       integer[],
+    bits         bytea,
+    started_at   timestamptz not null default clock_timestamp(),
+    finished_at  timestamptz
+);
+comment on table ml_internal.jobs is 'One row a backfill or replay that was planned in pages';
+comment on column ml_internal.jobs.selection is 'which rows were asked for';
+comment on column ml_internal.jobs.models is 'the models that every process must have loaded';
+comment on column ml_internal.jobs.bits is
+    'SHA-256 of their answers to their golden rows; a process that answers in other bits is refused';
+-- The same work asked for twice is the same job, until it is finished.
+create unique index jobs_unfinished on ml_internal.jobs (kind, selection)
+    where finished_at is null;
+
+-- bulk/pages
+-- What a job is made of, and the ledger of what is done.
+create table ml_internal.pages (
+    job      uuid not null references ml_internal.jobs on delete cascade,
+    page     integer not null,
+    slice    integer not null,
+    ids      uuid[] not null,
+    rows     integer not null generated always as (cardinality(ids)) stored,
+    done_at  timestamptz,
+    found    jsonb,
+    primary key (job, page)
+);
+comment on table ml_internal.pages is
+    'Patterns that are worked off in one transaction; gone when their job is finished';
+comment on column ml_internal.pages.slice is
+    'pages of the same series and stretch of time, which one process works off in turn';
+comment on column ml_internal.pages.found is 'what came of it, numbers by name';
+create index pages_open on ml_internal.pages (job, slice) include (rows)
+    where done_at is null;
+-- Random ids do not compress; trying would cost more than the rest of the plan.
+alter table ml_internal.pages alter column ids set storage external;
+
+-- bulk/open_job
+-- The caller adds its pages in the same transaction when it is new, so that nobody sees half a job.
+create function ml_internal.open_job(
+    kind text, selection jsonb, out job uuid, out is_new boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- One that was left lying speaks of rows as they were long ago.
+    delete from ml_internal.jobs j
+    where j.finished_at is null and j.started_at < clock_timestamp() - interval '7 days'
+      and not exists (select from ml_internal.pages p
+                      where p.job = j.id and p.done_at > clock_timestamp() - interval '1 day');
+    insert into ml_internal.jobs (kind, selection) values (open_job.kind, open_job.selection)
+    on conflict do nothing
+    returning id into job;
+    is_new := found;
+    if not is_new then
+        select j.id into job from ml_internal.jobs j
+        where j.kind = open_job.kind and j.selection = open_job.selection
+          and j.finished_at is null;
+    end if;
+end
+$$;
+comment on function ml_internal.open_job(text, jsonb) is
+    'The unfinished job of this kind over these rows, or a new one';
+
+-- bulk/add_page
+create function ml_internal.add_page(job uuid, page integer, slice integer, ids uuid[])
+    returns integer
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    insert into ml_internal.pages (job, page, slice, ids)
+    select j.id, add_page.page, add_page.slice, add_page.ids
+    from ml_internal.jobs j where j.id = add_page.job and j.finished_at is null
+    returning cardinality(ids)
+$$;
+comment on function ml_internal.add_page(uuid, integer, integer, uuid[]) is
+    'Adds patterns to a job; returns how many';
+
+-- bulk/pin_job
+create function ml_internal.pin_job(job uuid, models integer[], bits bytea) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update ml_internal.jobs j set models = pin_job.models, bits = pin_job.bits where j.id = job
+$$;
+comment on function ml_internal.pin_job(uuid, integer[], bytea) is
+    'Says with which models a job goes on, and in which bits they answer';
+
+-- bulk/take_page
+create function ml_internal.take_page(job uuid, page integer) returns text[]
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.ids::text[] from ml_internal.pages p
+    where p.job = take_page.job and p.page = take_page.page and p.done_at is null
+    for update
+$$;
+comment on function ml_internal.take_page(uuid, integer) is
+    'Locks a page until the transaction ends; returns its patterns, null when it is done';
+
+-- bulk/finish_page
+create function ml_internal.finish_page(job uuid, page integer, found jsonb) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update ml_internal.pages p set done_at = clock_timestamp(), found = finish_page.found
+    where p.job = finish_page.job and p.page = finish_page.page and p.done_at is null
+$$;
+comment on function ml_internal.finish_page(uuid, integer, jsonb) is
+    'The entry in the ledger, in the transaction that writes the rows of the page';
+
+-- bulk/finish_job
+create function ml_internal.finish_job(job uuid) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    update ml_internal.jobs j set finished_at = clock_timestamp() where j.id = job;
+    delete from ml_internal.pages p where p.job = finish_job.job;
+$$;
+comment on function ml_internal.finish_job(uuid) is 'Ends a job; its pages go';
+
 -- upkeep/start_worker
 create or replace function ml_internal.start_worker(host text, pid integer, version text, kind text)
     returns bigint
@@ -10011,6 +10132,7 @@ begin
             ('ml_internal.fresh_metrics',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_paired_weeks',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.fresh_skill',            'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.jobs',                   'r' , ''  , 'r' , 'r'),
             ('ml_internal.labelled',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.live_workers',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.metric_counts',          'r' , 'r' , 'r' , 'r'),
@@ -10019,6 +10141,7 @@ begin
             ('ml_internal.outcome_days',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.overdue_partitions',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.refusals',               'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.pages',                  'r' , ''  , 'r' , 'r'),
             ('ml_internal.paired_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.paired_weeks',           'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
@@ -10052,6 +10175,7 @@ begin
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
             ('ml.what_if',                         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.add_page',               'x' , ''  , 'x' , ''),
             ('ml_internal.apply_environment',      'x' , ''  , ''  , ''),
             ('ml_internal.best_weight',            ''  , 'x' , 'x' , 'x'),
             ('ml_internal.blend_sums',             ''  , 'x' , 'x' , 'x'),
@@ -10067,6 +10191,8 @@ begin
             ('ml_internal.compare_shadow',         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.decide',                 ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.drop_partitions',        'x' , ''  , ''  , ''),
+            ('ml_internal.finish_job',             'x' , ''  , 'x' , ''),
+            ('ml_internal.finish_page',            'x' , ''  , 'x' , ''),
             ('ml_internal.fold',                   'x' , ''  , ''  , ''),
             ('ml_internal.fold_skill',             'x' , ''  , ''  , ''),
             ('ml_internal.fraction_of',            ''  , 'x' , 'x' , 'x'),
@@ -10085,8 +10211,10 @@ begin
             ('ml_internal.mute_doorbell',          'x' , ''  , ''  , ''),
             ('ml_internal.normal_tail',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.note_task',              'x' , ''  , ''  , ''),
+            ('ml_internal.open_job',               'x' , ''  , 'x' , ''),
             ('ml_internal.ordered_pairs',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.page_json',              ''  , 'x' , 'x' , 'x'),
+            ('ml_internal.pin_job',                'x' , ''  , 'x' , ''),
             ('ml_internal.prune',                  'x' , ''  , ''  , ''),
             ('ml_internal.record_parity',          'x' , ''  , 'x' , ''),
             ('ml_internal.register_model',         ''  , ''  , 'x' , ''),
@@ -10098,6 +10226,7 @@ begin
             ('ml_internal.sum_arrays',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_by_bin',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.sum_skill',              'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.take_page',              'x' , ''  , 'x' , ''),
             ('ml_internal.t_quantile',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),

@@ -24,7 +24,7 @@ from training.export import FittedModel, export, to_float32
 from training.features import INPUT_NAMES
 from training.features.graph import to_model
 from training.learners import FittedEnsemble, Recipe
-from training.pipeline import compute_features
+from training.prepare import compute_features
 from training.regressors import DEFAULT, LEARNERS
 
 pytestmark = pytest.mark.slow

@@ -330,7 +330,6 @@ def test_a_file_of_a_search_that_cannot_be_written_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train_commands, "load", lambda _: small_dataset())
-    monkeypatch.setattr(train_commands, "champion_answers", lambda _: None)
     file = tmp_path / "none" / "tuning.jsonl"
     command = ["train", "--models", "logistic", "--quiet", "--tune", "1", "--tune-file", str(file)]
     assert cli.main(command) == 1

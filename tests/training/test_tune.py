@@ -322,7 +322,8 @@ def _decreed(calls: list[float]) -> Callable[..., float]:
         if not calls:
             raise KeyboardInterrupt
         calls.pop()
-        return abs(float(np.log10(arguments[-1]["strength"])) + 1)
+        strength = arguments[-1].parameters["logistic"]["strength"]
+        return abs(float(np.log10(strength)) + 1)
 
     return loss
 

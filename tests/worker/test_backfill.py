@@ -9,14 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from db_functions.bulk import ledger, tasks
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, row_of, small_model, wait_until
 from tests.worker_support import count, patterns, poison_model, process, working
 from worker.cli import main
 from worker.operating import backfill as backfill_module
-from worker.operating.backfill import START, Selection, backfill, preview
+from worker.operating.backfill import Selection, backfill, preview
 from worker.serving.engine import Engine
-from worker.serving.listener import Signals
 
 
 @pytest.fixture
@@ -40,9 +40,14 @@ def old_rows(connection: Connection, rows: int) -> list[str]:
     return [row[0] for row in connection.execute("select id::text from pattern_events order by id").fetchall()]
 
 
-def run(database: str, selection: Selection | None = None) -> tuple[int, str]:
-    with psycopg.connect(database, autocommit=True) as own:
-        return backfill(own, selection or Selection(), Signals(), progress=False)[:2]
+@pytest.fixture(autouse=True)
+def _here(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+    monkeypatch.setattr(tasks, "_RETRY_S", 0.01)
+
+
+def run(selection: Selection | None = None) -> int:
+    return backfill(selection or Selection(), lambda: False, progress=False).rows
 
 
 def unscored(connection: Connection) -> int:
@@ -101,7 +106,7 @@ def test_which_rows(
     arguments: list[str],
     expected: int,
 ) -> None:
-    monkeypatch.setattr(backfill_module, "PAGE", 6)
+    monkeypatch.setattr(ledger, "PAGE_ROWS", 6)
     old_rows(ready, 40)
     monkeypatch.setenv("DATABASE_URL", database)
     assert main(["backfill", "--dry-run", *arguments]) == 0
@@ -121,7 +126,7 @@ def test_which_rows(
 
 def test_backfilled_rows_have_a_score_and_no_latency(ready: Connection, database: str) -> None:
     [pattern] = old_rows(ready, 1)
-    assert run(database) == (1, pattern)
+    assert run() == 1
     row = row_of(ready, pattern)
     assert row["ml_confidence"] is not None
     assert row["prediction_latency_ms"] is None
@@ -129,22 +134,18 @@ def test_backfilled_rows_have_a_score_and_no_latency(ready: Connection, database
     assert found == [("backfill", 1, True, "small-1")]
 
 
-def test_after_goes_on_where_it_was_told(ready: Connection, database: str) -> None:
-    ids = old_rows(ready, 10)
-    assert run(database, Selection(after=ids[5])) == (4, ids[9])
-    assert unscored(ready) == 6
-    assert run(database, Selection(limit=4)) == (4, ids[3])
-    assert run(database) == (2, ids[5])
-    assert run(database) == (0, START)
+def test_a_limit_is_a_job_of_its_own(ready: Connection) -> None:
+    old_rows(ready, 10)
+    assert [run(Selection(limit=4)), run(Selection(limit=4)), run(), run()] == [4, 4, 2, 0]
+    assert count(ready, "ml_internal.jobs where finished_at is null") == count(ready, "ml_internal.pages") == 0
 
 
 def test_a_rescore_leaves_a_score_that_would_only_fall_back(ready: Connection, database: str) -> None:
     old_rows(ready, 6)
-    run(database)
+    run()
     before = ready.execute("select * from pattern_events where symbol = 'BOLT' order by id").fetchall()
     ready.execute("delete from price_bars where symbol = 'BOLT'")
-    with psycopg.connect(database, autocommit=True) as own:
-        done = backfill(own, Selection(rescore=True), Signals(), progress=False)
+    done = backfill(Selection(rescore=True), lambda: False, progress=False)
     assert (done.rows, done.left) == (6, 3)
     assert ready.execute("select * from pattern_events where symbol = 'BOLT' order by id").fetchall() == before
     assert count(ready, "ml.predictions") == 6 + 3
@@ -153,23 +154,23 @@ def test_a_rescore_leaves_a_score_that_would_only_fall_back(ready: Connection, d
 def test_a_rescore_that_fails_leaves_the_score(ready: Connection, database: str) -> None:
     pattern = insert_pattern(ready, confidence=0.5)
     ready.execute("delete from ml.queue")
-    run(database)
+    run()
     before = row_of(ready, pattern)
     make_champion(ready, "poison", poison_model("poison", raises_at=0.5))
-    with psycopg.connect(database, autocommit=True) as own:
-        assert backfill(own, Selection(rescore=True), Signals(), progress=False).left == 1
+    assert backfill(Selection(rescore=True), lambda: False, progress=False).left == 1
     assert row_of(ready, pattern) == before
     assert count(ready, "ml.failures") == 1
 
 
 def test_rescore_takes_rows_that_have_a_score(ready: Connection, database: str) -> None:
-    ids = old_rows(ready, 6)
-    assert run(database)[0] == 6
-    assert run(database)[0] == 0
+    old_rows(ready, 6)
+    assert run() == 6
+    assert run() == 0
     make_champion(ready, "small-2", small_model("small-2", bias=1))
-    assert run(database, Selection(limit=2))[0] == 0, "without --rescore a score stands"
-    assert run(database, Selection(limit=2, rescore=True)) == (2, ids[1])
-    versions = [row_of(ready, pattern)["model_version"] for pattern in ids]
+    assert run(Selection(limit=2)) == 0, "without --rescore a score stands"
+    assert run(Selection(limit=2, rescore=True)) == 2
+    ordered = ready.execute("select model_version from pattern_events order by symbol, detected_at").fetchall()
+    versions = [version for (version,) in ordered]
     assert versions == ["small-2"] * 2 + ["small-1"] * 4
     assert count(ready, "ml.predictions") == 8
 
@@ -178,11 +179,11 @@ def test_rows_that_cannot_be_scored_are_explained_and_passed(ready: Connection, 
     ids = old_rows(ready, 3)
     young = insert_pattern(ready, symbol="YOUNG")
     ready.execute("delete from ml.queue")
-    assert run(database)[0] == 4
+    assert run() == 4
     assert row_of(ready, young)["ml_metadata"]["reason"] == "insufficient_bars"
     assert unscored(ready) == 1
     insert_bars(ready, symbol="YOUNG")
-    assert run(database) == (1, young)
+    assert run() == 1
     assert all(row_of(ready, pattern)["scored_at"] for pattern in [*ids, young])
 
 
@@ -193,13 +194,12 @@ def test_sigterm_and_again_scores_every_row_once(
     with process(database, "backfill") as command:
         wait_until(lambda: unscored(ready) < 6_000, "it has begun")
         assert command.stop() == 0
-        assert "stopped; go on with --after " in command.printed
-        after = command.printed.split()[-1]
+        assert "stopped" in command.printed
     left = unscored(ready)
     assert 0 < left < 6_000
     monkeypatch.setenv("DATABASE_URL", database)
-    assert main(["backfill", "--after", after]) == 0
-    assert f"{left:,} rows done" in capsys.readouterr().out
+    assert main(["backfill"]) == 0
+    assert f"6,000 rows done\n{6_000 - left:,} of them by an earlier run" in capsys.readouterr().out
     assert unscored(ready) == 0
     assert count(ready, "ml.predictions") == 6_000
     assert count(ready, "(select distinct pattern_id from ml.predictions) p") == 6_000
@@ -229,11 +229,11 @@ def test_a_row_in_the_queue_too_is_scored_once(
 
 def test_queue_and_backfill_at_once(ready: Connection, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A live worker and a backfill race for the same rows, in different orders."""
-    monkeypatch.setattr(backfill_module, "PAGE", 50)
+    monkeypatch.setattr(ledger, "PAGE_ROWS", 50)
     old_rows(ready, 1_000)
     with working(database):
         ready.execute("insert into ml.queue (pattern_id) select id from pattern_events order by random()")
-        run(database)
+        run()
         wait_until(lambda: count(ready, "ml.queue") == 0, "the queue is drained")
     assert unscored(ready) == 0
     assert count(ready, "ml.predictions") == 1_000
@@ -242,7 +242,7 @@ def test_queue_and_backfill_at_once(ready: Connection, database: str, monkeypatc
 
 def test_live_rows_are_scored_between_pages(ready: Connection, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker runs: the backfill itself takes what arrives, before its next page."""
-    monkeypatch.setattr(backfill_module, "PAGE", 10)
+    monkeypatch.setattr(ledger, "PAGE_ROWS", 10)
     old_rows(ready, 60)
     score_rows, order, live = Engine.score_rows, list[str](), list[str]()
 
@@ -256,7 +256,7 @@ def test_live_rows_are_scored_between_pages(ready: Connection, database: str, mo
         return score_rows(self, rows, rescore=rescore)
 
     monkeypatch.setattr(Engine, "score_rows", score_and_insert)
-    done, _ = run(database)
+    done = run()
     assert order.count("page") >= 6
     # Live ids are newer, so the walk comes upon those that were scored already, and leaves them.
     assert done == 60
@@ -282,9 +282,8 @@ def test_contention_is_tried_again(
     ready: Connection, database: str, monkeypatch: pytest.MonkeyPatch, kind: type[psycopg.Error]
 ) -> None:
     old_rows(ready, 5)
-    monkeypatch.setattr(backfill_module, "_RETRY_S", 0.01)
     monkeypatch.setattr(Engine, "score_rows", _contend(kind))
-    assert run(database)[0] == 5
+    assert run() == 5
     assert unscored(ready) == 0
 
 
@@ -292,11 +291,10 @@ def test_a_page_that_others_hold_is_waited_for(
     ready: Connection, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = old_rows(ready, 5)
-    monkeypatch.setattr(backfill_module, "_RETRY_S", 0.01)
     with psycopg.connect(database) as holder:
         holder.execute("select from pattern_events where id = %s for update", [ids[2]])
-        results: list[tuple[int, str]] = []
-        thread = threading.Thread(target=lambda: results.append(run(database)))
+        results: list[int] = []
+        thread = threading.Thread(target=lambda: results.append(run()))
         thread.start()
         wait_until(
             lambda: (
@@ -306,7 +304,7 @@ def test_a_page_that_others_hold_is_waited_for(
         )
         holder.rollback()
         thread.join(20)
-    assert [done for done, _ in results] == [5]
+    assert results == [5]
     assert unscored(ready) == 0
 
 
@@ -324,7 +322,7 @@ def test_a_running_backfill_is_seen(
 ) -> None:
     """Its heartbeat goes on, so that ``status`` shows it however long it takes."""
     old_rows(ready, 3)
-    monkeypatch.setattr(backfill_module, "PAGE", 1)
+    monkeypatch.setattr(ledger, "PAGE_ROWS", 1)
     monkeypatch.setattr(backfill_module, "_HEARTBEAT_S", 0.0)
     monkeypatch.setenv("DATABASE_URL", database)
     seen = []
@@ -338,7 +336,7 @@ def test_a_running_backfill_is_seen(
         return score_rows(self, rows, rescore=rescore)
 
     monkeypatch.setattr(Engine, "score_rows", score_and_look)
-    assert run(database)[0] == 3
+    assert run() == 3
     assert seen == [(0,), (1,), (2,)]
 
 
@@ -357,7 +355,7 @@ def test_rows_loaded_with_triggers_off_keep_what_the_application_gave(
     ready.execute(
         "alter table pattern_events enable trigger user; reset session_replication_role; delete from ml.queue"
     )
-    run(database)
+    run()
     one, other = (
         row_of(ready, pattern, "confidence", "rule_confidence", "ml_confidence", "blended_confidence", "ml_metadata")
         for pattern in (inserted, loaded)

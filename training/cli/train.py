@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from db_functions.advice import blend_line
+from db_functions.bulk.options import add_engine, engine_of
 from db_functions.errors import ScoringError
 from training.cli.arguments import (
     Commands,
@@ -21,11 +22,8 @@ from training.cli.database import connect
 from training.cli.output import require_writable, write_file
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from training.dataset import Dataset
     from training.pipeline import Artifact
+    from training.prepare import Prepared
     from training.regressors import Parameters
 
 # The training stack takes seconds to import, so each command imports what it needs.
@@ -152,6 +150,7 @@ def _add_recipe(command: argparse.ArgumentParser, more: str = "", *others: str) 
         "--seed", type=whole_number(0, 2**32 - 1), default=0, help="seed of everything random (default: 0)"
     )
     add_period(command, "patterns detected")
+    add_engine(command, replica=False)
     add_quiet(command)
 
 
@@ -205,14 +204,13 @@ def _retrain(options: argparse.Namespace) -> int:
             if options.on_alert:
                 require_alert(connection, options.on_alert)
             last = last_trained(connection)
+            require_new_labels(connection, last, options.min_new, options.since, options.until)
             parameters = champion_parameters(connection, options.models)
-        dataset = load(options)
-        require_new_labels(dataset, last, options.min_new)
     except NothingToLearn as reason:
         # Not a failure: a schedule asks often and seldom finds a reason.
         print(f"nothing was trained: {reason}")
         return 0
-    artifact = _fit(options, dataset, parameters=parameters)
+    artifact = _fit(options, load(options), parameters=parameters)
     version = artifact.version
     because = f"alert of {', '.join(options.on_alert)}" if options.on_alert else "on schedule"
     with connect() as connection:
@@ -223,41 +221,34 @@ def _retrain(options: argparse.Namespace) -> int:
     return 0
 
 
-def load(options: argparse.Namespace) -> Dataset:
+def load(options: argparse.Namespace) -> Prepared:
     """The labelled rows of the period; the connection is closed before the long fit begins."""
     from db_functions.progress import Stages
-    from training.load import load_dataset
+    from training.prepare import load_prepared
 
     progress = not options.quiet
     with connect() as connection, Stages(1, shown=progress) as stage:
-        stage("load")
-        return load_dataset(connection, since=options.since, until=options.until, progress=progress)
-
-
-def champion_answers(dataset: Dataset) -> NDArray[np.float64] | None:
-    """The champion's P(positive) to the rows that it has not learned from, [N]; None where there is none to ask."""
-    from training.champion import read_champion
-
-    with connect() as connection:
-        champion = read_champion(connection)
-    return None if champion is None else champion.answer(dataset)
+        stage("load and features")
+        engine = engine_of(options)
+        return load_prepared(connection, engine, since=options.since, until=options.until, progress=progress)
 
 
 def _fit(
-    options: argparse.Namespace, dataset: Dataset, *, parameters: Parameters | None = None, tune: int | None = None
+    options: argparse.Namespace, rows: Prepared, *, parameters: Parameters | None = None, tune: int | None = None
 ) -> Artifact:
+    from training.parallel import fitting_on
     from training.pipeline import train
     from training.tune import Search
 
-    return train(
-        dataset,
-        options.models,
-        candidate=options.candidate,
-        refit=options.refit,
-        champion=champion_answers(dataset),
-        parameters=parameters,
-        search=Search(tune, options.tune_file) if tune else None,
-        seed=options.seed,
-        version=options.version,
-        progress=not options.quiet,
-    )
+    with fitting_on(options.engine, options.processes, options.scheduler):
+        return train(
+            rows,
+            options.models,
+            candidate=options.candidate,
+            refit=options.refit,
+            parameters=parameters,
+            search=Search(tune, options.tune_file) if tune else None,
+            seed=options.seed,
+            version=options.version,
+            progress=not options.quiet,
+        )

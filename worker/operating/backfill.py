@@ -1,37 +1,46 @@
-"""Scores rows that were there before: walks ``pattern_events`` by key, and lets live rows go first.
+"""Scores rows that were there before, series by series, and lets live rows go first.
 
-Stopping it loses nothing: scored rows are not touched again (unless rescoring), so the next run goes on.
+Stopping it loses nothing: what is done stands in the ledger, and the same command goes on.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 
-from db_functions.database import Connection
-from db_functions.errors import CONTENTION, first_line
-from db_functions.gather import Pattern, pattern_rows
+from db_functions.bulk import sessions
+from db_functions.bulk.bits import Pins, pins_of
+from db_functions.bulk.driver import Driver
+from db_functions.bulk.engines import Engine as BulkEngine
+from db_functions.bulk.engines import Pool, in_process
+from db_functions.bulk.ledger import Job
+from db_functions.bulk.pace import Pace
+from db_functions.bulk.replica import ReplicaGatherer, open_replica
+from db_functions.bulk.sessions import Session, Stopping
+from db_functions.bulk.tasks import Outcome, Task, work_off
+from db_functions.database import Connection, connect
+from db_functions.errors import CONTENTION, ChampionChanged, first_line
+from db_functions.gather import Gathered, pattern_rows
+from db_functions.model import Model
 from db_functions.progress import Bar
-from db_functions.queries import fetch_all
-from db_functions.sessions import make_durable
+from db_functions.queries import fetch_all, fetch_value
 from worker.log import event
 from worker.operating.status import read_status
+from worker.serving.batch import BatchSettings, ClaimedRows
 from worker.serving.engine import Engine
-from worker.serving.listener import Signals
 from worker.serving.startup import start_worker
 
 logger = logging.getLogger(__name__)
 
-PAGE = 512
 _HEARTBEAT_S = 5.0
-_RETRY_S = 0.2
-START = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,6 @@ class Selection:
     symbol: str | None = None
     since: datetime | None = None
     rescore: bool = False
-    after: str = START
 
     def parameters(self) -> dict[str, Any]:
         return {"symbol": self.symbol, "since": self.since, "rescore": self.rescore}
@@ -70,8 +78,7 @@ class Preview:
 def preview(connection: Connection, selection: Selection) -> Preview:
     """Count, and write nothing."""
     with connection.transaction():
-        parameters = {**selection.parameters(), "after": selection.after}
-        counts = fetch_all(connection, "backfill_preview", class_row(ReasonCount), parameters)
+        counts = fetch_all(connection, "backfill_preview", class_row(ReasonCount), selection.parameters())
         status = read_status(connection)
     rows = sum(count.rows for count in counts)
     if selection.limit:
@@ -80,47 +87,128 @@ def preview(connection: Connection, selection: Selection) -> Preview:
 
 
 class Backfilled(NamedTuple):
-    """What a backfill did, and the key to go on after."""
+    """What a backfill did, an earlier run of the same job included."""
 
     rows: int
-    after: str
     live: int
     """Rows that waited in the queue, and went first."""
     left: int
     """Rows of a rescore that keep the score they had: they would only fall back now."""
+    resumed: int
+    """Of the rows, those that an earlier run had done."""
+    failed: Mapping[int, str]
+    """Slices that were given up, with the reason."""
 
 
-def backfill(connection: Connection, selection: Selection, signals: Signals, *, progress: bool = True) -> Backfilled:
-    """Score the selected rows."""
-    total = preview(connection, selection).rows
-    engine = Engine(connection, start_worker(connection, "backfill"))
-    engine.refresh_model()
-    done, live, left, after, beat_at = 0, 0, 0, selection.after, time.monotonic()
-    engine.heartbeat(stopping=False)
-    with Bar(shown=progress, desc="backfill", total=total, lasting=True) as bar:
-        while not signals.stopping and (not selection.limit or done < selection.limit):
-            live += _let_live_rows_go_first(engine, signals)
-            limit = min(PAGE, selection.limit - done) if selection.limit else PAGE
-            page = _read_page(connection, {**selection.parameters(), "after": after, "limit": limit})
-            before = _read_scored(connection, page) if selection.rescore else set()
-            if not page or not _score_page(engine, page, signals, rescore=selection.rescore):
-                break
-            left += len(before & _read_scored(connection, page)) if before else 0
-            done += len(page)
-            after = page[-1].id
-            bar.update(len(page))
-            if time.monotonic() - beat_at >= _HEARTBEAT_S:
-                beat_at = time.monotonic()
-                engine.heartbeat(stopping=False)
-    # No queue holds these rows: wait for the disk once, at the end.
-    make_durable(connection)
-    engine.heartbeat(stopping=True)
-    return Backfilled(done, after, live, left)
+def backfill(
+    selection: Selection,
+    stopping: Stopping,
+    engine: BulkEngine = in_process,
+    *,
+    replica: bool = False,
+    progress: bool = True,
+) -> Backfilled:
+    """Score the selected rows of the database that DATABASE_URL names."""
+    run: Callable[[Task], Outcome] = partial(run_slice, stopping=stopping) if engine is in_process else run_slice
+    parameters = _job_selection(selection)
+    try:
+        with (
+            Pool(engine) as pool,
+            closing(Job("backfill", parameters, run, _Scorer, replica=replica, stopping=stopping)) as job,
+        ):
+            before = job.state()
+            with Bar(shown=progress, desc="backfill", total=before.rows - before.done, lasting=True) as bar:
+                driver = Driver(job, pool, stopping, bar)
+                driver.run()
+            state = job.state()
+            left = fetch_value(job.connection, "backfill_kept", {"job": job.id}) if selection.rescore else 0
+            if not state.open:
+                job.finish()
+    finally:
+        sessions.close_kept()
+    rows, live = (int(state.found.get(name, 0)) for name in ("rows", "live"))
+    return Backfilled(rows, job.live + live, left, before.done, driver.given_up)
 
 
-def _let_live_rows_go_first(engine: Engine, signals: Signals) -> int:
+def run_slice(task: Task, stopping: Stopping = lambda: False) -> Outcome:
+    """The task of a slice, in whatever process the engine runs it."""
+    return work_off(task, _Scorer, stopping)
+
+
+def _job_selection(selection: Selection) -> dict[str, Any]:
+    """What makes two backfills the same job: of a rescore, the champion too."""
+    parameters = {**selection.parameters(), "limit": selection.limit}
+    if selection.rescore:
+        with connect(application_name="pattern-scoring backfill", autocommit=True) as connection:
+            parameters["champion"] = read_status(connection).champion
+    return parameters
+
+
+class _Engine(Engine):
+    """The worker's engine, which may read bars from a replica."""
+
+    replica: ReplicaGatherer | None = None
+
+    def _gather(self, rows: ClaimedRows, settings: BatchSettings) -> Gathered | None:
+        # Live rows are read from the primary: the newest bar and the pattern on it come together.
+        if self.replica is None or rows.queue_ids or self.model is None or not rows.patterns:
+            return super()._gather(rows, settings)
+        return self.replica.gather(rows.patterns, benchmark=settings.benchmark, history_lag_us=settings.history_lag_us)
+
+
+class _Scorer(Session):
+    """A scoring engine over a connection of its own."""
+
+    def __init__(self, selection: Mapping[str, Any], replica: bool) -> None:
+        self.connection = connect(application_name="pattern-scoring backfill", autocommit=True)
+        try:
+            self._rescore = bool(selection["rescore"])
+            self._engine = _Engine(self.connection, start_worker(self.connection, "backfill"))
+            if replica:
+                self._engine.replica = ReplicaGatherer(self.connection, open_replica(self.connection))
+            self._engine.refresh_model()
+            self._engine.heartbeat(stopping=False)
+        except BaseException:
+            self.connection.close()
+            raise
+        self._pace = Pace(self.connection)
+        self._pins: tuple[list[Model], Pins] | None = None
+        self._beat_at = time.monotonic()
+
+    def refresh(self) -> None:
+        self._engine.refresh_model()
+
+    def pins(self) -> Pins:
+        models = [*([self._engine.model] if self._engine.model else []), *self._engine.challengers.models]
+        if self._pins is None or self._pins[0] != models:
+            self._pins = models, pins_of(models)
+        return self._pins[1]
+
+    def before(self, stopping: Stopping) -> int:
+        live = _let_live_rows_go_first(self._engine, stopping)
+        self._pace.keep(stopping)
+        if time.monotonic() - self._beat_at >= _HEARTBEAT_S:
+            self._beat_at = time.monotonic()
+            self._engine.heartbeat(stopping=False)
+        return live
+
+    def work(self, ids: Sequence[str]) -> Mapping[str, float]:
+        parameters = {"ids": ids, "rescore": self._rescore}
+        patterns = fetch_all(self.connection, "backfill_page", pattern_rows, parameters)
+        if patterns and not self._engine.score_rows(patterns, rescore=self._rescore):
+            raise ChampionChanged("the champion keeps changing")
+        return {"rows": len(patterns)}
+
+    def close(self) -> None:
+        with self.connection:
+            self._engine.heartbeat(stopping=True)
+        if self._engine.replica is not None:
+            self._engine.replica.close()
+
+
+def _let_live_rows_go_first(engine: Engine, stopping: Stopping) -> int:
     done = 0
-    while not signals.stopping:
+    while not stopping():
         try:
             batch = engine.score_queue()
         except CONTENTION as error:
@@ -132,38 +220,3 @@ def _let_live_rows_go_first(engine: Engine, signals: Signals) -> int:
             break
         done += batch.done
     return done
-
-
-def _read_page(connection: Connection, parameters: dict[str, Any]) -> list[Pattern]:
-    with connection.transaction():
-        return fetch_all(connection, "backfill_page", pattern_rows, parameters)
-
-
-class _Scored(NamedTuple):
-    """A row of ``scored_at``."""
-
-    id: str
-    scored_at: datetime
-
-
-def _read_scored(connection: Connection, page: Sequence[Pattern]) -> set[_Scored]:
-    """When rows of a page were scored, those that are."""
-    return set(fetch_all(connection, "scored_at", class_row(_Scored), {"ids": [pattern.id for pattern in page]}))
-
-
-def _score_page(engine: Engine, page: Sequence[Pattern], signals: Signals, *, rescore: bool) -> bool:
-    """Score one page; False when told to stop before it was done."""
-    # Rows of one series side by side: its bars are then read once.
-    patterns = sorted(page, key=lambda pattern: (pattern.symbol, pattern.timeframe, pattern.detected_at_us))
-    while not signals.stopping:
-        try:
-            if engine.score_rows(patterns, rescore=rescore):
-                return True
-            logger.info("the champion keeps changing; trying the page again", event("page_retried"))
-        except CONTENTION as error:
-            # A live worker is writing some of these rows, in another order.
-            logger.warning(
-                "trying a page again after contention: %(error)s", event("page_contended", error=first_line(error))
-            )
-        signals.pause(_RETRY_S)
-    return False

@@ -65,6 +65,11 @@ class Challengers:
     def __init__(self) -> None:
         self._loaded: dict[int, tuple[Model | None, Breaker]] = {}
 
+    @property
+    def models(self) -> list[Model]:
+        """Those that are loaded, by id."""
+        return [model for _, (model, _) in sorted(self._loaded.items()) if model is not None]
+
     def follows(self, challenges: Sequence[Challenge]) -> bool:
         """Whether every one of them has been tried."""
         return all(challenge.model_id in self._loaded for challenge in challenges)

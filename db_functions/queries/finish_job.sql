@@ -1,0 +1,1 @@
+select ml_internal.finish_job(%(job)s)

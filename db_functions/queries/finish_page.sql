@@ -1,0 +1,1 @@
+select ml_internal.finish_page(%(job)s, %(page)s, %(found)s)

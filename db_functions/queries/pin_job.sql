@@ -1,0 +1,1 @@
+select ml_internal.pin_job(%(job)s, %(models)s::integer[], %(bits)s)

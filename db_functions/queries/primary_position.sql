@@ -1,0 +1,3 @@
+select pg_current_wal_lsn()::text as position,
+       (select c.system_identifier::text from pg_control_system() c) as system,
+       current_database()::text as database

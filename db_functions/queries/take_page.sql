@@ -1,0 +1,1 @@
+select ml_internal.take_page(%(job)s, %(page)s)
