@@ -7,14 +7,22 @@ database whether every setting, view column and function is there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 _COMMENT = re.compile(
-    r"^comment on (column|view|function|procedure) (ml\.[\w.]+)(?:\([^)]*\))? is\s+((?:'(?:[^']|'')*'\s*)+);",
+    r"^comment on (column|table|view|function|procedure) (ml\.[\w.]+)(?:\([^)]*\))? is\s+((?:'(?:[^']|'')*'\s*)+);",
     re.MULTILINE,
 )
 _FUNCTION = re.compile(r"^create (?:or replace )?(?:function|procedure) (ml\.\w+)\(([^()]*)\)", re.MULTILINE)
 _SETTING = re.compile(r"^    (\w+) [^\n]*?(?: default (?:'([^']*)'|(\S+?)))?,?$", re.MULTILINE)
+
+_SYSTEM_COLUMN = re.compile(
+    r"\('(\w+)',\s*'(?:time|number|text|jsonb)',\s*'[^']*',\s*'(?:[^']|'')*',\s*'((?:[^']|'')*)'\)"
+)
+"""One of the columns that ``adoption/add_columns.sql`` adds to the application's table: name and meaning."""
+_TABLES = ("ml.predictions",)
+"""Tables that people read as they are."""
 
 _HEAD = """# Reference
 
@@ -32,9 +40,14 @@ def render(schema: str) -> str:
         if kind == "column":
             relation, _, column = name.rpartition(".")
             columns.setdefault(relation, []).append((column, text))
-    views = sorted(name for kind, name in comments if kind == "view")
-    return "\n".join([_HEAD, *_settings(schema, columns["ml.settings"]), *_views(views, comments, columns),
-                      *_functions(schema, comments)])  # fmt: skip
+    parts = (
+        _settings(schema, columns["ml.settings"]),
+        _system_columns(schema),
+        _relations("Tables", _TABLES, comments, columns),
+        _relations("Views", sorted(name for kind, name in comments if kind == "view"), comments, columns),
+        _functions(schema, comments),
+    )
+    return "\n".join([_HEAD, *chain.from_iterable(parts)])
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -57,14 +70,22 @@ def _settings(schema: str, columns: list[tuple[str, str]]) -> Iterator[str]:
         yield f"| `{name}` | {defaults[name]} | {_cell(text)} |"
 
 
-def _views(
-    views: list[str], comments: dict[tuple[str, str], str], columns: dict[str, list[tuple[str, str]]]
+def _system_columns(schema: str) -> Iterator[str]:
+    yield "\n## Columns that the system adds to pattern_events\n"
+    yield "| column | meaning |\n|---|---|"
+    for name, text in _SYSTEM_COLUMN.findall(schema):
+        yield f"| `{name}` | {_cell(text)} |"
+
+
+def _relations(
+    heading: str, names: Sequence[str], comments: dict[tuple[str, str], str], columns: dict[str, list[tuple[str, str]]]
 ) -> Iterator[str]:
-    yield "\n## Views"
-    for view in views:
-        yield f"\n### {view}\n\n{comments['view', view]}.\n"
+    yield f"\n## {heading}"
+    for relation in names:
+        about = comments.get(("view", relation)) or comments["table", relation]
+        yield f"\n### {relation}\n\n{about}.\n"
         yield "| column | meaning |\n|---|---|"
-        for name, text in columns[view]:
+        for name, text in columns[relation]:
             yield f"| `{name}` | {_cell(text)} |"
 
 

@@ -470,10 +470,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
     assert [name for name in callable_ if not re.search(rf"\bml\.{name}\b", documents())] == []
 
 
-@pytest.mark.parametrize(
-    "relation",
-    ["public.pattern_events", "public.price_bars", "ml.predictions", "ml.settings_history"],
-)
+@pytest.mark.parametrize("relation", ["public.pattern_events", "public.price_bars", "ml.settings_history"])
 def test_every_column_is_documented(relation: str, transaction: Connection) -> None:
     columns = one_column(
         transaction,
