@@ -4,7 +4,7 @@ Revisions name files and contain no SQL of their own. A definition that has been
 new file, ``sql/<room>/<object>.v2.sql``, and a revision that runs it. ``checksums.txt`` pins the files; before the
 first release it only says what there is. ``revision.txt`` names the newest revision, which an installed package does
 not have beside it. ``schema.sql`` is the whole present in one file, to be read. ``python -m db_functions.ddl`` writes
-all three.
+all three, and ``docs/reference.md`` from their comments.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from typing import Any, Literal
 
 from sqlalchemy import DDL
 
+from db_functions import reference
+
 SQL_DIRECTORY = Path(str(resources.files("db_functions") / "sql"))
 CHECKSUMS = SQL_DIRECTORY / "checksums.txt"
 REVISION = SQL_DIRECTORY / "revision.txt"
 SCHEMA = SQL_DIRECTORY / "schema.sql"
 VERSIONS = SQL_DIRECTORY.parents[1] / "alembic" / "versions"
+REFERENCE = SQL_DIRECTORY.parents[1] / "docs" / "reference.md"
 
 Role = Literal["migrator", "ml_owner"]
 Steps = Sequence[tuple[Role, Sequence[str]]]
@@ -137,11 +140,12 @@ def schema_text() -> str:
 
 
 def main() -> None:
-    """Write ``checksums.txt``, ``revision.txt`` and ``schema.sql``."""
+    """Write ``checksums.txt``, ``revision.txt``, ``schema.sql`` and ``docs/reference.md``."""
     lines = [f"{digest}  {path}\n" for path, digest in checksums().items()]
     CHECKSUMS.write_text("".join(lines), encoding="utf-8")
     REVISION.write_text(newest_revision() + "\n", encoding="utf-8")
     SCHEMA.write_text(schema_text(), encoding="utf-8")
+    REFERENCE.write_text(reference.render(schema_text()), encoding="utf-8")
     print(f"{len(lines)} definitions; newest revision {newest_revision()}")
 
 

@@ -58,5 +58,8 @@ def _recreate(conn: Connection) -> None:
 
 
 def look() -> int:
-    """Open psql on the demo's database."""
+    """Open psql on the demo's database; raises DemoError where the demo has not run."""
+    with connect(application_name="demo", autocommit=True) as conn:
+        if conn.execute(_LOOK_UP, [DATABASE]).fetchone() != (_MARK,):
+            raise DemoError("it has not run on this server yet: run `make demo` first")
     return open_psql(demo_url())

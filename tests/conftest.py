@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 _numbers = itertools.count()
 _NEEDS = {
     "e2e/test_bench_queue.py": ("pgqueuer", "procrastinate"),
+    "e2e/test_notebooks.py": ("matplotlib", "nbclient", "ipykernel"),
     "unit/test_bench_report.py": ("matplotlib",),
     "unit/test_evidence.py": ("matplotlib",),
     "worker/test_http_page.py": ("axe_core_python", "selenium"),

@@ -16,6 +16,7 @@ from db_functions.bulk.options import add_engine, engine_of, reads_from_replica
 from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.extras import not_installed
+from db_functions.pipes import reader_may_leave
 from db_functions.queries import fetch_value
 from db_functions.sandbox import limit_memory
 from worker.log import configure, event
@@ -35,9 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # The report of doctor says which model was loaded; no log line repeats it.
     configure(verbose=options.verbose, quiet=options.command is _doctor)
+    code = 0
     try:
-        with translated():
-            code: int = options.command(options)
+        with translated(), reader_may_leave():
+            code = int(options.command(options))
     except (ScoringError, psycopg.Error) as error:
         said = str(error).strip()
         if options.command is _run and isinstance(error, psycopg.errors.InsufficientPrivilege):

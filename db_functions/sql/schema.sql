@@ -102,7 +102,8 @@ reset role;
 -- The application's tables: created where they are missing, left as they are where they exist.
 do $$
 declare
-    wrong text;
+    wrong   text;
+    alters  text;
 begin
     insert into ml_internal.adoption (relation, born, reloptions)
     select r, to_regclass('public.' || r) is null,
@@ -135,9 +136,13 @@ begin
     end if;
 
     -- What is there has to be what its name says, before anything is built on it.
-    select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', '
-                      order by w.n) into wrong
-    from (values
+    select string_agg(format('    alter table public.%I %s;', w.relation, case
+               when f.type is null then format('add column %I %s', w.name, w.type)
+               else format('alter column %1$I type %2$s using %1$I::%2$s', w.name, w.type) end),
+                      e'\n' order by w.n),
+           string_agg(distinct 'public.' || w.relation, ', ')
+    into alters, wrong
+    from (select v.*, split_part(v.types, '|', 1) as type from (values
         (1, 'pattern_events', 'id', 'uuid'),
         (2, 'pattern_events', 'symbol', 'text|character varying'),
         (3, 'pattern_events', 'timeframe', 'text|character varying'),
@@ -169,22 +174,21 @@ begin
         (26, 'price_bars', 'low', 'double precision'),
         (27, 'price_bars', 'close', 'double precision'),
         (28, 'price_bars', 'volume', 'double precision')
-    ) w (n, relation, name, types)
+    ) v (n, relation, name, types)) w
     join ml_internal.adoption a on a.relation = w.relation and not a.born
-    where not exists (
-        select from pg_catalog.pg_attribute c
+    left join lateral (
+        -- An enum by its own name, whatever the search path makes of it.
+        select case when c.atttypid = to_regtype('public.pattern_status')
+                    then 'public.pattern_status' else format_type(c.atttypid, null) end as type
+        from pg_catalog.pg_attribute c
         where c.attrelid = to_regclass('public.' || w.relation) and c.attname = w.name
-          and not c.attisdropped
-          -- An enum by its own name, whatever the search path makes of it.
-          and (case when c.atttypid = to_regtype('public.pattern_status')
-               then 'public.pattern_status'
-                    else format_type(c.atttypid, null) end) = any (string_to_array(w.types, '|')));
+          and not c.attisdropped) f on true
+    where f.type is null or f.type <> all (string_to_array(w.types, '|'));
     if wrong is not null then
-        raise exception 'public.% exists, but columns of it are missing or have another type: %',
-            split_part(wrong, '.', 1), wrong
+        raise exception '% exists, but columns are missing or have another type', wrong
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it these columns, and '
-                         'upgrade again; nothing has been changed.';
+                  hint = format(e'Rename the table, or run\n%s\nand upgrade again; '
+                                'nothing has been changed.', alters);
     end if;
     if not (select born from ml_internal.adoption where relation = 'price_bars')
        and not exists (
@@ -198,8 +202,9 @@ begin
     then
         raise exception 'public.price_bars exists, but has no unique key (symbol, timeframe, ts)'
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it this primary key, and '
-                         'upgrade again; nothing has been changed.';
+                  hint = e'Rename the table, or run\n    alter table public.price_bars '
+                         'add primary key (symbol, timeframe, ts);\nand upgrade again; '
+                         'nothing has been changed.';
     end if;
 
     if (select born from ml_internal.adoption where relation = 'pattern_status') then
@@ -344,7 +349,11 @@ $$;
 -- fitting type is kept.
 do $$
 declare
-    wanted   record;
+    rename     constant text := e'Run\n    alter table public.pattern_events rename column %1$I to '
+                                '%1$s_before;\nand upgrade again; nothing has been changed.';
+    drop_null  constant text := e'Run\n    alter table public.pattern_events alter column %I '
+                                'drop not null;\nand upgrade again; nothing has been changed.';
+    wanted     record;
     found    text;
     exactly  text;
     wide     text;
@@ -433,9 +442,7 @@ begin
         then
             raise exception 'public.pattern_events.% has type %, expected a % type such as %',
                 wanted.name, found, wanted.kind, wanted.type
-                using errcode = 'datatype_mismatch',
-                      hint = 'Rename the column or change its type, then run the '
-                             'upgrade again; nothing has been changed.';
+                using errcode = 'datatype_mismatch', hint = format(rename, wanted.name);
         elsif col.attgenerated <> '' or col.attnotnull
               and wanted.name not in ('detected_at', 'direction', 'rule_confidence', 'ml_metadata')
         then
@@ -443,10 +450,8 @@ begin
                 case when col.attgenerated <> '' then 'generated'
                      else 'not null, which it must be able to be' end
                 using errcode = 'object_not_in_prerequisite_state',
-                      hint = case when col.attgenerated <> '' then 'Rename the column'
-                                  else format('alter table public.pattern_events alter column %I '
-                                              'drop not null', wanted.name) end
-                             || ', then run the upgrade again; nothing has been changed.';
+                      hint = case when col.attgenerated <> '' then format(rename, wanted.name)
+                                  else format(drop_null, wanted.name) end;
         else
             execute format('alter table ml_internal.adopted_values add column %I %s',
                            wanted.name, exactly);
@@ -991,6 +996,19 @@ create table ml.predictions (
 ) partition by range (scored_at);
 comment on table ml.predictions is
     'Every score ever made, with the features and history values it was made from';
+comment on column ml.predictions.pattern_id is 'the pattern';
+comment on column ml.predictions.model_id is 'the model, in ml.models';
+comment on column ml.predictions.scored_at is 'when the score was written; months are partitions';
+comment on column ml.predictions.ml_confidence is 'calibrated P(positive outcome), as answered';
+comment on column ml.predictions.probabilities is 'negative, neutral, positive, as answered';
+comment on column ml.predictions.quality is 'share of the features that were present, 0 to 1';
+comment on column ml.predictions.features is 'as answered, in the order of ml.models.feature_names';
+comment on column ml.predictions.bars is 'bars in the window, at most 128';
+comment on column ml.predictions.inference_ms is
+    'what the graph took for the batch that the row was in, milliseconds';
+comment on column ml.predictions.settings_version is
+    'of the settings that decided, as in ml.settings_history';
+comment on column ml.predictions.worker_id is 'row of ml.workers; null where no worker wrote it';
 comment on column ml.predictions.reason is
     'why the score was not used (low_quality), null when it was offered to the blend';
 comment on column ml.predictions.history is

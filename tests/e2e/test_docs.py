@@ -368,7 +368,9 @@ def test_every_command_and_option_is_documented(module: str, document: str) -> N
 
 
 def documents() -> str:
-    return "\n".join(document.read_text() for document in DOCUMENTS if document.name != "features.md")
+    """What is written by hand: of what is generated, other tests know that it is whole."""
+    generated = ("features.md", "reference.md")
+    return "\n".join(document.read_text() for document in DOCUMENTS if document.name not in generated)
 
 
 def anchors(document: Path) -> set[str]:
@@ -423,19 +425,6 @@ def test_names_in_our_schemas_are_true(document: Path, transaction: Connection) 
         assert not inside & there, f"{document.name} calls absent what is in {schema}: {inside & there}"
 
 
-def test_every_setting_is_documented(transaction: Connection) -> None:
-    rows = transaction.execute(
-        "select column_name, coalesce(column_default, ''), col_description('ml.settings'::regclass, ordinal_position) "
-        "from information_schema.columns where table_schema = 'ml' and table_name = 'settings' "
-        "and column_name not in ('singleton', 'version')"
-    ).fetchall()
-    assert len(rows) > 5
-    text = (ROOT / "docs" / "operators.md").read_text()
-    for name, default, comment in rows:
-        plain = re.sub(r"'(.*)'::\w+", r"\1", default) or "none"
-        assert f"| `{name}` | {plain} | {comment} |" in text, f"operators.md lacks: | `{name}` | {plain} | {comment} |"
-
-
 @pytest.mark.parametrize("name", ["README.md", "docs/applications.md"])
 def test_applications_are_told_of_public_names_only(name: str) -> None:
     assert re.findall(r"ml_internal[.\w]*", (ROOT / name).read_text()) == []
@@ -481,13 +470,7 @@ def test_every_function_that_somebody_may_call_is_documented(transaction: Connec
     assert [name for name in callable_ if not re.search(rf"\bml\.{name}\b", documents())] == []
 
 
-@pytest.mark.parametrize(
-    "relation",
-    ["public.pattern_events", "public.price_bars", "ml.predictions", "ml.model_timeline", "ml.queue_status",
-     "ml.settings_history", "ml.health", "ml.metrics", "ml.metrics_history", "ml.alerts", "ml.shadow_comparison",
-     "ml.calibration", "ml.calibration_summary", "ml.performance_realised", "ml.performance_estimated",
-     "ml.performance_gap", "ml.performance_differences", "ml.skill", "ml.attributions", "ml.attribution_importance"],
-)  # fmt: skip
+@pytest.mark.parametrize("relation", ["public.pattern_events", "public.price_bars", "ml.settings_history"])
 def test_every_column_is_documented(relation: str, transaction: Connection) -> None:
     columns = one_column(
         transaction,

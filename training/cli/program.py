@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import psycopg
 
 from db_functions.errors import ScoringError
+from db_functions.pipes import reader_may_leave
 from training.cli import check, explain, registry, replay, report, train
 
 GROUPS: Final = (train, check, registry, replay, explain, report)
@@ -20,13 +20,10 @@ GROUPS: Final = (train, check, registry, replay, explain, report)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 on success, 1 after an error printed on one line, 130 after an interruption."""
     options = parser().parse_args(arguments)
+    code = 0
     try:
-        code = int(options.run(options))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has left, as `head` does. What is still buffered has nowhere to go when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        with reader_may_leave():
+            code = int(options.run(options))
     except (ScoringError, psycopg.Error) as error:
         message = str(error).strip()
     except OSError as error:

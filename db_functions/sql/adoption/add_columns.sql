@@ -2,7 +2,11 @@
 -- fitting type is kept.
 do $$
 declare
-    wanted   record;
+    rename     constant text := e'Run\n    alter table public.pattern_events rename column %1$I to '
+                                '%1$s_before;\nand upgrade again; nothing has been changed.';
+    drop_null  constant text := e'Run\n    alter table public.pattern_events alter column %I '
+                                'drop not null;\nand upgrade again; nothing has been changed.';
+    wanted     record;
     found    text;
     exactly  text;
     wide     text;
@@ -91,9 +95,7 @@ begin
         then
             raise exception 'public.pattern_events.% has type %, expected a % type such as %',
                 wanted.name, found, wanted.kind, wanted.type
-                using errcode = 'datatype_mismatch',
-                      hint = 'Rename the column or change its type, then run the '
-                             'upgrade again; nothing has been changed.';
+                using errcode = 'datatype_mismatch', hint = format(rename, wanted.name);
         elsif col.attgenerated <> '' or col.attnotnull
               and wanted.name not in ('detected_at', 'direction', 'rule_confidence', 'ml_metadata')
         then
@@ -101,10 +103,8 @@ begin
                 case when col.attgenerated <> '' then 'generated'
                      else 'not null, which it must be able to be' end
                 using errcode = 'object_not_in_prerequisite_state',
-                      hint = case when col.attgenerated <> '' then 'Rename the column'
-                                  else format('alter table public.pattern_events alter column %I '
-                                              'drop not null', wanted.name) end
-                             || ', then run the upgrade again; nothing has been changed.';
+                      hint = case when col.attgenerated <> '' then format(rename, wanted.name)
+                                  else format(drop_null, wanted.name) end;
         else
             execute format('alter table ml_internal.adopted_values add column %I %s',
                            wanted.name, exactly);

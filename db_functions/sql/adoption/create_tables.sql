@@ -1,7 +1,8 @@
 -- The application's tables: created where they are missing, left as they are where they exist.
 do $$
 declare
-    wrong text;
+    wrong   text;
+    alters  text;
 begin
     insert into ml_internal.adoption (relation, born, reloptions)
     select r, to_regclass('public.' || r) is null,
@@ -34,9 +35,13 @@ begin
     end if;
 
     -- What is there has to be what its name says, before anything is built on it.
-    select string_agg(format('%s.%s (%s)', w.relation, w.name, replace(w.types, '|', ' or ')), ', '
-                      order by w.n) into wrong
-    from (values
+    select string_agg(format('    alter table public.%I %s;', w.relation, case
+               when f.type is null then format('add column %I %s', w.name, w.type)
+               else format('alter column %1$I type %2$s using %1$I::%2$s', w.name, w.type) end),
+                      e'\n' order by w.n),
+           string_agg(distinct 'public.' || w.relation, ', ')
+    into alters, wrong
+    from (select v.*, split_part(v.types, '|', 1) as type from (values
         (1, 'pattern_events', 'id', 'uuid'),
         (2, 'pattern_events', 'symbol', 'text|character varying'),
         (3, 'pattern_events', 'timeframe', 'text|character varying'),
@@ -68,22 +73,21 @@ begin
         (26, 'price_bars', 'low', 'double precision'),
         (27, 'price_bars', 'close', 'double precision'),
         (28, 'price_bars', 'volume', 'double precision')
-    ) w (n, relation, name, types)
+    ) v (n, relation, name, types)) w
     join ml_internal.adoption a on a.relation = w.relation and not a.born
-    where not exists (
-        select from pg_catalog.pg_attribute c
+    left join lateral (
+        -- An enum by its own name, whatever the search path makes of it.
+        select case when c.atttypid = to_regtype('public.pattern_status')
+                    then 'public.pattern_status' else format_type(c.atttypid, null) end as type
+        from pg_catalog.pg_attribute c
         where c.attrelid = to_regclass('public.' || w.relation) and c.attname = w.name
-          and not c.attisdropped
-          -- An enum by its own name, whatever the search path makes of it.
-          and (case when c.atttypid = to_regtype('public.pattern_status')
-               then 'public.pattern_status'
-                    else format_type(c.atttypid, null) end) = any (string_to_array(w.types, '|')));
+          and not c.attisdropped) f on true
+    where f.type is null or f.type <> all (string_to_array(w.types, '|'));
     if wrong is not null then
-        raise exception 'public.% exists, but columns of it are missing or have another type: %',
-            split_part(wrong, '.', 1), wrong
+        raise exception '% exists, but columns are missing or have another type', wrong
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it these columns, and '
-                         'upgrade again; nothing has been changed.';
+                  hint = format(e'Rename the table, or run\n%s\nand upgrade again; '
+                                'nothing has been changed.', alters);
     end if;
     if not (select born from ml_internal.adoption where relation = 'price_bars')
        and not exists (
@@ -97,8 +101,9 @@ begin
     then
         raise exception 'public.price_bars exists, but has no unique key (symbol, timeframe, ts)'
             using errcode = 'duplicate_table',
-                  hint = 'Rename that table, or give it this primary key, and '
-                         'upgrade again; nothing has been changed.';
+                  hint = e'Rename the table, or run\n    alter table public.price_bars '
+                         'add primary key (symbol, timeframe, ts);\nand upgrade again; '
+                         'nothing has been changed.';
     end if;
 
     if (select born from ml_internal.adoption where relation = 'pattern_status') then

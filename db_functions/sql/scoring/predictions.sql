@@ -32,6 +32,19 @@ create table ml.predictions (
 ) partition by range (scored_at);
 comment on table ml.predictions is
     'Every score ever made, with the features and history values it was made from';
+comment on column ml.predictions.pattern_id is 'the pattern';
+comment on column ml.predictions.model_id is 'the model, in ml.models';
+comment on column ml.predictions.scored_at is 'when the score was written; months are partitions';
+comment on column ml.predictions.ml_confidence is 'calibrated P(positive outcome), as answered';
+comment on column ml.predictions.probabilities is 'negative, neutral, positive, as answered';
+comment on column ml.predictions.quality is 'share of the features that were present, 0 to 1';
+comment on column ml.predictions.features is 'as answered, in the order of ml.models.feature_names';
+comment on column ml.predictions.bars is 'bars in the window, at most 128';
+comment on column ml.predictions.inference_ms is
+    'what the graph took for the batch that the row was in, milliseconds';
+comment on column ml.predictions.settings_version is
+    'of the settings that decided, as in ml.settings_history';
+comment on column ml.predictions.worker_id is 'row of ml.workers; null where no worker wrote it';
 comment on column ml.predictions.reason is
     'why the score was not used (low_quality), null when it was offered to the blend';
 comment on column ml.predictions.history is
