@@ -232,7 +232,8 @@ begin
             rule_evaluation    jsonb default '{}',
             auto_generated     boolean default false,
             parent_pattern_id  uuid references public.pattern_events (id),
-            constraint pattern_events_confidence_check check (confidence >= 0 and confidence <= 1),
+            constraint pattern_events_confidence_check
+                check (confidence >= '0' and confidence <= '1'),
             constraint pattern_events_verdict_check
                 check (verdict in ('bullish', 'bearish', 'neutral'))
         );
@@ -362,12 +363,12 @@ begin
             ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))',
              '1 bullish, -1 bearish, 0 unknown; filled from target against entry, or from verdict'),
             ('rule_confidence',       'number',  'double precision',
-             'check (rule_confidence >= 0 and rule_confidence <= 1)',
+             'check (rule_confidence >= ''0'' and rule_confidence <= ''1'')',
              'the confidence of the application itself, 0 to 1'),
             ('blended_confidence',    'number',  'double precision', '',
              'weighted sum of ML and rule confidence, 0 to 1; confidence says what is served'),
             ('ml_confidence',         'number',  'double precision',
-             'check (ml_confidence >= 0 and ml_confidence <= 1)',
+             'check (ml_confidence >= ''0'' and ml_confidence <= ''1'')',
              'calibrated probability of a positive outcome, 0 to 1; null until scored'),
             ('prediction_class',      'text',    'text', '',
              'the likeliest outcome: negative, neutral or positive'),
@@ -3265,8 +3266,8 @@ begin
 end
 $$;
 comment on function ml_internal.update_scores(
-    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz, boolean,
-    boolean) is
+    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz,
+    boolean, boolean) is
     'Internal: updates patterns with their scores, as ml_writer; says which '
     'it locked, which took their score, and what they hold now';
 
@@ -3283,8 +3284,8 @@ as $$
                                    waits, rescore) u
 $$;
 comment on function ml_internal.update_publicly(
-    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz, boolean,
-    boolean) is
+    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz,
+    boolean, boolean) is
     'Internal: ml_internal.update_scores with schema public on the path';
 
 -- scoring/update_metadata
@@ -3698,8 +3699,8 @@ begin
             detected_at, served, first_passage, seen)
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
                w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms,
-               inferences[w.run], w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe,
-               w.rule, w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
+               inferences[w.run], w.settings_version, w.input_hash, worker, w.pattern_type,
+               w.timeframe, w.rule, w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (

@@ -138,8 +138,8 @@ begin
 end
 $$;
 comment on function ml_internal.update_scores(
-    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz, boolean,
-    boolean) is
+    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz,
+    boolean, boolean) is
     'Internal: updates patterns with their scores, as ml_writer; says which '
     'it locked, which took their score, and what they hold now';
 
@@ -156,6 +156,6 @@ as $$
                                    waits, rescore) u
 $$;
 comment on function ml_internal.update_publicly(
-    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz, boolean,
-    boolean) is
+    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz,
+    boolean, boolean) is
     'Internal: ml_internal.update_scores with schema public on the path';
