@@ -3160,10 +3160,10 @@ begin
                    || ml_internal.decision_record('scored'::text, blending);
     end loop;
     if waits then
-        perform from public.pattern_events p
-        where p.id in (select g.pattern_id from pg_catalog.unnest(scores[first:last]) g
-                       where roles[g.run] <> 'challenger'::text)
-        for no key update;
+        perform from pg_catalog.unnest(scores[first:last]) g
+        join public.pattern_events p on p.id = g.pattern_id
+        where roles[g.run] <> 'challenger'::text
+        for no key update of p;
     end if;
     select pg_catalog.array_agg(d.place),
            pg_catalog.array_agg(d.place) filter (where d.free),
@@ -3700,7 +3700,8 @@ begin
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
                w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms,
                inferences[w.run], w.settings_version, w.input_hash, worker, w.pattern_type,
-               w.timeframe, w.rule, w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
+               w.timeframe, w.rule, w.blended, w.threshold, w.detected_at, w.served,
+               w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (

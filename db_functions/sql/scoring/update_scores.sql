@@ -32,10 +32,10 @@ begin
                    || ml_internal.decision_record('scored'::text, blending);
     end loop;
     if waits then
-        perform from public.pattern_events p
-        where p.id in (select g.pattern_id from pg_catalog.unnest(scores[first:last]) g
-                       where roles[g.run] <> 'challenger'::text)
-        for no key update;
+        perform from pg_catalog.unnest(scores[first:last]) g
+        join public.pattern_events p on p.id = g.pattern_id
+        where roles[g.run] <> 'challenger'::text
+        for no key update of p;
     end if;
     select pg_catalog.array_agg(d.place),
            pg_catalog.array_agg(d.place) filter (where d.free),

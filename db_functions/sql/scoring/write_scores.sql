@@ -157,7 +157,8 @@ begin
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
                w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms,
                inferences[w.run], w.settings_version, w.input_hash, worker, w.pattern_type,
-               w.timeframe, w.rule, w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
+               w.timeframe, w.rule, w.blended, w.threshold, w.detected_at, w.served,
+               w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
