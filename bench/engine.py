@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -31,13 +33,20 @@ class NoMarks(Marks):
         self._looked_at = time.monotonic()
 
 
-def drain(engine: Engine, marks: Marks | None = None, *, rows: int | None = None, seconds: float | None = None) -> int:
+def drain(
+    engine: Engine,
+    marks: Marks | None = None,
+    *,
+    rows: int | None = None,
+    seconds: float | None = None,
+    batch_rows: int = BATCH,
+) -> int:
     """Score until nothing waits, or enough rows are scored, or the time is up; returns how many rows."""
     marks, total, began = marks or Marks(), 0, time.monotonic()
     while (rows is None or total < rows) and (seconds is None or time.monotonic() - began < seconds):
         if marks.due():
             marks.look_again(engine.connection)
-        if (batch := engine.score_queue(BATCH, marks.hot)).done:
+        if (batch := engine.score_queue(batch_rows, marks.hot)).done:
             marks.claimed(batch.claimed_up_to)
             total += batch.done
         elif marks.hot == marks.proven:
@@ -52,6 +61,19 @@ def rate_of(connection: Connection, engine: Engine, *, rows: int | None = None) 
     enqueue(connection)
     began = time.perf_counter()
     return drain(engine, rows=rows) / (time.perf_counter() - began)
+
+
+def server_cpu_s(connection: Connection) -> float:
+    """CPU seconds that the server process of an idle ``connection`` has used; NaN where there is no ``/proc``."""
+    statistics = Path(f"/proc/{connection.info.backend_pid}/schedstat")
+    used = -1
+    while statistics.exists():
+        # Added when the process goes to sleep, a moment after its answer.
+        if (now := int(statistics.read_text().split()[0])) == used:
+            return used / 1e9
+        used = now
+        time.sleep(0.005)
+    return math.nan
 
 
 class _TimedConnection(psycopg.Connection[tuple[Any, ...]]):

@@ -62,7 +62,7 @@ def _prepared(bench: Bench, subject: str) -> Iterator[str]:
         if subject == NOTIFY:
             connection.execute(_NOTIFY)
         if subject == AWAKE:
-            with _muted(connection):
+            with muted(connection):
                 yield url
         elif subject == SCORING:
             with workers(url, 1):
@@ -72,7 +72,7 @@ def _prepared(bench: Bench, subject: str) -> Iterator[str]:
 
 
 @contextmanager
-def _muted(connection: Connection) -> Iterator[None]:
+def muted(connection: Connection) -> Iterator[None]:
     """As if a worker elsewhere were awake: no writer has to ring. Nobody mutes the doorbell for 10 s or more."""
     awake, stop = threading.Event(), threading.Event()
 
