@@ -206,6 +206,13 @@ begin
         perform ml_internal.renew_labelled(labelled);
     end if;
     if edited is not null then
+        if not exists (select from pg_trigger t
+                       where t.tgrelid = 'public.pattern_events'::regclass
+                         and t.tgname = 'ml_2_blend' and t.tgenabled in ('O', 'A')) then
+            raise exception 'no score would be served: trigger ml_2_blend of pattern_events is '
+                            'missing or off'
+                using hint = 'alter table pattern_events enable trigger ml_2_blend';
+        end if;
         insert into ml_internal.altered_writes (at, task, rows, pattern_id)
         values (written_at, 'score', cardinality(edited), edited[1]);
     end if;
