@@ -17,7 +17,8 @@ from db_functions.database import Connection
 from db_functions.gather import Gatherer
 from db_functions.queries import query
 from worker.serving.champion import Champion
-from worker.serving.engine import BATCH, Engine
+from worker.serving.engine import BATCH as BATCH
+from worker.serving.engine import Engine
 from worker.serving.marks import Marks
 
 _PARTS: Final[dict[Any, str]] = {query("claim"): "claim", query("write_batch"): "write"}
