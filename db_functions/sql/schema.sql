@@ -1573,7 +1573,6 @@ comment on function ml_internal.score_quantiles(double precision[], double preci
 -- number says which is which, whatever order transactions commit in.
 
 create table ml_internal.batches (
-    id             bigint generated always as identity (cache 1) primary key,
     xid            xid8 not null default pg_current_xact_id(),
     at             timestamptz not null,
     source         text not null,
@@ -1610,7 +1609,6 @@ create index batches_by_xid on ml_internal.batches (xid);
 
 -- counts/tallies
 create table ml_internal.tallies (
-    id        bigint generated always as identity (cache 1) primary key,
     xid       xid8 not null default pg_current_xact_id(),
     at        timestamptz not null,
     source    text not null,
@@ -1634,7 +1632,6 @@ create index tallies_by_xid on ml_internal.tallies (xid);
 
 -- counts/outcome_changes
 create table ml_internal.outcome_changes (
-    id                  bigint generated always as identity (cache 1) primary key,
     xid                 xid8 not null default pg_current_xact_id(),
     written_at          timestamptz not null default clock_timestamp(),
     sign                smallint not null check (sign in (-1, 1)),

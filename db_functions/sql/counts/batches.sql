@@ -4,7 +4,6 @@
 -- number says which is which, whatever order transactions commit in.
 
 create table ml_internal.batches (
-    id             bigint generated always as identity (cache 1) primary key,
     xid            xid8 not null default pg_current_xact_id(),
     at             timestamptz not null,
     source         text not null,

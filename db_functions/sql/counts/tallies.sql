@@ -1,5 +1,4 @@
 create table ml_internal.tallies (
-    id        bigint generated always as identity (cache 1) primary key,
     xid       xid8 not null default pg_current_xact_id(),
     at        timestamptz not null,
     source    text not null,
