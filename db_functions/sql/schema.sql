@@ -3739,7 +3739,7 @@ begin
         select 1, w.scored_at, write_scores.source, w.role, w.model_id, w.pattern_type, w.timeframe,
                p.outcome_label, w.ml_confidence, w.rule_confidence, w.blended_confidence,
                w.threshold, w.detected_at, w.served, w.first_passage, w.seen
-        from unnest(labelled) l (id)
+        from (select distinct unnest(labelled)) l (id)
         join public.pattern_events p on p.id = l.id
         join ml.predictions w on w.pattern_id = l.id and w.scored_at = written_at
         where w.threshold is not null and p.outcome_label in ('positive', 'negative', 'neutral');
