@@ -77,15 +77,22 @@ def server_cpu_s(connection: Connection) -> float:
     return math.nan
 
 
-class _TimedConnection(psycopg.Connection[tuple[Any, ...]]):
+class _TimedConnection(psycopg.Connection[Any]):
     spent: dict[str, float]
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cursor_factory = _TimedCursor
+
+
+class _TimedCursor(psycopg.Cursor[Any]):
     def execute(self, statement: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
         began = time.perf_counter()
         try:
             return super().execute(statement, *arguments, **options)
         finally:
-            self.spent[_PARTS.get(statement, "other statements")] += time.perf_counter() - began
+            assert isinstance(self.connection, _TimedConnection)
+            self.connection.spent[_PARTS.get(statement, "other statements")] += time.perf_counter() - began
 
 
 @contextmanager
