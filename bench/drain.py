@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from bench.engine import drain, timed
+from bench.engine import BATCH, drain, server_cpu_s, timed
 from bench.harness import Bench, drained, enqueue, store, unwatched_bars, workers
 from bench.peers import PEERS, drain_with_peer
 from bench.results import Recorder
@@ -16,6 +16,7 @@ ROWS: Final = 100_000
 SERIES: Final = 2_000
 BUDGET_ROWS: Final = 20_000
 """For the time of each part; more rows do not change it."""
+_ALONE: Final = 500
 _PEER_S: Final = 8.0
 _BARS: Final = """
 insert into price_bars
@@ -89,10 +90,18 @@ def _budget(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
             # Rows that fell back before are queued again, because they have no score.
             waiting = enqueue(connection)
             spent.clear()
-            began = time.perf_counter()
+            used, began = server_cpu_s(engine.connection), time.perf_counter()
             scored = drain(engine)
             whole = time.perf_counter() - began
+            used = server_cpu_s(engine.connection) - used
             assert scored == waiting
         parts = {part: spent[part] for part in ("claim", "gather", "inference", "write")}
         for part, seconds in {**parts, "the rest": whole - sum(parts.values()), "whole": whole}.items():
             recorder.note("one engine", part, "us/row", seconds / scored * 1e6, repeat)
+        recorder.note("one engine", f"batches of {BATCH}", "CPU us/row of the server", used / scored * 1e6, repeat)
+        store(connection, _ALONE)
+        enqueue(connection)
+        used = server_cpu_s(engine.connection)
+        scored = drain(engine, batch_rows=1)
+        used = server_cpu_s(engine.connection) - used
+        recorder.note("one engine", "a row alone", "CPU us/row of the server", used / scored * 1e6, repeat)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -15,7 +17,8 @@ from db_functions.database import Connection
 from db_functions.gather import Gatherer
 from db_functions.queries import query
 from worker.serving.champion import Champion
-from worker.serving.engine import BATCH, Engine
+from worker.serving.engine import BATCH as BATCH
+from worker.serving.engine import Engine
 from worker.serving.marks import Marks
 
 _PARTS: Final[dict[Any, str]] = {query("claim"): "claim", query("write_batch"): "write"}
@@ -31,13 +34,20 @@ class NoMarks(Marks):
         self._looked_at = time.monotonic()
 
 
-def drain(engine: Engine, marks: Marks | None = None, *, rows: int | None = None, seconds: float | None = None) -> int:
+def drain(
+    engine: Engine,
+    marks: Marks | None = None,
+    *,
+    rows: int | None = None,
+    seconds: float | None = None,
+    batch_rows: int = BATCH,
+) -> int:
     """Score until nothing waits, or enough rows are scored, or the time is up; returns how many rows."""
     marks, total, began = marks or Marks(), 0, time.monotonic()
     while (rows is None or total < rows) and (seconds is None or time.monotonic() - began < seconds):
         if marks.due():
             marks.look_again(engine.connection)
-        if (batch := engine.score_queue(BATCH, marks.hot)).done:
+        if (batch := engine.score_queue(batch_rows, marks.hot)).done:
             marks.claimed(batch.claimed_up_to)
             total += batch.done
         elif marks.hot == marks.proven:
@@ -54,15 +64,35 @@ def rate_of(connection: Connection, engine: Engine, *, rows: int | None = None) 
     return drain(engine, rows=rows) / (time.perf_counter() - began)
 
 
-class _TimedConnection(psycopg.Connection[tuple[Any, ...]]):
+def server_cpu_s(connection: Connection) -> float:
+    """CPU seconds that the server process of an idle ``connection`` has used; NaN where there is no ``/proc``."""
+    statistics = Path(f"/proc/{connection.info.backend_pid}/schedstat")
+    used = -1
+    while statistics.exists():
+        # Added when the process goes to sleep, a moment after its answer.
+        if (now := int(statistics.read_text().split()[0])) == used:
+            return used / 1e9
+        used = now
+        time.sleep(0.005)
+    return math.nan
+
+
+class _TimedConnection(psycopg.Connection[Any]):
     spent: dict[str, float]
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cursor_factory = _TimedCursor
+
+
+class _TimedCursor(psycopg.Cursor[Any]):
     def execute(self, statement: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
         began = time.perf_counter()
         try:
             return super().execute(statement, *arguments, **options)
         finally:
-            self.spent[_PARTS.get(statement, "other statements")] += time.perf_counter() - began
+            assert isinstance(self.connection, _TimedConnection)
+            self.connection.spent[_PARTS.get(statement, "other statements")] += time.perf_counter() - began
 
 
 @contextmanager

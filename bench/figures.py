@@ -76,6 +76,9 @@ def _drain(results: Results) -> Figures:
             [part, cell(results, "one engine", part, "us/row"), f"{part_us(part) / part_us('whole'):.0%}"]
             for part in ("claim", "gather", "inference", "write", "the rest", "whole")
         ],
+        "server": [
+            results.median("one engine", case, "CPU us/row of the server") for case in ("a row alone", "batches of 256")
+        ],
         "waiting": waiting,
         "series": drain.series_of(waiting),
         "cold": results.median("ours, 2 processes", "cold", "rows/s"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench.harness import COLUMNS, Bench, workers
 from bench.peers import PEERS
 from bench.results import Recorder
 from bench.server import connect
+from db_functions.database import Connection
 
 BARE: Final = "bare table"
 NOTIFY: Final = "plain NOTIFY trigger"
@@ -60,13 +62,33 @@ def _prepared(bench: Bench, subject: str) -> Iterator[str]:
         if subject == NOTIFY:
             connection.execute(_NOTIFY)
         if subject == AWAKE:
-            # As if a worker elsewhere were awake: no writer has to ring.
-            connection.execute("select setval('ml_internal.doorbell_muted_until', 9223372036854775806)")
-        if subject == SCORING:
+            with muted(connection):
+                yield url
+        elif subject == SCORING:
             with workers(url, 1):
                 yield url
         else:
             yield url
+
+
+@contextmanager
+def muted(connection: Connection) -> Iterator[None]:
+    """As if a worker elsewhere were awake: no writer has to ring. Nobody mutes the doorbell for 10 s or more."""
+    awake, stop = threading.Event(), threading.Event()
+
+    def mute() -> None:
+        while not stop.wait(1.0 if awake.is_set() else 0.0):
+            connection.execute("select ml_internal.mute_doorbell(9000)")
+            awake.set()
+
+    thread = threading.Thread(target=mute)
+    thread.start()
+    try:
+        awake.wait()
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _statement(subject: str, rows: int) -> str:

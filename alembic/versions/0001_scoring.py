@@ -113,6 +113,7 @@ STEPS = (
             "scoring/predicted_class",
             "scoring/blended",
             "scoring/decide",
+            "scoring/decision_record",
             "scoring/given_rule",
             "performance/renew_labelled",
             "scoring/blend_pattern",

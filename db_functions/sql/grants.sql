@@ -218,4 +218,7 @@ grant execute on function ml.wait_for_score(uuid, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),
+    ml_internal.decide(double precision, double precision, text, boolean, double precision),
+    ml_internal.blended(double precision, double precision, double precision, double precision),
+    ml_internal.decision_record(text, ml_internal.blending),
     ml_internal.usable_rule(double precision), ml_internal.usable_rule(numeric) to ml_writer;

@@ -237,7 +237,8 @@ begin
             rule_evaluation    jsonb default '{}',
             auto_generated     boolean default false,
             parent_pattern_id  uuid references public.pattern_events (id),
-            constraint pattern_events_confidence_check check (confidence >= 0 and confidence <= 1),
+            constraint pattern_events_confidence_check
+                check (confidence >= '0' and confidence <= '1'),
             constraint pattern_events_verdict_check
                 check (verdict in ('bullish', 'bearish', 'neutral'))
         );
@@ -346,7 +347,8 @@ $$;
 
 -- adoption/add_columns
 -- The columns that we add to pattern_events. What an earlier script left under the same name and a
--- fitting type is kept.
+-- fitting type is kept. A check costs every INSERT and every score some 5 us, so there is none on
+-- what our functions alone write and choose themselves.
 do $$
 declare
     rename     constant text := e'Run\n    alter table public.pattern_events rename column %1$I to '
@@ -370,16 +372,14 @@ begin
             ('direction',             'number',  'smallint',    'check (direction in (-1, 0, 1))',
              '1 bullish, -1 bearish, 0 unknown; filled from target against entry, or from verdict'),
             ('rule_confidence',       'number',  'double precision',
-             'check (rule_confidence >= 0 and rule_confidence <= 1)',
+             'check (rule_confidence >= ''0'' and rule_confidence <= ''1'')',
              'the confidence of the application itself, 0 to 1'),
-            ('blended_confidence',    'number',  'double precision',
-             'check (blended_confidence >= 0 and blended_confidence <= 1)',
+            ('blended_confidence',    'number',  'double precision', '',
              'weighted sum of ML and rule confidence, 0 to 1; confidence says what is served'),
             ('ml_confidence',         'number',  'double precision',
-             'check (ml_confidence >= 0 and ml_confidence <= 1)',
+             'check (ml_confidence >= ''0'' and ml_confidence <= ''1'')',
              'calibrated probability of a positive outcome, 0 to 1; null until scored'),
-            ('prediction_class',      'text',    'text',
-             'check (prediction_class in (''negative'', ''neutral'', ''positive''))',
+            ('prediction_class',      'text',    'text', '',
              'the likeliest outcome: negative, neutral or positive'),
             ('model_version',         'text',    'text', '',
              'the model that made the score'),
@@ -390,8 +390,7 @@ begin
             ('ml_metadata',           'jsonb',   'jsonb',
              'not null default ''{"source": "rule", "reason": "pending", "loaded": true}''',
              'how confidence was decided: source, reason, weights, threshold, settings version'),
-            ('outcome_label',         'text',    'text',
-             'check (outcome_label in (''positive'', ''negative'', ''neutral''))',
+            ('outcome_label',         'text',    'text', '',
              'what came of it: positive, negative or neutral; null until known'),
             ('outcome_at',            'time',    'timestamptz', '',
              'the bar that decided the outcome'),
@@ -405,8 +404,7 @@ begin
              'bars from detected_at to the outcome'),
             ('labeled_at',            'time',    'timestamptz', '',
              'when the outcome was written'),
-            ('labeling_method',       'text',    'text',
-             'check (labeling_method in (''automatic'', ''analyst'', ''backfill''))',
+            ('labeling_method',       'text',    'text', '',
              'who set the outcome: automatic, analyst or backfill')
         ) w (name, kind, type, rest, meaning)
     loop
@@ -969,8 +967,7 @@ comment on table ml_internal.suspects is
 create table ml.predictions (
     pattern_id        uuid not null,
     model_id          integer not null,
-    role              text not null
-        check (role in ('champion', 'standby', 'challenger', 'canary', 'replay')),
+    role              text not null,
     scored_at         timestamptz not null,
     ml_confidence     real not null,
     probabilities     real[] not null,
@@ -1138,10 +1135,9 @@ comment on table ml.label_history is 'Labels set by people: who, when, why';
 
 -- intake/bar_changes
 -- An insert-only log of changed bars, for caches: rows of a series at or after since_ts may differ
--- from what was read. Ids and moments become visible out of order, so a reader keeps its last
+-- from what was read. Numbers and moments become visible out of order, so a reader keeps its last
 -- snapshot and asks for what that did not show.
 create table ml_internal.bar_changes (
-    id          bigint generated always as identity (cache 1) primary key,
     symbol      text not null,
     timeframe   text not null,
     since_ts    timestamptz not null,
@@ -1595,11 +1591,10 @@ comment on function ml_internal.score_quantiles(double precision[], double preci
 -- number says which is which, whatever order transactions commit in.
 
 create table ml_internal.batches (
-    id             bigint generated always as identity (cache 1) primary key,
     xid            xid8 not null default pg_current_xact_id(),
     at             timestamptz not null,
-    source         text not null check (source in ('live', 'backfill')),
-    role           text not null check (role in ('champion', 'challenger', 'canary', 'standby')),
+    source         text not null,
+    role           text not null,
     model_id       integer,
     worker_id      bigint,
     inference_ms   real,
@@ -1622,6 +1617,8 @@ create table ml_internal.batches (
 );
 comment on table ml_internal.batches is
     'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
+comment on column ml_internal.batches.source is 'live or backfill';
+comment on column ml_internal.batches.role is 'as in ml.predictions';
 comment on column ml_internal.batches.reasons is 'as recorded in ml_metadata';
 comment on column ml_internal.batches.confidences is 'null where there is no score';
 comment on column ml_internal.batches.detected is
@@ -1630,18 +1627,19 @@ create index batches_by_xid on ml_internal.batches (xid);
 
 -- counts/tallies
 create table ml_internal.tallies (
-    id        bigint generated always as identity (cache 1) primary key,
     xid       xid8 not null default pg_current_xact_id(),
     at        timestamptz not null,
     source    text not null,
     role      text not null,
     model_id  integer not null,
-    rows      integer not null check (rows > 0),
+    rows      integer not null,
     cells     integer[] not null,
     counts    integer[] not null,
     sums      double precision[] not null,
     squares   double precision[] not null
-);
+)
+-- A batch of one row has some 3 kB, which compression would not make smaller.
+with (toast_tuple_target = 4080);
 comment on table ml_internal.tallies is
     'One row a batch of one model, appended with its '
     'scores: how many values fell in which of its cells';
@@ -1652,7 +1650,6 @@ create index tallies_by_xid on ml_internal.tallies (xid);
 
 -- counts/outcome_changes
 create table ml_internal.outcome_changes (
-    id                  bigint generated always as identity (cache 1) primary key,
     xid                 xid8 not null default pg_current_xact_id(),
     written_at          timestamptz not null default clock_timestamp(),
     sign                smallint not null check (sign in (-1, 1)),
@@ -2155,26 +2152,31 @@ as $$
 declare
     fault text[];
 begin
-    fault := case
-        -- NaN sorts above every number, so these refuse it too.
-        when not (new.confidence >= 0 and new.confidence <= 1) then
-            array['confidence', new.confidence::text, '0 to 1, or null']
-        when not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
-            array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
-        when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text,
-                                                      'a moment in time']
-        when new.direction not in (-1, 0, 1) then
-            array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
-        -- Longer ones fit no index, and an index does not say which column it refuses.
-        when octet_length(new.symbol) > 1000 then
-            array['symbol', octet_length(new.symbol) || ' bytes long', 'at most 1000 bytes']
-        when octet_length(new.timeframe) > 1000 then
-            array['timeframe', octet_length(new.timeframe) || ' bytes long', 'at most 1000 bytes']
-        when octet_length(new.pattern_type) > 1000 then
-            array['pattern_type', octet_length(new.pattern_type) || ' bytes long',
-                  'at most 1000 bytes']
-    end;
-    if fault is not null then
+    -- The one test that good rows pay for. NaN sorts above every number, so it refuses that too.
+    if not (new.confidence >= 0 and new.confidence <= 1)
+       or not (new.rule_confidence >= 0 and new.rule_confidence <= 1)
+       or not isfinite(new.detected_at) or new.direction not in (-1, 0, 1)
+       or octet_length(new.symbol) > 1000 or octet_length(new.timeframe) > 1000
+       or octet_length(new.pattern_type) > 1000 then
+        fault := case
+            when not (new.confidence >= 0 and new.confidence <= 1) then
+                array['confidence', new.confidence::text, '0 to 1, or null']
+            when not (new.rule_confidence >= 0 and new.rule_confidence <= 1) then
+                array['rule_confidence', new.rule_confidence::text, '0 to 1, or null']
+            when not isfinite(new.detected_at) then array['detected_at', new.detected_at::text,
+                                                          'a moment in time']
+            when new.direction not in (-1, 0, 1) then
+                array['direction', new.direction::text, '1 (bullish), -1 (bearish), 0 (unknown)']
+            -- Longer ones fit no index, and an index does not say which column it refuses.
+            when octet_length(new.symbol) > 1000 then
+                array['symbol', octet_length(new.symbol) || ' bytes long', 'at most 1000 bytes']
+            when octet_length(new.timeframe) > 1000 then
+                array['timeframe', octet_length(new.timeframe) || ' bytes long',
+                      'at most 1000 bytes']
+            when octet_length(new.pattern_type) > 1000 then
+                array['pattern_type', octet_length(new.pattern_type) || ' bytes long',
+                      'at most 1000 bytes']
+        end;
         raise exception 'pattern_events.% is %; allowed: %', fault[1], fault[2], fault[3]
             using errcode = 'check_violation', schema = 'public', table = 'pattern_events',
                   column = fault[1],
@@ -2184,7 +2186,9 @@ begin
     end if;
     new.rule_confidence := coalesce(new.rule_confidence, new.confidence);
     new.confidence := new.rule_confidence;
-    new.detected_at := coalesce(new.detected_at, now());
+    if new.detected_at is null then
+        new.detected_at := now();
+    end if;
     if new.direction is null then
         -- Compared, not subtracted: a difference of two finite numbers may overflow.
         new.direction := case
@@ -2198,20 +2202,26 @@ begin
         end;
     end if;
     new.ml_metadata := jsonb '{"source": "rule", "reason": "pending"}';
-    new.blended_confidence := null;
-    new.ml_confidence := null;
-    new.prediction_class := null;
-    new.model_version := null;
-    new.scored_at := null;
-    new.prediction_latency_ms := null;
-    new.outcome_label := null;
-    new.outcome_at := null;
-    new.realized_pnl := null;
-    new.max_favorable_move := null;
-    new.max_adverse_move := null;
-    new.bars_to_outcome := null;
-    new.labeled_at := null;
-    new.labeling_method := null;
+    if num_nonnulls(
+        new.blended_confidence, new.ml_confidence, new.prediction_class,
+        new.model_version, new.scored_at, new.prediction_latency_ms,
+        new.outcome_label, new.outcome_at, new.realized_pnl, new.max_favorable_move,
+        new.max_adverse_move, new.bars_to_outcome, new.labeled_at, new.labeling_method) > 0 then
+        new.blended_confidence := null;
+        new.ml_confidence := null;
+        new.prediction_class := null;
+        new.model_version := null;
+        new.scored_at := null;
+        new.prediction_latency_ms := null;
+        new.outcome_label := null;
+        new.outcome_at := null;
+        new.realized_pnl := null;
+        new.max_favorable_move := null;
+        new.max_adverse_move := null;
+        new.bars_to_outcome := null;
+        new.labeled_at := null;
+        new.labeling_method := null;
+    end if;
     return new;
 end
 $$;
@@ -2220,20 +2230,14 @@ comment on function ml_internal.intake_pattern() is
     'direction and detected_at, discards system columns';
 
 -- intake/guard_pattern
--- Runs as the writer, since who writes is what it asks; it calls nothing in schema ml, where a
--- writer may have no right. The system writes through functions that run as ml_writer, who cannot
--- log in: everybody else's system columns are put back, and those that a trigger writes while it
--- runs as ml_writer. (A setting in those functions would not do: to name one of its own takes a
--- superuser.)
+-- Runs as the writer and calls nothing in schema ml, where a writer may have no right. Fires for
+-- everybody but the system.
 create or replace function ml_internal.guard_pattern() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     fault text[];
 begin
-    if current_user = 'ml_writer' and pg_trigger_depth() = 1 then
-        return new;
-    end if;
     new.blended_confidence := old.blended_confidence;
     new.ml_confidence := old.ml_confidence;
     new.prediction_class := old.prediction_class;
@@ -2417,13 +2421,13 @@ begin
     insert into ml.queue (pattern_id) select id from inserted;
     -- A transaction that notifies commits alone and cannot be prepared, so ring only when no worker
     -- has said that it is awake and the doorbell is on. Nobody mutes it for as long as 10 s, so one
-    -- that seems to be muted for longer was muted before the clock was set back. The setting is
-    -- read last: most statements never come that far.
-    if found
-       and (select last_value from ml_internal.doorbell_muted_until)
-           - extract(epoch from clock_timestamp()) * 1000 not between 0 and 10000
-       and (select doorbell = 'on' from ml.settings) then
-        perform ml_internal.ring();
+    -- that seems to be muted for longer was muted before the clock was set back: it is muted when
+    -- 0 to 10,000 ms are left. Most statements end with this condition, so it runs no query.
+    if found and abs(coalesce(pg_sequence_last_value('ml_internal.doorbell_muted_until'), 0)
+                     - date_part('epoch', clock_timestamp()) * 1000 - 5000) > 5000 then
+        if (select doorbell = 'on' from ml.settings) then
+            perform ml_internal.ring();
+        end if;
     end if;
     return null;
 end
@@ -2617,6 +2621,30 @@ create type ml_internal.failure as (
 comment on type ml_internal.failure is 'A pattern that cannot be scored, and why';
 
 -- scoring/served
+-- The settings that the decision on a row obeys.
+create type ml_internal.blending as (
+    version      integer,
+    enabled      boolean,
+    threshold    double precision,
+    ml_weight    double precision,
+    rule_weight  double precision
+);
+comment on type ml_internal.blending is 'The settings that the decision on a row obeys';
+
+create type ml_internal.due as (
+    place          integer,              -- of the score, from 1
+    pattern_id     uuid,
+    ml_confidence  real,
+    class          text,
+    version        text,                 -- of the model; null where there is no score
+    latency_ms     double precision,
+    decision       text,
+    rule           double precision,
+    blended        double precision,
+    metadata       jsonb
+);
+comment on type ml_internal.due is 'What a pattern that has been locked is to be given';
+
 -- What comes back from pattern_events when the system writes to it.
 create type ml_internal.served as (
     place             integer,           -- of the score, from 1
@@ -2876,6 +2904,18 @@ comment on function ml_internal.decide(
     'The recorded reason of a row; the blend is served where it is "scored", the rule confidence '
     'elsewhere';
 
+-- scoring/decision_record
+-- The one home of what ml_metadata says of a decision; without a version it is still to be taken.
+create function ml_internal.decision_record(decision text, blending ml_internal.blending)
+returns jsonb
+language sql stable parallel safe
+return jsonb_build_object(
+    'source', case when decision = 'scored' then 'blend' else 'rule' end, 'reason', decision,
+    'ml_weight', blending.ml_weight, 'rule_weight', blending.rule_weight,
+    'threshold', blending.threshold, 'settings_version', blending.version);
+comment on function ml_internal.decision_record(text, ml_internal.blending) is
+    'How the effective confidence of a row was decided, as ml_metadata keeps it';
+
 -- scoring/given_rule
 -- The rule confidence that the application stands by, of a row that it may have written while no
 -- trigger fired: a load, a replica, a disabled trigger. What the system did not leave in confidence
@@ -2993,15 +3033,26 @@ set search_path = pg_catalog, pg_temp
 set extra_float_digits = 1
 as $$
 declare
-    s       record;
-    rule    double precision := ml_internal.usable_rule(new.rule_confidence);
-    -- An older script may have left anything here, NaN included.
-    ml      double precision := ml_internal.usable_rule(new.ml_confidence);
+    s       ml_internal.blending;
+    rule    double precision;
+    ml      double precision;
     given   double precision;
-    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
-                          else '{}' end;
+    kept    jsonb;
     reason  text;
 begin
+    -- Decided by ml_internal.update_scores, and no trigger of the application has come between.
+    if new.ml_metadata ? 'settings_version'
+       and new.rule_confidence is not distinct from old.rule_confidence then
+        new.confidence := case when new.ml_metadata ->> 'source' = 'blend'
+                               then new.blended_confidence
+                               else ml_internal.usable_rule(new.rule_confidence) end;
+        return new;
+    end if;
+    rule := ml_internal.usable_rule(new.rule_confidence);
+    -- An older script may have left anything here, NaN included.
+    ml := ml_internal.usable_rule(new.ml_confidence);
+    kept := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata - 'loaded'
+                 else '{}' end;
     -- Written while no trigger fired: the application's, before anything takes its place.
     if new.rule_confidence is not distinct from old.rule_confidence
        and old.confidence is distinct from rule
@@ -3019,13 +3070,7 @@ begin
     reason := ml_internal.decide(ml, rule, kept ->> 'reason', s.enabled, s.threshold);
     new.blended_confidence := ml_internal.blended(ml, rule, s.ml_weight, s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
-    if kept ? 'loaded' then
-        kept := kept - 'loaded';
-    end if;
-    new.ml_metadata := kept || jsonb_build_object(
-        'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
-        'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
-        'settings_version', s.version);
+    new.ml_metadata := kept || ml_internal.decision_record(reason, s);
     return new;
 end
 $$;
@@ -3107,6 +3152,7 @@ create function ml_internal.update_scores(
     scores      ml_internal.score[],
     roles       text[],                   -- of each run
     versions    text[],                   -- of each run's model
+    blending    ml_internal.blending,
     first       integer,                  -- places to write
     last        integer,
     written_at  timestamptz,
@@ -3118,79 +3164,114 @@ create function ml_internal.update_scores(
 language plpgsql security definer
 as $$
 declare
-    every  boolean;
+    due   ml_internal.due[];
+    -- Of each run, what ml_metadata says when the blend is served; else some of it differs.
+    said  jsonb[];
 begin
+    for n in 1 .. pg_catalog.cardinality(roles) loop
+        said[n] := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                       'role', case when roles[n] = 'canary'::text then roles[n] end,
+                       'model_version', versions[n]))
+                   || ml_internal.decision_record('scored'::text, blending);
+    end loop;
     if waits then
-        select pg_catalog.array_agg(l.place), pg_catalog.array_agg(l.place) filter (where l.free)
-        into locked, free
-        from (select g.place::integer as place,
-                     (rescore and g.ml_confidence is not null) or p.scored_at is null
-                         or p.scored_at < g.enqueued_at as free
-              from pg_catalog.unnest(scores) with ordinality
-                   g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                      quality, bars, history, input_hash, features, place)
-              join public.pattern_events p on p.id = g.pattern_id
-              where g.place between first::bigint and last::bigint
-                and roles[g.run] <> 'challenger'::text
-              for no key update of p) l;
-    else
-        select pg_catalog.array_agg(l.place), pg_catalog.array_agg(l.place) filter (where l.free)
-        into locked, free
-        from (select g.place::integer as place,
-                     (rescore and g.ml_confidence is not null) or p.scored_at is null
-                         or p.scored_at < g.enqueued_at as free
-              from pg_catalog.unnest(scores) with ordinality
-                   g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
-                      quality, bars, history, input_hash, features, place)
-              join public.pattern_events p on p.id = g.pattern_id
-              where g.place between first::bigint and last::bigint
-                and roles[g.run] <> 'challenger'::text
-              for no key update of p skip locked) l;
+        perform from pg_catalog.unnest(scores[first:last]) g
+        join public.pattern_events p on p.id = g.pattern_id
+        where roles[g.run] <> 'challenger'::text
+        for no key update of p;
     end if;
-    every := pg_catalog.cardinality(free) = last - first + 1;
-    with given as (
-        select g.*, roles[g.run] as role, versions[g.run] as version,
-               case when g.ml_confidence is not null
-                    then ml_internal.predicted_class(g.probabilities) end as class
-        from pg_catalog.unnest(scores) with ordinality
-             g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
-                history, input_hash, features, place)
-        where g.place between first::bigint and last::bigint
-          and (every or g.place::integer = any (free))
-    ), updated as (
+    select pg_catalog.array_agg(d.place),
+           pg_catalog.array_agg(d.place) filter (where d.free),
+           pg_catalog.array_agg(row(
+               d.place, d.pattern_id, d.ml_confidence, d.class, d.version,
+               pg_catalog.date_part('epoch'::text, written_at - d.enqueued_at)
+                   * 1000::double precision,
+               d.decision, d.rule, d.blended,
+               case when d.settled and d.decision = 'scored'::text then
+                   said[d.run] || pg_catalog.jsonb_build_object(
+                       'quality', pg_catalog.round(d.quality::numeric, 4), 'bars', d.bars,
+                       'probabilities', d.probabilities)
+               else
+                   pg_catalog.jsonb_strip_nulls(said[d.run] || pg_catalog.jsonb_build_object(
+                       'quality', pg_catalog.round(d.quality::numeric, 4), 'bars', d.bars,
+                       'probabilities', case when d.ml_confidence is not null
+                                             then d.probabilities end,
+                       'model_version', d.version)
+                   || case when d.settled
+                           then ml_internal.decision_record(d.decision, blending)
+                           else pg_catalog.jsonb_build_object('reason', d.reason,
+                                                              'settings_version', null) end)
+               end)::ml_internal.due) filter (where d.free)
+    into locked, free, due
+    from (
+        select l.*,
+               ml_internal.decide(l.ml_confidence::double precision, l.rule, l.reason,
+                                  blending.enabled, blending.threshold) as decision,
+               ml_internal.blended(l.ml_confidence::double precision, l.rule,
+                                   blending.ml_weight, blending.rule_weight) as blended
+        from (select g.place::integer as place, g.run, g.pattern_id, g.enqueued_at, g.reason,
+                     g.ml_confidence, g.probabilities, g.quality, g.bars,
+                     case when g.ml_confidence is not null then versions[g.run] end as version,
+                     case when g.ml_confidence is not null
+                          then ml_internal.predicted_class(g.probabilities) end as class,
+                     (rescore and g.ml_confidence is not null) or p.scored_at is null
+                         or p.scored_at < g.enqueued_at as free,
+                     ml_internal.usable_rule(p.rule_confidence) as rule,
+                     -- Else it was written while no trigger fired, and the blend trigger has to
+                     -- find out what the application gave.
+                     p.confidence is not distinct from ml_internal.usable_rule(p.rule_confidence)
+                     or p.ml_metadata ->> 'source'::text is not distinct from 'blend'::text
+                     and p.confidence
+                         is not distinct from ml_internal.usable_rule(p.blended_confidence)
+                         as settled
+              from pg_catalog.unnest(scores) with ordinality
+                   g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities,
+                      quality, bars, history, input_hash, features, place)
+              join public.pattern_events p on p.id = g.pattern_id
+              where g.place between first::bigint and last::bigint
+                and roles[g.run] <> 'challenger'::text
+              for no key update of p skip locked) l
+        offset 0) d;
+    with updated as (
         update public.pattern_events p
-        set ml_confidence = g.ml_confidence,
-            prediction_class = g.class,
-            model_version = case when g.ml_confidence is not null then g.version end,
-            scored_at = case when g.ml_confidence is not null then written_at end,
-            prediction_latency_ms = (extract(epoch from written_at - g.enqueued_at)
-                                     * 1000::numeric)::double precision,
-            ml_metadata = pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-                'reason', g.reason,
-                'role', case when g.role = 'canary'::text then g.role end,
-                'model_version', case when g.ml_confidence is not null then g.version end,
-                'quality', pg_catalog.round(g.quality::numeric, 4), 'bars', g.bars,
-                'probabilities', case when g.ml_confidence is not null
-                                      then pg_catalog.to_jsonb(g.probabilities) end))
-        from given g
-        where p.id = g.pattern_id
-        returning g.place, p.pattern_type, p.timeframe, p.outcome_label, p.detected_at,
-                  g.class,
+        set ml_confidence = d.ml_confidence,
+            prediction_class = d.class,
+            model_version = d.version,
+            scored_at = case when d.ml_confidence is not null then written_at end,
+            prediction_latency_ms = d.latency_ms,
+            blended_confidence = d.blended,
+            ml_metadata = d.metadata
+        from pg_catalog.unnest(due) d
+        cross join lateral (select case when d.decision = 'scored'::text then d.blended
+                                        else d.rule end as confidence) e
+        where p.id = d.pattern_id
+        returning d.place, p.pattern_type, p.timeframe, p.outcome_label, p.detected_at,
+                  d.class,
                   ml_internal.usable_rule(p.rule_confidence) as rule,
                   p.blended_confidence::double precision as blended, p.confidence,
                   p.ml_metadata ->> 'reason'::text as decision,
                   (p.ml_metadata ->> 'threshold'::text)::double precision as threshold,
                   (p.ml_metadata ->> 'settings_version'::text)::integer as settings_version,
-                  p.id <> g.pattern_id
-                  or (p.ml_confidence is null) <> (g.ml_confidence is null)
-                  or (p.scored_at is null) <> (g.ml_confidence is null)
+                  p.id <> d.pattern_id
+                  or (p.ml_confidence is null) <> (d.ml_confidence is null)
+                  or (p.scored_at is null) <> (d.ml_confidence is null)
                   -- An adopted column may keep fewer digits.
                   or coalesce(pg_catalog.abs(p.ml_confidence::double precision
-                                             - g.ml_confidence::double precision)
+                                             - d.ml_confidence::double precision)
                               > 1e-4::double precision, false)
-                  or p.prediction_class::text is distinct from g.class
-                  or p.model_version::text is distinct from
-                     case when g.ml_confidence is not null then g.version end as altered
+                  or p.prediction_class::text is distinct from d.class
+                  or p.model_version::text is distinct from d.version
+                  -- Where the decision was ours: a trigger may have changed the rule confidence.
+                  or p.ml_metadata ->> 'settings_version'::text = blending.version::text
+                     and ml_internal.usable_rule(p.rule_confidence) is not distinct from d.rule
+                     and (p.ml_metadata ->> 'reason'::text is distinct from d.decision
+                          or coalesce(pg_catalog.abs(p.blended_confidence::double precision
+                                                     - d.blended) > 1e-4::double precision,
+                                      (p.blended_confidence is null) <> (d.blended is null))
+                          or coalesce(pg_catalog.abs(p.confidence - e.confidence)
+                                      > 1e-4::double precision,
+                                      (p.confidence is null) <> (e.confidence is null)))
+                      as altered
     )
     select pg_catalog.array_agg(row(u.*)::ml_internal.served order by u.place)
     into served from updated u;
@@ -3200,24 +3281,26 @@ begin
 end
 $$;
 comment on function ml_internal.update_scores(
-    ml_internal.score[], text[], text[], integer, integer, timestamptz, boolean, boolean) is
+    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz,
+    boolean, boolean) is
     'Internal: updates patterns with their scores, as ml_writer; says which '
     'it locked, which took their score, and what they hold now';
 
 -- Triggers of an application often name tables without a schema. When they cannot be found, the
 -- write is tried again like this.
 create function ml_internal.update_publicly(
-    scores ml_internal.score[], roles text[], versions text[], first integer, last integer,
-    written_at timestamptz, waits boolean, rescore boolean,
+    scores ml_internal.score[], roles text[], versions text[], blending ml_internal.blending,
+    first integer, last integer, written_at timestamptz, waits boolean, rescore boolean,
     out locked integer[], out free integer[], out served ml_internal.served[])
 language sql security definer set search_path = pg_catalog, public, pg_temp
 as $$
     select u.locked, u.free, u.served
-    from ml_internal.update_scores(scores, roles, versions, first, last, written_at, waits,
-                                   rescore) u
+    from ml_internal.update_scores(scores, roles, versions, blending, first, last, written_at,
+                                   waits, rescore) u
 $$;
 comment on function ml_internal.update_publicly(
-    ml_internal.score[], text[], text[], integer, integer, timestamptz, boolean, boolean) is
+    ml_internal.score[], text[], text[], ml_internal.blending, integer, integer, timestamptz,
+    boolean, boolean) is
     'Internal: ml_internal.update_scores with schema public on the path';
 
 -- scoring/update_metadata
@@ -3266,6 +3349,7 @@ create function ml_internal.serve_scores(
     scores       ml_internal.score[],
     roles        text[],
     versions     text[],
+    blending     ml_internal.blending,
     serving      integer,                 -- of these, the first are to be served
     written_at   timestamptz,
     rescore      boolean,
@@ -3312,8 +3396,8 @@ begin
         begin
             if not given then
                 select u.locked, u.free, u.served into locked, free, part
-                from ml_internal.update_publicly(scores, roles, versions, first, last, written_at,
-                                                 source <> 'live', rescore) u;
+                from ml_internal.update_publicly(scores, roles, versions, blending, first, last,
+                                                 written_at, source <> 'live', rescore) u;
             end if;
             given := false;
         exception when others or assert_failure then
@@ -3382,8 +3466,8 @@ begin
 end
 $$;
 comment on function ml_internal.serve_scores(
-    text, ml_internal.score[], text[], text[], integer, timestamptz, boolean, integer[], integer[],
-    ml_internal.served[]) is
+    text, ml_internal.score[], text[], text[], ml_internal.blending, integer, timestamptz, boolean,
+    integer[], integer[], ml_internal.served[]) is
     'Internal: updates patterns with their scores; says what came back, which rows refuse and '
     'which stay, since another session has them in hand';
 
@@ -3507,8 +3591,15 @@ declare
     edited     uuid[];
     taken      uuid[];
     run        ml_internal.run;
+    -- Of each run.
     roles      text[];
+    models     integer[];
     versions   text[];
+    inferences real[];
+    unseen     timestamptz[];
+    passages   integer[];
+    model      record;
+    blending   ml_internal.blending;
     serving    integer := 0;
     last_place integer;
     orphans    uuid[];
@@ -3525,14 +3616,21 @@ begin
     refused := '{}';
     select v.version, v.enabled, v.threshold, v.ml_weight, v.rule_weight, v.sla_ms, v.announce
     into strict s from ml.settings v;
+    blending := row(s.version, s.enabled, s.threshold, s.ml_weight, s.rule_weight);
+    foreach run in array runs loop
+        select m.version, m.unseen_from, m.first_passage_at into model
+        from ml.models m where m.id = run.model_id;
+        roles := roles || run.role;
+        models := models || run.model_id;
+        inferences := inferences || run.inference_ms;
+        versions := versions || model.version;
+        unseen := unseen || model.unseen_from;
+        passages := passages || model.first_passage_at;
+    end loop;
     if source <> 'replay' and cardinality(scores) > 0 then
         -- A live row that an application has locked is passed over: to wait for it would hold up
         -- all others, and who waits with others in hand can deadlock. The score that comes second,
         -- live or backfill, finds the first and leaves it.
-        foreach run in array runs loop
-            roles := roles || run.role;
-            versions := versions || (select m.version from ml.models m where m.id = run.model_id);
-        end loop;
         serving := cardinality(scores);
         if 'challenger' = any (roles) then
             select count(*), coalesce(max(g.place) filter (where roles[g.run] <> 'challenger'), 0)
@@ -3548,8 +3646,8 @@ begin
         end if;
         if serving > 0 then
             begin
-                part := ml_internal.update_scores(scores, roles, versions, 1, serving, written_at,
-                                                  not live, rescore);
+                part := ml_internal.update_scores(scores, roles, versions, blending, 1, serving,
+                                                  written_at, not live, rescore);
                 served := part.served;
             exception when others or assert_failure then
                 select null::integer[] as locked, null::integer[] as free,
@@ -3557,9 +3655,9 @@ begin
             end;
             if cardinality(served) is distinct from serving then
                 partial := true;
-                part := ml_internal.serve_scores(source, scores, roles, versions, serving,
-                                                 written_at, rescore, part.locked, part.free,
-                                                 part.served);
+                part := ml_internal.serve_scores(source, scores, roles, versions, blending,
+                                                 serving, written_at, rescore, part.locked,
+                                                 part.free, part.served);
                 served := part.served;
                 refused := part.refused;
                 kept := part.kept;
@@ -3596,24 +3694,17 @@ begin
             order by g.place);
     end if;
 
-    with ran as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.unseen_from, m.first_passage_at
-        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
-                                             sums, squares, n)
-        left join ml.models m on m.id = r.model_id
-    ), scored as materialized (
-        select g.*, r.model_id, r.role, r.inference_ms,
-               coalesce(g.detected_at < r.unseen_from, true) as seen,
-               case when g.features[r.first_passage_at] between 0 and 1
-                    then g.features[r.first_passage_at] end as first_passage,
-               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
-                   as latency_ms
+    with scored as materialized (
+        select g.*, models[g.run] as model_id, roles[g.run] as role,
+               coalesce(g.detected_at < unseen[g.run], true) as seen,
+               case when g.features[passages[g.run]] between 0 and 1
+                    then g.features[passages[g.run]] end as first_passage,
+               date_part('epoch', written_at - g.enqueued_at) * 1000 as latency_ms
         from rows from (unnest(scores), unnest(served)) with ordinality
              g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
                 history, input_hash, features,
                 done, pattern_type, timeframe, outcome_label, detected_at, class, rule, blended,
                 served, decision, threshold, settings_version, altered, place)
-        join ran r on r.run = g.run
         where g.done is not null
     ), logged as (
         insert into ml.predictions (
@@ -3622,78 +3713,77 @@ begin
             worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold,
             detected_at, served, first_passage, seen)
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
-               w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
-               w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
-               w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
+               w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms,
+               inferences[w.run], w.settings_version, w.input_hash, worker, w.pattern_type,
+               w.timeframe, w.rule, w.blended, w.threshold, w.detected_at, w.served,
+               w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
             at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
             reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
             timeframes, detected, served, first_passages, seen)
-        select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
-               case when w.role in ('champion', 'standby') then cache_hits else 0 end,
-               case when w.role in ('champion', 'standby') then cache_misses else 0 end,
+        select written_at, source, roles[w.run], models[w.run], worker, inferences[w.run], s.sla_ms,
+               case when roles[w.run] in ('champion', 'standby') then cache_hits else 0 end,
+               case when roles[w.run] in ('champion', 'standby') then cache_misses else 0 end,
                array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
                array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
                array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe),
                array_agg(w.detected_at), array_agg(w.served), array_agg(w.first_passage),
                array_agg(w.seen)
         from scored w where w.role <> 'replay'
-        group by w.run, w.role, w.model_id, w.inference_ms
-    ), known as (
+        group by w.run
+    ), tallied as (
+        insert into ml_internal.tallies (
+            at, source, role, model_id, rows, cells, counts, sums, squares)
+        select written_at, source, r.role, r.model_id, r.rows, r.cells, r.counts, r.sums, r.squares
+        from unnest(runs) r where r.rows > 0 and not partial
+    )
+    select array_agg(w.place),
+           -- What came back is not what was written, or not what the settings make of it.
+           array_agg(w.pattern_id) filter (where w.altered),
+           array_agg(w.pattern_id) filter (
+               where w.outcome_label is not null and w.role <> 'replay')
+        into written, edited, labelled
+    from scored w;
+
+    if labelled is not null then
         -- Only a backfill finds outcomes that are known before the score; an adopted column has
         -- words of its own too.
         insert into ml_internal.outcome_changes (
             sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
             ml_confidence, rule_confidence, blended_confidence, threshold,
             detected_at, served, first_passage, seen)
-        select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
-               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold,
-               w.detected_at, w.served, w.first_passage, w.seen
-        from scored w
-        where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
-          and w.outcome_label in ('positive', 'negative', 'neutral')
-    )
-    select array_agg(w.place),
-           -- What came back is not what was written, or not what the settings make of it.
-           array_agg(w.pattern_id) filter (where w.place <= serving and (
-               w.altered or w.settings_version = s.version and (
-                   w.decision is distinct from due.decision
-                   -- An adopted column may keep fewer digits.
-                   or coalesce(abs(w.blended - due.blended) > 1e-4,
-                               (w.blended is null) <> (due.blended is null))
-                   or coalesce(abs(w.served - d.confidence) > 1e-4,
-                               (w.served is null) <> (d.confidence is null))))),
-           array_agg(w.pattern_id) filter (
-               where w.outcome_label is not null and w.role <> 'replay')
-        into written, edited, labelled
-    from scored w
-    cross join lateral (
-        select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
-                                  s.threshold) as decision,
-               ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
-                                   s.rule_weight) as blended) due
-    cross join lateral (
-        select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
-
-    perform ml_internal.renew_labelled(labelled);
+        select 1, w.scored_at, write_scores.source, w.role, w.model_id, w.pattern_type, w.timeframe,
+               p.outcome_label, w.ml_confidence, w.rule_confidence, w.blended_confidence,
+               w.threshold, w.detected_at, w.served, w.first_passage, w.seen
+        from (select distinct unnest(labelled)) l (id)
+        join public.pattern_events p on p.id = l.id
+        join ml.predictions w on w.pattern_id = l.id and w.scored_at = written_at
+        where w.threshold is not null and p.outcome_label in ('positive', 'negative', 'neutral');
+        perform ml_internal.renew_labelled(labelled);
+    end if;
     if edited is not null then
+        if not exists (select from pg_trigger t
+                       where t.tgrelid = 'public.pattern_events'::regclass
+                         and t.tgname = 'ml_2_blend' and t.tgenabled in ('O', 'A')) then
+            raise exception 'no score would be served: trigger ml_2_blend of pattern_events is '
+                            'missing or off'
+                using hint = 'alter table pattern_events enable trigger ml_2_blend';
+        end if;
         insert into ml_internal.altered_writes (at, task, rows, pattern_id)
         values (written_at, 'score', cardinality(edited), edited[1]);
     end if;
-
-    insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
-    select written_at, source, r.role, r.model_id, t.*
-    from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
-                                         sums, squares, n)
-    cross join lateral (
-        select r.rows, r.cells, r.counts, r.sums, r.squares where not partial
-        union all
+    if partial then
         -- The worker has counted rows that were not written: count again those that were.
-        select c.* from ml_internal.count_scores(r.model_id, array(
-            select scores[w] from unnest(written) w where (scores[w]).run = r.n)) c where partial) t
-    where r.rows > 0 and t.rows > 0;
+        insert into ml_internal.tallies (
+            at, source, role, model_id, rows, cells, counts, sums, squares)
+        select written_at, source, roles[r.n], models[r.n], c.*
+        from generate_subscripts(runs, 1) r (n)
+        cross join lateral ml_internal.count_scores(models[r.n], array(
+            select scores[w] from unnest(written) w where (scores[w]).run = r.n)) c
+        where (runs[r.n]).rows > 0 and c.rows > 0;
+    end if;
     if cardinality(pairs) > 0 then
         insert into ml_internal.shadow_pairs (
             challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger,
@@ -3788,7 +3878,9 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
-    perform ml_internal.require_read_committed();
+    if current_setting('transaction_isolation') <> 'read committed' then
+        perform ml_internal.require_read_committed();
+    end if;
     if current_setting('session_replication_role') = 'replica' then
         raise exception 'no score would be blended: session_replication_role is replica, so '
                         'triggers do not fire'
@@ -3799,12 +3891,14 @@ begin
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;
-    if beside and exists (
-        select from unnest(runs) r
-        where r.role in ('challenger', 'canary') and not exists (
-            select from ml_internal.challengers c where c.model_id = r.model_id))
-    then
-        raise exception 'the challenger has changed' using errcode = 'ML001';
+    if beside then
+        if exists (
+            select from unnest(runs) r
+            where r.role in ('challenger', 'canary') and not exists (
+                select from ml_internal.challengers c where c.model_id = r.model_id))
+        then
+            raise exception 'the challenger has changed' using errcode = 'ML001';
+        end if;
     end if;
     done := ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
                                      cache_hits, cache_misses, rescore, worker);
@@ -9956,7 +10050,13 @@ $$;
 create trigger ml_1_intake before insert on public.pattern_events
     for each row execute function ml_internal.intake_pattern();
 create trigger ml_1_guard before update on public.pattern_events
-    for each row when (old.detected_at is not null) execute function ml_internal.guard_pattern();
+    for each row when (
+        old.detected_at is not null
+        -- The system writes through functions that run as ml_writer, who cannot log in; a trigger
+        -- that writes while it runs as ml_writer is further down. (A setting in those functions
+        -- would not do: to name one of its own takes a superuser.)
+        and (current_user is distinct from 'ml_writer' or pg_trigger_depth() > 0))
+    execute function ml_internal.guard_pattern();
 create trigger ml_2_blend before update on public.pattern_events
     for each row when (
         old.detected_at is not null and (
@@ -10025,9 +10125,9 @@ grant usage on schema public
     to ml_owner, ml_writer, ml_app, ml_worker, ml_analyst, ml_publisher, ml_operator;
 grant select on public.pattern_events to ml_owner, ml_writer;
 -- All that ml_writer may do, as whom an application's own triggers run when the system writes.
-grant update (ml_confidence, prediction_class, model_version, scored_at, prediction_latency_ms,
-              ml_metadata, outcome_label, outcome_at, realized_pnl, max_favorable_move,
-              max_adverse_move, bars_to_outcome, labeled_at, labeling_method)
+grant update (ml_confidence, blended_confidence, prediction_class, model_version, scored_at,
+              prediction_latency_ms, ml_metadata, outcome_label, outcome_at, realized_pnl,
+              max_favorable_move, max_adverse_move, bars_to_outcome, labeled_at, labeling_method)
     on public.pattern_events to ml_writer;
 grant select on public.price_bars to ml_owner;
 
@@ -10284,6 +10384,9 @@ grant execute on function ml.wait_for_score(uuid, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),
+    ml_internal.decide(double precision, double precision, text, boolean, double precision),
+    ml_internal.blended(double precision, double precision, double precision, double precision),
+    ml_internal.decision_record(text, ml_internal.blending),
     ml_internal.usable_rule(double precision), ml_internal.usable_rule(numeric) to ml_writer;
 
 -- upkeep/first_partitions

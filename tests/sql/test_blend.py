@@ -319,3 +319,18 @@ def test_a_score_is_stored_as_the_model_gave_it(served: Connection) -> None:
     pattern = insert_pattern(served)
     write_scores(served, [pattern], [given_score])
     assert row_of(served, pattern)["ml_confidence"] == given_score
+
+
+def test_the_guard_is_for_everybody_else(served: Connection) -> None:
+    patterns = [insert_pattern(served) for _ in range(3)]
+    served.execute("set local track_functions = 'pl'")
+    write_scores(served, patterns, [0.75, 0.25, None], ["low_quality", None, "no_model"])
+    assert "guard_pattern" not in calls(served)
+    assert calls(served)["blend_pattern"] == 3
+    served.execute("update pattern_events set status = 'confirmed'")
+    assert calls(served)["guard_pattern"] == 3
+
+
+def calls(connection: Connection) -> dict[str, int]:
+    """How often each function was called in this transaction."""
+    return dict(connection.execute("select funcname, calls from pg_stat_xact_user_functions").fetchall())

@@ -176,7 +176,7 @@ def test_the_writer_holds_nothing_else(connection: Connection) -> None:
         " and has_function_privilege('ml_writer', oid, 'execute') and proowner <> 'ml_writer'::regrole"
     ).fetchall()
     assert not any(definer for _, definer in functions)
-    assert {name for name, _ in functions} == {"predicted_class", "usable_rule"}
+    assert {name for name, _ in functions} == {"predicted_class", "usable_rule", "decide", "blended", "decision_record"}
     owner = connection.execute("select has_any_column_privilege('ml_owner', 'pattern_events', 'update')")
     assert owner.fetchone() == (False,), "nobody else writes for the system"
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from bench.inserts import muted
 from db_functions.database import Connection
 from tests.support import DOORBELL, at, insert_pattern, listen_to_doorbell, row_of
 
@@ -300,6 +301,14 @@ def test_queue_ids_ascend(transaction: Connection) -> None:
     ids = queued(transaction)
     assert len(ids) == 52
     assert (ids[0], ids[-1]) == (first, last)
+
+
+def test_the_bench_mutes_the_bell(connection: Connection) -> None:
+    """Also past the moment from which a writer takes a mute for one of a clock that was set back."""
+    listen_to_doorbell(connection)
+    with psycopg.connect(connection.info.dsn, autocommit=True) as other, muted(other):
+        insert_pattern(connection)
+    assert list(connection.notifies(timeout=0.1)) == []
 
 
 def test_a_statement_that_inserts_nothing_queues_nothing_and_rings_nobody(connection: Connection) -> None:

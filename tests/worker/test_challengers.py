@@ -214,6 +214,18 @@ def test_a_running_worker_takes_up_a_challenge_and_records_its_parity(champion: 
     assert (check["passed"], check["rows"]) == (True, 5)
 
 
+def test_an_outcome_that_is_known_counts_once_for_each_model(champion: Connection) -> None:
+    challenge(champion, 1)
+    for day in range(5):
+        insert_pattern(champion, detected_at=at(100 + day))
+    champion.execute("select ml.label_outcomes()")
+    engine = Engine(champion)
+    engine.refresh_model()
+    assert engine.score_queue().done == 5
+    changes = found(champion, "select role, count(*) as n from ml_internal.outcome_changes group by 1 order by 1")
+    assert changes == [{"role": "challenger", "n": 5}, {"role": "champion", "n": 5}]
+
+
 @pytest.fixture
 def pairs(champion: Connection) -> Connection:
     challenge(champion, 1)

@@ -87,7 +87,7 @@ def test_it_writes_nothing(healthy: Connection) -> None:
         ),
         (
             "alter table pattern_events disable trigger ml_2_blend", "smoke row",
-            "failed, null value in column", "docs/applications.md",
+            "failed, no score would be served", "docs/applications.md",
         ),
         ("select ml.disable('test')", "settings", "ML is disabled", "python -m worker enable"),
         ("select ml.set('ml_weight', 0, 'x'), ml.set('rule_weight', 0, 'x')", "settings", "weights are 0", "ml.set"),

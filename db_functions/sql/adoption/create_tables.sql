@@ -136,7 +136,8 @@ begin
             rule_evaluation    jsonb default '{}',
             auto_generated     boolean default false,
             parent_pattern_id  uuid references public.pattern_events (id),
-            constraint pattern_events_confidence_check check (confidence >= 0 and confidence <= 1),
+            constraint pattern_events_confidence_check
+                check (confidence >= '0' and confidence <= '1'),
             constraint pattern_events_verdict_check
                 check (verdict in ('bullish', 'bearish', 'neutral'))
         );

@@ -4,11 +4,10 @@
 -- number says which is which, whatever order transactions commit in.
 
 create table ml_internal.batches (
-    id             bigint generated always as identity (cache 1) primary key,
     xid            xid8 not null default pg_current_xact_id(),
     at             timestamptz not null,
-    source         text not null check (source in ('live', 'backfill')),
-    role           text not null check (role in ('champion', 'challenger', 'canary', 'standby')),
+    source         text not null,
+    role           text not null,
     model_id       integer,
     worker_id      bigint,
     inference_ms   real,
@@ -31,6 +30,8 @@ create table ml_internal.batches (
 );
 comment on table ml_internal.batches is
     'One row a batch of one model, appended with its scores: parallel arrays, an element a pattern';
+comment on column ml_internal.batches.source is 'live or backfill';
+comment on column ml_internal.batches.role is 'as in ml.predictions';
 comment on column ml_internal.batches.reasons is 'as recorded in ml_metadata';
 comment on column ml_internal.batches.confidences is 'null where there is no score';
 comment on column ml_internal.batches.detected is

@@ -1,5 +1,4 @@
 create table ml_internal.outcome_changes (
-    id                  bigint generated always as identity (cache 1) primary key,
     xid                 xid8 not null default pg_current_xact_id(),
     written_at          timestamptz not null default clock_timestamp(),
     sign                smallint not null check (sign in (-1, 1)),

@@ -1,8 +1,7 @@
 -- An insert-only log of changed bars, for caches: rows of a series at or after since_ts may differ
--- from what was read. Ids and moments become visible out of order, so a reader keeps its last
+-- from what was read. Numbers and moments become visible out of order, so a reader keeps its last
 -- snapshot and asks for what that did not show.
 create table ml_internal.bar_changes (
-    id          bigint generated always as identity (cache 1) primary key,
     symbol      text not null,
     timeframe   text not null,
     since_ts    timestamptz not null,

@@ -5,13 +5,13 @@ begin
     insert into ml.queue (pattern_id) select id from inserted;
     -- A transaction that notifies commits alone and cannot be prepared, so ring only when no worker
     -- has said that it is awake and the doorbell is on. Nobody mutes it for as long as 10 s, so one
-    -- that seems to be muted for longer was muted before the clock was set back. The setting is
-    -- read last: most statements never come that far.
-    if found
-       and (select last_value from ml_internal.doorbell_muted_until)
-           - extract(epoch from clock_timestamp()) * 1000 not between 0 and 10000
-       and (select doorbell = 'on' from ml.settings) then
-        perform ml_internal.ring();
+    -- that seems to be muted for longer was muted before the clock was set back: it is muted when
+    -- 0 to 10,000 ms are left. Most statements end with this condition, so it runs no query.
+    if found and abs(coalesce(pg_sequence_last_value('ml_internal.doorbell_muted_until'), 0)
+                     - date_part('epoch', clock_timestamp()) * 1000 - 5000) > 5000 then
+        if (select doorbell = 'on' from ml.settings) then
+            perform ml_internal.ring();
+        end if;
     end if;
     return null;
 end

@@ -6,15 +6,26 @@ set search_path = pg_catalog, pg_temp
 set extra_float_digits = 1
 as $$
 declare
-    s       record;
-    rule    double precision := ml_internal.usable_rule(new.rule_confidence);
-    -- An older script may have left anything here, NaN included.
-    ml      double precision := ml_internal.usable_rule(new.ml_confidence);
+    s       ml_internal.blending;
+    rule    double precision;
+    ml      double precision;
     given   double precision;
-    kept    jsonb := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata
-                          else '{}' end;
+    kept    jsonb;
     reason  text;
 begin
+    -- Decided by ml_internal.update_scores, and no trigger of the application has come between.
+    if new.ml_metadata ? 'settings_version'
+       and new.rule_confidence is not distinct from old.rule_confidence then
+        new.confidence := case when new.ml_metadata ->> 'source' = 'blend'
+                               then new.blended_confidence
+                               else ml_internal.usable_rule(new.rule_confidence) end;
+        return new;
+    end if;
+    rule := ml_internal.usable_rule(new.rule_confidence);
+    -- An older script may have left anything here, NaN included.
+    ml := ml_internal.usable_rule(new.ml_confidence);
+    kept := case when jsonb_typeof(new.ml_metadata) = 'object' then new.ml_metadata - 'loaded'
+                 else '{}' end;
     -- Written while no trigger fired: the application's, before anything takes its place.
     if new.rule_confidence is not distinct from old.rule_confidence
        and old.confidence is distinct from rule
@@ -32,13 +43,7 @@ begin
     reason := ml_internal.decide(ml, rule, kept ->> 'reason', s.enabled, s.threshold);
     new.blended_confidence := ml_internal.blended(ml, rule, s.ml_weight, s.rule_weight);
     new.confidence := case when reason = 'scored' then new.blended_confidence else rule end;
-    if kept ? 'loaded' then
-        kept := kept - 'loaded';
-    end if;
-    new.ml_metadata := kept || jsonb_build_object(
-        'source', case when reason = 'scored' then 'blend' else 'rule' end, 'reason', reason,
-        'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
-        'settings_version', s.version);
+    new.ml_metadata := kept || ml_internal.decision_record(reason, s);
     return new;
 end
 $$;

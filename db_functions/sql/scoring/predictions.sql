@@ -5,8 +5,7 @@
 create table ml.predictions (
     pattern_id        uuid not null,
     model_id          integer not null,
-    role              text not null
-        check (role in ('champion', 'standby', 'challenger', 'canary', 'replay')),
+    role              text not null,
     scored_at         timestamptz not null,
     ml_confidence     real not null,
     probabilities     real[] not null,

@@ -5,6 +5,7 @@ create function ml_internal.serve_scores(
     scores       ml_internal.score[],
     roles        text[],
     versions     text[],
+    blending     ml_internal.blending,
     serving      integer,                 -- of these, the first are to be served
     written_at   timestamptz,
     rescore      boolean,
@@ -51,8 +52,8 @@ begin
         begin
             if not given then
                 select u.locked, u.free, u.served into locked, free, part
-                from ml_internal.update_publicly(scores, roles, versions, first, last, written_at,
-                                                 source <> 'live', rescore) u;
+                from ml_internal.update_publicly(scores, roles, versions, blending, first, last,
+                                                 written_at, source <> 'live', rescore) u;
             end if;
             given := false;
         exception when others or assert_failure then
@@ -121,7 +122,7 @@ begin
 end
 $$;
 comment on function ml_internal.serve_scores(
-    text, ml_internal.score[], text[], text[], integer, timestamptz, boolean, integer[], integer[],
-    ml_internal.served[]) is
+    text, ml_internal.score[], text[], text[], ml_internal.blending, integer, timestamptz, boolean,
+    integer[], integer[], ml_internal.served[]) is
     'Internal: updates patterns with their scores; says what came back, which rows refuse and '
     'which stay, since another session has them in hand';

@@ -1,3 +1,27 @@
+-- The settings that the decision on a row obeys.
+create type ml_internal.blending as (
+    version      integer,
+    enabled      boolean,
+    threshold    double precision,
+    ml_weight    double precision,
+    rule_weight  double precision
+);
+comment on type ml_internal.blending is 'The settings that the decision on a row obeys';
+
+create type ml_internal.due as (
+    place          integer,              -- of the score, from 1
+    pattern_id     uuid,
+    ml_confidence  real,
+    class          text,
+    version        text,                 -- of the model; null where there is no score
+    latency_ms     double precision,
+    decision       text,
+    rule           double precision,
+    blended        double precision,
+    metadata       jsonb
+);
+comment on type ml_internal.due is 'What a pattern that has been locked is to be given';
+
 -- What comes back from pattern_events when the system writes to it.
 create type ml_internal.served as (
     place             integer,           -- of the score, from 1

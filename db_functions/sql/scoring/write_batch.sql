@@ -32,7 +32,9 @@ begin
         raise exception 'a worker writes live and backfill scores of serving models and challengers'
             using errcode = 'invalid_parameter_value';
     end if;
-    perform ml_internal.require_read_committed();
+    if current_setting('transaction_isolation') <> 'read committed' then
+        perform ml_internal.require_read_committed();
+    end if;
     if current_setting('session_replication_role') = 'replica' then
         raise exception 'no score would be blended: session_replication_role is replica, so '
                         'triggers do not fire'
@@ -43,12 +45,14 @@ begin
     if (select c.model_id from ml_internal.champion c) is distinct from champion then
         raise exception 'the champion has changed' using errcode = 'ML001';
     end if;
-    if beside and exists (
-        select from unnest(runs) r
-        where r.role in ('challenger', 'canary') and not exists (
-            select from ml_internal.challengers c where c.model_id = r.model_id))
-    then
-        raise exception 'the challenger has changed' using errcode = 'ML001';
+    if beside then
+        if exists (
+            select from unnest(runs) r
+            where r.role in ('challenger', 'canary') and not exists (
+                select from ml_internal.challengers c where c.model_id = r.model_id))
+        then
+            raise exception 'the challenger has changed' using errcode = 'ML001';
+        end if;
     end if;
     done := ml_internal.write_scores(source, runs, scores, pairs, failures, failed_model, queue_ids,
                                      cache_hits, cache_misses, rescore, worker);

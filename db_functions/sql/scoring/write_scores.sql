@@ -33,8 +33,15 @@ declare
     edited     uuid[];
     taken      uuid[];
     run        ml_internal.run;
+    -- Of each run.
     roles      text[];
+    models     integer[];
     versions   text[];
+    inferences real[];
+    unseen     timestamptz[];
+    passages   integer[];
+    model      record;
+    blending   ml_internal.blending;
     serving    integer := 0;
     last_place integer;
     orphans    uuid[];
@@ -51,14 +58,21 @@ begin
     refused := '{}';
     select v.version, v.enabled, v.threshold, v.ml_weight, v.rule_weight, v.sla_ms, v.announce
     into strict s from ml.settings v;
+    blending := row(s.version, s.enabled, s.threshold, s.ml_weight, s.rule_weight);
+    foreach run in array runs loop
+        select m.version, m.unseen_from, m.first_passage_at into model
+        from ml.models m where m.id = run.model_id;
+        roles := roles || run.role;
+        models := models || run.model_id;
+        inferences := inferences || run.inference_ms;
+        versions := versions || model.version;
+        unseen := unseen || model.unseen_from;
+        passages := passages || model.first_passage_at;
+    end loop;
     if source <> 'replay' and cardinality(scores) > 0 then
         -- A live row that an application has locked is passed over: to wait for it would hold up
         -- all others, and who waits with others in hand can deadlock. The score that comes second,
         -- live or backfill, finds the first and leaves it.
-        foreach run in array runs loop
-            roles := roles || run.role;
-            versions := versions || (select m.version from ml.models m where m.id = run.model_id);
-        end loop;
         serving := cardinality(scores);
         if 'challenger' = any (roles) then
             select count(*), coalesce(max(g.place) filter (where roles[g.run] <> 'challenger'), 0)
@@ -74,8 +88,8 @@ begin
         end if;
         if serving > 0 then
             begin
-                part := ml_internal.update_scores(scores, roles, versions, 1, serving, written_at,
-                                                  not live, rescore);
+                part := ml_internal.update_scores(scores, roles, versions, blending, 1, serving,
+                                                  written_at, not live, rescore);
                 served := part.served;
             exception when others or assert_failure then
                 select null::integer[] as locked, null::integer[] as free,
@@ -83,9 +97,9 @@ begin
             end;
             if cardinality(served) is distinct from serving then
                 partial := true;
-                part := ml_internal.serve_scores(source, scores, roles, versions, serving,
-                                                 written_at, rescore, part.locked, part.free,
-                                                 part.served);
+                part := ml_internal.serve_scores(source, scores, roles, versions, blending,
+                                                 serving, written_at, rescore, part.locked,
+                                                 part.free, part.served);
                 served := part.served;
                 refused := part.refused;
                 kept := part.kept;
@@ -122,24 +136,17 @@ begin
             order by g.place);
     end if;
 
-    with ran as materialized (
-        select r.n as run, r.model_id, r.role, r.inference_ms, m.unseen_from, m.first_passage_at
-        from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
-                                             sums, squares, n)
-        left join ml.models m on m.id = r.model_id
-    ), scored as materialized (
-        select g.*, r.model_id, r.role, r.inference_ms,
-               coalesce(g.detected_at < r.unseen_from, true) as seen,
-               case when g.features[r.first_passage_at] between 0 and 1
-                    then g.features[r.first_passage_at] end as first_passage,
-               (extract(epoch from written_at - g.enqueued_at) * 1000)::double precision
-                   as latency_ms
+    with scored as materialized (
+        select g.*, models[g.run] as model_id, roles[g.run] as role,
+               coalesce(g.detected_at < unseen[g.run], true) as seen,
+               case when g.features[passages[g.run]] between 0 and 1
+                    then g.features[passages[g.run]] end as first_passage,
+               date_part('epoch', written_at - g.enqueued_at) * 1000 as latency_ms
         from rows from (unnest(scores), unnest(served)) with ordinality
              g (run, pattern_id, enqueued_at, reason, ml_confidence, probabilities, quality, bars,
                 history, input_hash, features,
                 done, pattern_type, timeframe, outcome_label, detected_at, class, rule, blended,
                 served, decision, threshold, settings_version, altered, place)
-        join ran r on r.run = g.run
         where g.done is not null
     ), logged as (
         insert into ml.predictions (
@@ -148,78 +155,77 @@ begin
             worker_id, pattern_type, timeframe, rule_confidence, blended_confidence, threshold,
             detected_at, served, first_passage, seen)
         select w.pattern_id, w.model_id, w.role, written_at, w.ml_confidence, w.probabilities,
-               w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms, w.inference_ms,
-               w.settings_version, w.input_hash, worker, w.pattern_type, w.timeframe, w.rule,
-               w.blended, w.threshold, w.detected_at, w.served, w.first_passage, w.seen
+               w.quality, w.reason, w.features, w.history, w.bars, w.latency_ms,
+               inferences[w.run], w.settings_version, w.input_hash, worker, w.pattern_type,
+               w.timeframe, w.rule, w.blended, w.threshold, w.detected_at, w.served,
+               w.first_passage, w.seen
         from scored w where w.ml_confidence is not null
     ), counted as (
         insert into ml_internal.batches (
             at, source, role, model_id, worker_id, inference_ms, sla_ms, cache_hits, cache_misses,
             reasons, latency_ms, classes, confidences, rules, blends, thresholds, pattern_types,
             timeframes, detected, served, first_passages, seen)
-        select written_at, source, w.role, w.model_id, worker, w.inference_ms, s.sla_ms,
-               case when w.role in ('champion', 'standby') then cache_hits else 0 end,
-               case when w.role in ('champion', 'standby') then cache_misses else 0 end,
+        select written_at, source, roles[w.run], models[w.run], worker, inferences[w.run], s.sla_ms,
+               case when roles[w.run] in ('champion', 'standby') then cache_hits else 0 end,
+               case when roles[w.run] in ('champion', 'standby') then cache_misses else 0 end,
                array_agg(w.decision), array_agg(w.latency_ms), array_agg(w.class),
                array_agg(w.ml_confidence), array_agg(w.rule), array_agg(w.blended),
                array_agg(w.threshold), array_agg(w.pattern_type), array_agg(w.timeframe),
                array_agg(w.detected_at), array_agg(w.served), array_agg(w.first_passage),
                array_agg(w.seen)
         from scored w where w.role <> 'replay'
-        group by w.run, w.role, w.model_id, w.inference_ms
-    ), known as (
+        group by w.run
+    ), tallied as (
+        insert into ml_internal.tallies (
+            at, source, role, model_id, rows, cells, counts, sums, squares)
+        select written_at, source, r.role, r.model_id, r.rows, r.cells, r.counts, r.sums, r.squares
+        from unnest(runs) r where r.rows > 0 and not partial
+    )
+    select array_agg(w.place),
+           -- What came back is not what was written, or not what the settings make of it.
+           array_agg(w.pattern_id) filter (where w.altered),
+           array_agg(w.pattern_id) filter (
+               where w.outcome_label is not null and w.role <> 'replay')
+        into written, edited, labelled
+    from scored w;
+
+    if labelled is not null then
         -- Only a backfill finds outcomes that are known before the score; an adopted column has
         -- words of its own too.
         insert into ml_internal.outcome_changes (
             sign, scored_at, source, role, model_id, pattern_type, timeframe, outcome,
             ml_confidence, rule_confidence, blended_confidence, threshold,
             detected_at, served, first_passage, seen)
-        select 1, written_at, source, w.role, w.model_id, w.pattern_type, w.timeframe,
-               w.outcome_label, w.ml_confidence, w.rule, w.blended, w.threshold,
-               w.detected_at, w.served, w.first_passage, w.seen
-        from scored w
-        where w.role <> 'replay' and w.ml_confidence is not null and w.threshold is not null
-          and w.outcome_label in ('positive', 'negative', 'neutral')
-    )
-    select array_agg(w.place),
-           -- What came back is not what was written, or not what the settings make of it.
-           array_agg(w.pattern_id) filter (where w.place <= serving and (
-               w.altered or w.settings_version = s.version and (
-                   w.decision is distinct from due.decision
-                   -- An adopted column may keep fewer digits.
-                   or coalesce(abs(w.blended - due.blended) > 1e-4,
-                               (w.blended is null) <> (due.blended is null))
-                   or coalesce(abs(w.served - d.confidence) > 1e-4,
-                               (w.served is null) <> (d.confidence is null))))),
-           array_agg(w.pattern_id) filter (
-               where w.outcome_label is not null and w.role <> 'replay')
-        into written, edited, labelled
-    from scored w
-    cross join lateral (
-        select ml_internal.decide(w.ml_confidence, w.rule, w.reason, s.enabled,
-                                  s.threshold) as decision,
-               ml_internal.blended(w.ml_confidence, w.rule, s.ml_weight,
-                                   s.rule_weight) as blended) due
-    cross join lateral (
-        select case when due.decision = 'scored' then due.blended else w.rule end as confidence) d;
-
-    perform ml_internal.renew_labelled(labelled);
+        select 1, w.scored_at, write_scores.source, w.role, w.model_id, w.pattern_type, w.timeframe,
+               p.outcome_label, w.ml_confidence, w.rule_confidence, w.blended_confidence,
+               w.threshold, w.detected_at, w.served, w.first_passage, w.seen
+        from (select distinct unnest(labelled)) l (id)
+        join public.pattern_events p on p.id = l.id
+        join ml.predictions w on w.pattern_id = l.id and w.scored_at = written_at
+        where w.threshold is not null and p.outcome_label in ('positive', 'negative', 'neutral');
+        perform ml_internal.renew_labelled(labelled);
+    end if;
     if edited is not null then
+        if not exists (select from pg_trigger t
+                       where t.tgrelid = 'public.pattern_events'::regclass
+                         and t.tgname = 'ml_2_blend' and t.tgenabled in ('O', 'A')) then
+            raise exception 'no score would be served: trigger ml_2_blend of pattern_events is '
+                            'missing or off'
+                using hint = 'alter table pattern_events enable trigger ml_2_blend';
+        end if;
         insert into ml_internal.altered_writes (at, task, rows, pattern_id)
         values (written_at, 'score', cardinality(edited), edited[1]);
     end if;
-
-    insert into ml_internal.tallies (at, source, role, model_id, rows, cells, counts, sums, squares)
-    select written_at, source, r.role, r.model_id, t.*
-    from unnest(runs) with ordinality r (model_id, role, inference_ms, rows, cells, counts,
-                                         sums, squares, n)
-    cross join lateral (
-        select r.rows, r.cells, r.counts, r.sums, r.squares where not partial
-        union all
+    if partial then
         -- The worker has counted rows that were not written: count again those that were.
-        select c.* from ml_internal.count_scores(r.model_id, array(
-            select scores[w] from unnest(written) w where (scores[w]).run = r.n)) c where partial) t
-    where r.rows > 0 and t.rows > 0;
+        insert into ml_internal.tallies (
+            at, source, role, model_id, rows, cells, counts, sums, squares)
+        select written_at, source, roles[r.n], models[r.n], c.*
+        from generate_subscripts(runs, 1) r (n)
+        cross join lateral ml_internal.count_scores(models[r.n], array(
+            select scores[w] from unnest(written) w where (scores[w]).run = r.n)) c
+        where (runs[r.n]).rows > 0 and c.rows > 0;
+    end if;
     if cardinality(pairs) > 0 then
         insert into ml_internal.shadow_pairs (
             challenger_id, champion_id, scored_at, pattern_id, pattern_type, canary, challenger,
