@@ -81,11 +81,11 @@ def _decay() -> NDArray[np.float64]:
 
 
 def _counts() -> NDArray[np.float64]:
-    """[WINDOW + 1, 8]: by how many bars are lost, the sum of weights that each variance is divided by."""
+    """[WINDOW + 1, 8]: by how many bars count, the sum of weights that each variance is divided by."""
     decay = _decay()
     rows = [
         [min(n, 20), min(n, 60), min(n, 20), math.fsum(decay[:n]), min(n, 30), *[n] * 3]
-        for n in (max(WINDOW - lost - 1, 0) for lost in range(WINDOW + 1))
+        for n in (max(count - 1, 0) for count in range(WINDOW + 1))
     ]
     return np.array(rows, dtype=np.float64)
 
@@ -97,14 +97,14 @@ _NEEDED: Final = np.concatenate(_ages())[None] + 2
 
 
 @shared
-def _lost(w: Window) -> Array:
-    """Leading bars that do not count, int64 [N]: up to the newest with a price that labels or logarithms refuse."""
-    return w.through(~(w.valid & (w.low > 0.0) & (w.high < 1e100)))
+def _count_index(w: Window) -> Array:
+    """The newest bars that count, int64 [N]: back to one with a price that labels or logarithms refuse."""
+    return w.xp.minimum(w.newest((w.low > 0.0) & (w.high < 1e100)), w.count_index)
 
 
 @shared
 def _count(w: Window) -> Array:
-    return WINDOW - w.as_float(w.xp.expand_dims(_lost(w), axis=1))
+    return w.as_float(w.xp.expand_dims(_count_index(w), axis=1))
 
 
 @shared
@@ -159,13 +159,12 @@ def _spreads(w: Window) -> Array:
     xp = w.xp
     logs = _logarithms(w)
     squares = xp.where(w.constant(_NEEDED) <= _count(w), logs * logs, 0.0)
-    sums = xp.sum(xp.expand_dims(squares, axis=1) * w.constant(_WEIGHTS[None]), axis=2)
-    variances = sums / xp.take(w.constant(_COUNTS), _lost(w), axis=0)
+    sums = xp.matmul(squares, w.constant(_WEIGHTS.T))
+    variances = sums / xp.take(w.constant(_COUNTS), _count_index(w), axis=0)
     known = variances > 0.0
     halves = 0.5 * xp.log(xp.where(known, variances, 1.0))
-    chosen = w.constant(np.array([[1.0] * _ESTIMATORS + [0.0] * 3]))
-    estimators = xp.sum(w.as_float(known) * chosen, axis=1, keepdims=True)
-    plain = xp.sum(halves * chosen, axis=1, keepdims=True) / estimators
+    chosen = w.constant(np.array([[1.0]] * _ESTIMATORS + [[0.0]] * 3))
+    plain = xp.matmul(halves, chosen) / xp.matmul(w.as_float(known), chosen)
     longer = xp.where(known[:, _ESTIMATORS : _ESTIMATORS + 1], halves[:, _ESTIMATORS : _ESTIMATORS + 1], plain)
     reverted = np.array([[0.0, *[REVERSION] * 7]])
     shifts = np.array([[0.0, *(UNCERTAINTY * _STANDARD_NORMAL - UNCERTAINTY**2 / 2)]]) + math.log(w.horizon) / 2
@@ -179,8 +178,8 @@ def _probabilities(w: Window) -> Array:
     spreads = _spreads(w)
     bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(w.horizon)
     found = passage(_distances(w), spreads, bar, xp)
-    means = xp.sum(xp.expand_dims(found.hits, axis=1) * w.constant(_MEANS[None, ::-1, :, None]), axis=2)
-    target, stop, ever_stop = (means[:, :, i] for i in range(3))
+    means = xp.reshape(xp.matmul(w.constant(_MEANS[::-1]), found.hits), (-1, 6))
+    target, stop, ever_stop = (means[:, i::3] for i in range(3))
     nothing, everything = w.constant(np.array(0.0)), w.constant(np.array(1.0))
     # Paths that go on to the stop: no more can be moved, and with a horizon of one bar all of them touch both in it.
     onward = xp.maximum(ever_stop - stop, nothing) * w.constant(np.array([[1.0, 0.0]]))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
+from db_functions.contract import WINDOW
 from training.features import weights
 from training.features.registry import Family
+from training.features.stretches import correlation
 from training.features.window import Array, Window, shared
 
 GEOMETRY = Family("geometry")
@@ -100,15 +104,17 @@ def place_in_pattern(w: Window) -> Array:
 
 @shared
 def _touches(w: Window) -> Array:
-    """Visits of lows to support and of highs to resistance, [N, 2]."""
+    """Visits of highs to resistance and of lows to support, [N, 2]."""
     xp = w.xp
-    extremes = xp.concat([-w.reach[:, 1:, :], w.reach[:, :1, :]], axis=1)[:, :, ::-1]
-    levels = xp.expand_dims(w.inputs["levels"][:, :2], axis=2)
-    tolerance = xp.expand_dims(TOUCH_TOLERANCE * w.atr, axis=2)
-    near = (xp.abs(extremes - levels) <= tolerance) & xp.expand_dims(w.valid, axis=1)
+    # Resistance and minus support, as ``reach`` has highs and minus lows.
+    levels = w.inputs["levels"][:, 1::-1] * w.constant(np.array([[1.0, -1.0]]))
+    valid = w.constant(np.arange(1.0, WINDOW + 1)) <= w.count
+    near = (xp.abs(w.reach - xp.expand_dims(levels, axis=2)) <= xp.expand_dims(TOUCH_TOLERANCE * w.atr, axis=2)) & (
+        xp.expand_dims(valid, axis=1)
+    )
     visits = xp.sum(w.as_float(near), axis=2) - xp.sum(w.as_float(near[:, :, 1:] & near[:, :, :-1]), axis=2)
     # Nothing is near an absent level, which must not read as a level that was never touched.
-    return visits + 0.0 * (w.inputs["levels"][:, :2] + w.atr)
+    return visits + 0.0 * (levels + w.atr)
 
 
 @feature(
@@ -118,7 +124,7 @@ def _touches(w: Window) -> Array:
     missing=NO_LEVEL_OR_ATR,
 )
 def support_touches(w: Window) -> Array:
-    return _touches(w)[:, :1]
+    return _touches(w)[:, 1:]
 
 
 @feature(
@@ -128,7 +134,7 @@ def support_touches(w: Window) -> Array:
     missing=NO_LEVEL_OR_ATR,
 )
 def resistance_touches(w: Window) -> Array:
-    return _touches(w)[:, 1:]
+    return _touches(w)[:, :1]
 
 
 @feature(
@@ -156,10 +162,6 @@ def breakout_conviction(w: Window) -> Array:
     return beyond * w.as_float(beyond > 0.0) * w.volume[:, -1:] / w.mean(w.volume, 20)
 
 
-def _symmetry(w: Window, half: int) -> Array:
-    return w.correlation(w.close[:, -2 * half : -half], w.close[:, : -half - 1 : -1])
-
-
 @feature(
     "Pearson's r of the older 15 of 30 closes with the newer 15 reversed",
     range="[-1, 1]",
@@ -167,7 +169,7 @@ def _symmetry(w: Window, half: int) -> Array:
     missing="0 where a half is constant",
 )
 def symmetry_30(w: Window) -> Array:
-    return _symmetry(w, 15)
+    return correlation(w, "older_15", "newer_15_reversed")
 
 
 @feature(
@@ -177,7 +179,7 @@ def symmetry_30(w: Window) -> Array:
     missing="0 where a half is constant",
 )
 def symmetry_60(w: Window) -> Array:
-    return _symmetry(w, 30)
+    return correlation(w, "older_30", "newer_30_reversed")
 
 
 @feature(
@@ -187,7 +189,7 @@ def symmetry_60(w: Window) -> Array:
     per_atr=True,
 )
 def level_convergence(w: Window) -> Array:
-    return w.dot((w.low - w.last_close) - (w.high - w.last_close), weights.slope(30))
+    return w.dot(w.low[:, -30:] - w.high[:, -30:], weights.slope(30))
 
 
 @feature(
@@ -210,7 +212,8 @@ def range_contraction(w: Window) -> Array:
 )
 def fibonacci_retracement(w: Window) -> Array:
     swing = w.swing
-    given_back = w.xp.where(swing.high_age < swing.low_age, swing.high - w.last_close, w.last_close - swing.low)
+    since_high, since_low = w.ages(WINDOW)
+    given_back = w.xp.where(since_high < since_low, swing.high - w.last_close, w.last_close - swing.low)
     return given_back / (swing.high - swing.low)
 
 
@@ -242,9 +245,8 @@ def fibonacci_618_distance(w: Window) -> Array:
     missing="NaN where HH = LL",
 )
 def fibonacci_nearest(w: Window) -> Array:
-    distances = _from_fibonacci(w)
-    place = w.xp.argmin(distances, axis=1, keepdims=True)
-    return w.xp.take_along_axis(distances, place, axis=1)
+    distances = [_from_fibonacci(w)[:, i : i + 1] for i in range(len(FIBONACCI))]
+    return reduce(w.xp.minimum, distances)
 
 
 @feature(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from db_functions.contract import CONTEXT_COLUMNS
 from training.features.registry import Family
-from training.features.window import Array, Window, shared
+from training.features.stretches import deviation
+from training.features.window import RETURNS, Array, Window, shared
 
 MARKET = Family("market context")
 feature = MARKET.feature
@@ -98,16 +101,10 @@ def analyst_confirmations(w: Window) -> Array:
     return _context(w, "analyst_confirmations")
 
 
-@shared
-def _benchmark(w: Window) -> Array:
-    """The benchmark's closes, [N, 128], NaN where it has none."""
-    return w.inputs["market_bars"][:, :, 3]
-
-
-@shared
-def _benchmark_return(w: Window) -> Array:
-    """Log returns of the benchmark, [N, 127]."""
-    return w.xp.log(_benchmark(w)[:, 1:] / _benchmark(w)[:, :-1])
+LEAST = {20: 15, 60: 45}
+"""Pairs that must be complete, by the number of returns."""
+_NEWEST = np.array([[float(age < length) for length in LEAST] for age in range(RETURNS - 1, -1, -1)])
+"""[60, 2]."""
 
 
 class _Moments(NamedTuple):
@@ -119,34 +116,27 @@ class _Moments(NamedTuple):
     enough: Array
 
 
-def _moments(w: Window, length: int, least: int) -> _Moments:
+@shared
+def _sums(w: Window) -> tuple[Array, Array]:
+    """Own squares, the benchmark's, and products, over 20 and 60 returns, [N, 6]; and how many pairs, [N, 2]."""
     xp = w.xp
-    own, market = w.log_return[:, -length:], _benchmark_return(w)[:, -length:]
     # The bar before the return must be valid too; then so is its own.
-    complete = (xp.abs(own + market) < math.inf) & w.valid[:, -length - 1 : -1]
-    pairs = xp.sum(w.as_float(complete), axis=1, keepdims=True)
-
-    def centred(values: Array) -> Array:
-        known = xp.where(complete, values, 0.0)
-        return xp.where(complete, known - xp.sum(known, axis=1, keepdims=True) / pairs, 0.0)
-
-    x, y = centred(own), centred(market)
-    return _Moments(
-        xp.sum(x * x, axis=1, keepdims=True),
-        xp.sum(y * y, axis=1, keepdims=True),
-        xp.sum(x * y, axis=1, keepdims=True),
-        pairs >= least,
-    )
+    complete = (xp.abs(w.log_return + w.market_return) < math.inf) & w.valid[:, -RETURNS - 1 : -1]
+    newest, flags = w.constant(_NEWEST), w.as_float(complete)
+    known = xp.where(xp.expand_dims(complete, axis=1), xp.reshape(w.returns, (-1, 2, RETURNS)), 0.0)
+    pairs = xp.matmul(flags, newest)
+    means = xp.matmul(known, newest) / xp.expand_dims(pairs, axis=1)
+    counted = xp.reshape(flags, (-1, 1, 1, RETURNS)) * w.constant(_NEWEST.T)
+    centred = (xp.expand_dims(known, axis=2) - xp.expand_dims(means, axis=3)) * counted
+    one, other = (xp.take(centred, w.constant(np.array(sides)), axis=1) for sides in ([0, 1, 0], [0, 1, 1]))
+    return xp.reshape(xp.sum(one * other, axis=3), (-1, 6)), pairs
 
 
-@shared
-def _moments_20(w: Window) -> _Moments:
-    return _moments(w, 20, 15)
-
-
-@shared
-def _moments_60(w: Window) -> _Moments:
-    return _moments(w, 60, 45)
+def _moments(w: Window, length: int) -> _Moments:
+    sums, pairs = _sums(w)
+    place = list(LEAST).index(length)
+    own, market, product = (sums[:, i : i + 1] for i in range(place, 6, 2))
+    return _Moments(own, market, product, pairs[:, place : place + 1] >= LEAST[length])
 
 
 def _correlation(w: Window, moments: _Moments) -> Array:
@@ -162,7 +152,7 @@ def _correlation(w: Window, moments: _Moments) -> Array:
     missing="pairwise complete; NaN under 15 pairs or where either is constant",
 )
 def market_correlation_20(w: Window) -> Array:
-    return _correlation(w, _moments_20(w))
+    return _correlation(w, _moments(w, 20))
 
 
 @feature(
@@ -173,7 +163,7 @@ def market_correlation_20(w: Window) -> Array:
     missing="pairwise complete; NaN under 45 pairs or where either is constant",
 )
 def market_correlation_60(w: Window) -> Array:
-    return _correlation(w, _moments_60(w))
+    return _correlation(w, _moments(w, 60))
 
 
 @feature(
@@ -184,12 +174,12 @@ def market_correlation_60(w: Window) -> Array:
     missing="pairwise complete; NaN under 45 pairs or where the benchmark is constant",
 )
 def market_beta_60(w: Window) -> Array:
-    moments = _moments_60(w)
+    moments = _moments(w, 60)
     return w.xp.where(moments.enough, moments.product / moments.market, math.nan)
 
 
 def _market_rise(w: Window, bars: int) -> Array:
-    return w.xp.log(_benchmark(w)[:, -1:] / _benchmark(w)[:, -1 - bars : -bars])
+    return w.xp.log(w.benchmark[:, -1:] / w.benchmark[:, RETURNS - bars : RETURNS - bars + 1])
 
 
 def _relative_strength(w: Window, bars: int) -> Array:
@@ -225,4 +215,4 @@ def market_agreement_5(w: Window) -> Array:
     missing="NaN where the benchmark lacks any of the 21 bars",
 )
 def market_volatility_20(w: Window) -> Array:
-    return w.deviation(_benchmark_return(w), 20, lost=1)
+    return deviation(w, "market_return_20", lost=1)

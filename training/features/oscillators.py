@@ -8,7 +8,8 @@ import numpy as np
 
 from training.features import weights
 from training.features.registry import Family
-from training.features.window import Array, Window, shared
+from training.features.stretches import centred, correlation
+from training.features.window import SPANS, Array, Window, shared
 
 OSCILLATORS = Family("technical")
 feature = OSCILLATORS.feature
@@ -30,18 +31,18 @@ class _Channel(NamedTuple):
 
 @shared
 def _channel(w: Window) -> _Channel:
-    reach = w.reach[:, :, :18]
-    # Doubling: the extremes of 2, 4 and 8 bars give those of 14.
-    for step in (1, 2, 4, 6):
-        reach = w.xp.maximum(reach[:, :, step:], reach[:, :, :-step])
-    highest, lowest = reach[:, 0, :], -reach[:, 1, :]
+    # The first five of the spans are these.
+    highest, lowest = w.highest[:, :5], -w.highest[:, len(SPANS) : len(SPANS) + 5]
     close = w.close[:, :-6:-1]
     return _Channel(close - lowest, highest - close, highest - lowest)
 
 
-def _stochastic(w: Window, row: list[float]) -> Array:
+@shared
+def _stochastics(w: Window) -> list[Array]:
+    """The sums of three places, as of the newest three bars, each [N, 1]."""
     fast = w.ratio(100.0 * _channel(w).above_low, _channel(w).height, 0.0)
-    return w.xp.sum(fast * w.constant(np.array([row])), axis=1, keepdims=True)
+    places = [fast[:, i : i + 1] for i in range(5)]
+    return [places[i] + places[i + 1] + places[i + 2] for i in range(3)]
 
 
 @feature(
@@ -52,22 +53,18 @@ def _stochastic(w: Window, row: list[float]) -> Array:
     missing=FLAT_RANGE,
 )
 def stochastic_k(w: Window) -> Array:
-    return _stochastic(w, [1 / 3, 1 / 3, 1 / 3, 0, 0])
+    return _stochastics(w)[0] / 3.0
 
 
 @feature("SMA(3) of stochastic_k", source="TA-Lib STOCH; Lane", range="[0, 100]", bars=18, missing=FLAT_RANGE)
 def stochastic_d(w: Window) -> Array:
-    return _stochastic(w, [1 / 9, 2 / 9, 3 / 9, 2 / 9, 1 / 9])
+    newest, before, oldest = _stochastics(w)
+    return (newest + before + oldest) / 9.0
 
 
 @feature("-100 (HH(14) - C) / (HH(14) - LL(14))", source="TA-Lib WILLR", range="[-100, 0]", bars=14, missing=FLAT_RANGE)
 def williams_r(w: Window) -> Array:
     return w.ratio(-100.0 * _channel(w).below_high[:, :1], _channel(w).height[:, :1], 0.0)
-
-
-@shared
-def _typical(w: Window) -> Array:
-    return (w.high + w.low + w.close) / 3.0
 
 
 @feature(
@@ -78,8 +75,8 @@ def _typical(w: Window) -> Array:
     missing="0 where 20 typical prices are equal",
 )
 def cci_20(w: Window) -> Array:
-    centred = w.centred(_typical(w)[:, -20:])
-    return w.ratio(centred[:, -1:], 0.015 * w.mean(w.xp.abs(centred), 20), 0.0)
+    typical = centred(w, "typical_20")
+    return w.ratio(typical[:, -1:], 0.015 * w.mean(w.xp.abs(typical), 20), 0.0)
 
 
 @feature(
@@ -89,32 +86,30 @@ def cci_20(w: Window) -> Array:
     bars=26,
 )
 def aroon_oscillator(w: Window) -> Array:
-    extremes = w.extremes(26)
-    return 4.0 * (extremes.low_age - extremes.high_age)
+    high, low = w.ages(26)
+    return 4.0 * (low - high)
 
 
 class _Directional(NamedTuple):
-    """Wilder sums of 14 directional movements, up and down, as of every bar, [N, 127]; and of true range, [N, 1]."""
+    """Wilder sums of 14 directional movements, up and down, as of every bar, newest first, [N, 127]."""
 
     plus: Array
     minus: Array
-    true_range: Array
 
 
 @shared
 def _directional(w: Window) -> _Directional:
     xp = w.xp
-    up = w.high[:, 1:] - w.high[:, :-1]
-    down = w.low[:, :-1] - w.low[:, 1:]
-    plus = xp.where((up > 0.0) & (up > down), up, 0.0)
-    minus = xp.where((down > 0.0) & (down > up), down, 0.0)
-    seed = w.pick(weights.DM_SEED)
-    both = xp.concat([plus * seed, minus * seed], axis=1)
-    width = weights.DM_DECAY.shape[0]
-    sums = xp.matmul(xp.reshape(both, (-1, width)), w.constant(weights.DM_DECAY))
+    # Rises of the high and falls of the low.
+    steps = w.reach[:, :, :-1] - w.reach[:, :, 1:]
+    least = xp.maximum(steps[:, ::-1, :], w.constant(np.array(0.0)))
+    # A product, not a choice, which costs more where neither is the rule.
+    larger = steps * w.as_float(steps > least)
+    movements = larger * xp.expand_dims(w.pick(weights.DM_SEED[:, ::-1]), axis=1)
+    sums = xp.matmul(movements, w.constant(weights.DM_DECAY[::-1, ::-1]))
+    width = len(weights.DM_DECAY)
     sums = xp.reshape(sums, (-1, 2 * width))
-    true_range = w.dot(w.true_range * seed, weights.DM_DECAY[:, -1][None, :])
-    return _Directional(sums[:, :width], sums[:, width:], true_range)
+    return _Directional(sums[:, :width], sums[:, width:])
 
 
 @feature(
@@ -125,8 +120,7 @@ def _directional(w: Window) -> _Directional:
     missing="0 where no bar had a range",
 )
 def plus_di(w: Window) -> Array:
-    sums = _directional(w)
-    return w.ratio(100.0 * sums.plus[:, -1:], sums.true_range, 0.0)
+    return w.ratio(100.0 * _directional(w).plus[:, :1], w.wilder[:, 8:9], 0.0)
 
 
 @feature(
@@ -137,8 +131,7 @@ def plus_di(w: Window) -> Array:
     missing="0 where no bar had a range",
 )
 def minus_di(w: Window) -> Array:
-    sums = _directional(w)
-    return w.ratio(100.0 * sums.minus[:, -1:], sums.true_range, 0.0)
+    return w.ratio(100.0 * _directional(w).minus[:, :1], w.wilder[:, 8:9], 0.0)
 
 
 @feature(
@@ -150,7 +143,7 @@ def minus_di(w: Window) -> Array:
 )
 def di_agreement(w: Window) -> Array:
     sums = _directional(w)
-    plus, minus = sums.plus[:, -1:], sums.minus[:, -1:]
+    plus, minus = sums.plus[:, :1], sums.minus[:, :1]
     return w.directed(w.ratio(plus - minus, plus + minus, 0.0))
 
 
@@ -163,8 +156,8 @@ def di_agreement(w: Window) -> Array:
 )
 def adx_14(w: Window) -> Array:
     sums = _directional(w)
-    dx = w.ratio(100.0 * w.xp.abs(sums.plus - sums.minus), sums.plus + sums.minus, 0.0)
-    return w.weighted(weights.ADX, dx)
+    dx = w.ratio(w.xp.abs(sums.plus - sums.minus), sums.plus + sums.minus, 0.0)
+    return 100.0 * w.xp.sum(w.pick(weights.ADX[:, ::-1]) * dx, axis=1, keepdims=True)
 
 
 @feature(
@@ -175,11 +168,11 @@ def adx_14(w: Window) -> Array:
     missing="0 where nothing flowed; " + NO_VOLUME,
 )
 def mfi_14(w: Window) -> Array:
-    typical = _typical(w)[:, -15:]
-    step = typical[:, 1:] - typical[:, :-1]
-    tie = TYPICAL_TIE * (typical[:, 1:] + typical[:, :-1])
+    newer, older = w.typical[:, -14:], w.typical[:, -15:-1]
+    step = newer - older
+    tie = TYPICAL_TIE * (newer + older)
     # A product, not a choice, so that an absent volume shows.
-    flow = typical[:, 1:] * w.volume[:, -14:]
+    flow = newer * w.volume[:, -14:]
     rising = w.total(flow * w.as_float(step > tie), 14)
     falling = w.total(flow * w.as_float(step < -tie), 14)
     return w.ratio(100.0 * rising, rising + falling, 0.0)
@@ -193,7 +186,7 @@ def mfi_14(w: Window) -> Array:
     missing="NaN where nothing traded; " + NO_VOLUME,
 )
 def obv_slope(w: Window) -> Array:
-    signed = w.xp.sign(w.change) * w.volume[:, 1:]
+    signed = w.xp.sign(w.change[:, -19:]) * w.volume[:, -19:]
     # A change moves every later value of OBV, so it weighs as much as all their slope weights together.
     later = np.cumsum(weights.slope(20)[:, ::-1], axis=1)[:, -2::-1]
     return w.dot(signed, later) / w.mean(w.volume, 20)
@@ -203,7 +196,7 @@ def obv_slope(w: Window) -> Array:
     "V / mean of the 20 volumes before", range="[0, inf]", bars=21, missing="NaN where that mean is 0; " + NO_VOLUME
 )
 def volume_ratio(w: Window) -> Array:
-    return w.volume[:, -1:] / w.mean(w.volume[:, :-1], 20)
+    return w.volume[:, -1:] / w.mean(w.volume[:, -21:-1], 20)
 
 
 @feature(
@@ -225,7 +218,7 @@ def volume_trend(w: Window) -> Array:
     missing="0 where either is constant; " + NO_VOLUME,
 )
 def price_volume_correlation(w: Window) -> Array:
-    return w.correlation(w.close[:, -20:], w.volume[:, -20:])
+    return correlation(w, "close_20", "volume_20")
 
 
 @feature(

@@ -32,8 +32,10 @@ _FARTHEST: Final = 37.5
 _ORDERS: Final = np.arange(1.0, 9.0)
 _DECAY: Final = -((_ORDERS * math.pi) ** 2) / 2
 _ANGLES: Final = _ORDERS * math.pi
-_SIGNS: Final = (2 / math.pi / _ORDERS) * np.array([[-1.0, 1.0] * 4, [-1.0] * 8])
-"""[2, 8]: what each term adds to leaving above and below."""
+_REACH: Final = np.array([[1.0, 0.0, 1.0, 2.0, 1.0], [0.0, 1.0, 2.0, 1.0, 1.0]])
+"""From a and b: a, b, a + 2b, b + 2a, L."""
+_SIGNS: Final = (2 / math.pi / _ORDERS[:, None]) * np.array([[-1.0, -1.0], [1.0, -1.0]] * 4)
+"""[8, 2]: what each term adds to leaving above and below."""
 
 # Phi(-x) = exp(-x^2 / 2) P(x) / Q(x): algorithm 5666 of Hart et al., Computer Approximations (1968), with the
 # coefficients in West, Better approximations to cumulative normal functions, Wilmott Magazine (2005).
@@ -68,9 +70,7 @@ def passage(distances: Array, spread: Array, bar: float, xp: Any) -> Passage:
 
     ``bar`` is the spread of one bar as a fraction of ``spread``; only ``both`` depends on it.
     """
-    opposite = distances[:, ::-1]
-    length = xp.sum(distances, axis=1, keepdims=True)
-    reach = xp.concat([distances, distances + 2.0 * opposite, length], axis=1)
+    reach = xp.matmul(distances, xp.asarray(_REACH))
     in_spreads = xp.expand_dims(reach, axis=1) / xp.expand_dims(spread, axis=2)
     width = in_spreads[:, :, 4:]
     scale = xp.asarray(np.array([[[1.0, 1.0, 1.0, 1.0, 1.0 / bar]]]))
@@ -82,30 +82,32 @@ def passage(distances: Array, spread: Array, bar: float, xp: Any) -> Passage:
     density, decay = exponentials[:, :, :5], exponentials[:, :, 5:]
     tail = _two_tails(x, density, xp)
     images = tail[:, :, 0:2] - tail[:, :, 2:4]
-    first = xp.where(width > SWITCH, images, _series(opposite / length, decay, xp))
+    first = xp.where(width > SWITCH, images, _series(distances[:, ::-1] / reach[:, 4:], decay, xp))
     hits = xp.concat([first, tail[:, :, 1:2]], axis=2)
-    return Passage(hits, _touching_both(x[:, :, 4], tail[:, :, 4], density[:, :, 4]))
+    # Laid out in one row, so that a graph can pick from it.
+    in_bars = (xp.reshape(values, (-1, 5 * spread.shape[1]))[:, 4::5] for values in (x, tail, density))
+    return Passage(hits, _touching_both(*in_bars))
 
 
 def _series(place: Array, decay: Array, xp: Any) -> Array:
     """[N, M, 2] from (b/L, a/L) [N, 2] and the decay of each term [N, M, 8]."""
     waves = xp.sin(place[:, :1] * xp.asarray(_ANGLES[None]))
-    amplitudes = xp.expand_dims(waves, axis=1) * xp.asarray(_SIGNS[None])
-    terms = xp.expand_dims(decay, axis=2) * xp.expand_dims(amplitudes, axis=1)
-    return xp.expand_dims(place, axis=1) + xp.sum(terms, axis=3)
+    amplitudes = xp.expand_dims(waves, axis=2) * xp.asarray(_SIGNS)
+    return xp.expand_dims(place, axis=1) + xp.matmul(decay, amplitudes)
 
 
 def _two_tails(x: Array, density: Array, xp: Any) -> Array:
     """``E(x) = 2 Phi(-x)`` for x >= 0, given exp(-x^2 / 2); off by at most 4e-16."""
 
-    def column(power: int) -> Array:
-        return xp.asarray(_HART[power][:, None, None, None])
-
-    both = xp.expand_dims(x, axis=0)
-    value = both * column(0) + column(1)
-    for power in range(2, len(_HART)):
-        value = value * both + column(power)
-    return 2.0 * density * value[0, ...] / value[1, ...]
+    width = x.shape[2]
+    both = xp.concat([x, x], axis=2)
+    # P in the first half of the columns, Q in the other.
+    first, *others = (xp.asarray(np.repeat(row, width)) for row in _HART)
+    value = both * first
+    for constant in others[:-1]:
+        value = (value + constant) * both
+    value = value + others[-1]
+    return 2.0 * density * value[:, :, :width] / value[:, :, width:]
 
 
 def _touching_both(z: Array, tail: Array, density: Array) -> Array:

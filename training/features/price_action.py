@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from db_functions.contract import WINDOW
+from training.features import weights
 from training.features.registry import Family
+from training.features.stretches import correlation_with_time, deviation
 from training.features.window import Array, Window, shared
 
 PRICE_ACTION = Family("price action")
@@ -16,14 +17,24 @@ GAP = 0.5
 """How large a gap counts, in ATRs."""
 
 
+_MEANS = weights.side_by_side(weights.plain_mean(5), weights.plain_mean(20))
+
+
+@shared
+def _means(w: Window) -> Array:
+    """Of gains, changes and true ranges, each over 5 and then 20 bars, [N, 6]."""
+    newest = w.moves[:, :, -len(_MEANS) :]
+    return w.xp.reshape(w.xp.matmul(newest, w.constant(_MEANS)), (-1, 6))
+
+
 @shared
 def _volatility_10(w: Window) -> Array:
-    return w.deviation(w.log_return, 10, lost=1)
+    return deviation(w, "return_10", lost=1)
 
 
 @shared
 def _volatility_30(w: Window) -> Array:
-    return w.deviation(w.log_return, 30, lost=1)
+    return deviation(w, "return_30", lost=1)
 
 
 @feature("sample standard deviation of 10 log returns", range="[0, inf]", bars=11)
@@ -45,7 +56,7 @@ def volatility_ratio(w: Window) -> Array:
     "mean true range of 5 bars / mean true range of 20", range="[0, 4]", bars=21, missing="NaN where the latter is 0"
 )
 def true_range_ratio(w: Window) -> Array:
-    return w.mean(w.true_range, 5) / w.mean(w.true_range, 20)
+    return _means(w)[:, 4:5] / _means(w)[:, 5:]
 
 
 @feature("(C - C[5]) / ATR", source="TA-Lib MOM", range="[-inf, inf]", bars=15, per_atr=True)
@@ -77,7 +88,7 @@ def directed_momentum(w: Window) -> Array:
     missing="0 where 30 closes are equal",
 )
 def trend_strength(w: Window) -> Array:
-    r = w.correlation(w.close[:, -30:], w.constant(np.arange(30.0)[None, :]))
+    r = correlation_with_time(w, "close_30")
     return r * w.xp.abs(r)
 
 
@@ -89,12 +100,12 @@ def trend_strength(w: Window) -> Array:
     missing="0 where no close moved",
 )
 def efficiency_20(w: Window) -> Array:
-    return w.ratio(w.xp.abs(w.rise(20)), w.total(w.xp.abs(w.change), 20), 0.0)
+    return w.ratio(w.xp.abs(w.rise(20)) / 20.0, _means(w)[:, 3:4], 0.0)
 
 
 @feature("share of the newest 20 changes of the close that are above 0", range="[0, 1]", bars=21)
 def up_fraction_20(w: Window) -> Array:
-    return w.mean(w.as_float(w.change > 0.0), 20)
+    return w.mean(w.as_float(w.change[:, -20:] > 0.0), 20)
 
 
 @feature(
@@ -105,11 +116,9 @@ def up_fraction_20(w: Window) -> Array:
 )
 def closes_in_a_row(w: Window) -> Array:
     xp = w.xp
-    way = xp.sign(w.change[:, :-21:-1])
-    turned = w.as_float(way != way[:, :1])
-    # A turn is put after the last, lower than a real one, so that there is always one to find.
-    first = xp.argmax(xp.concat([turned, turned[:, :1] + 0.5], axis=1), axis=1, keepdims=True)
-    return w.as_float(first) * way[:, :1]
+    way = xp.sign(w.change[:, -20:])
+    same = w.newest(way == way[:, -1:])
+    return w.as_float(xp.expand_dims(same, axis=1)) * way[:, -1:]
 
 
 @feature("range of 10 bars / range of 30 bars", range="[0, 1]", bars=30, missing="NaN where the latter is 0")
@@ -139,12 +148,12 @@ def drawdown(w: Window) -> Array:
 
 @feature("bars since the window's HH; of equal highs the newest", range="[0, 127]", bars=20)
 def high_age(w: Window) -> Array:
-    return w.swing.high_age
+    return w.ages(WINDOW)[0]
 
 
 @feature("bars since the window's LL; of equal lows the newest", range="[0, 127]", bars=20)
 def low_age(w: Window) -> Array:
-    return w.swing.low_age
+    return w.ages(WINDOW)[1]
 
 
 @feature(
@@ -169,7 +178,7 @@ def channel_low_distance(w: Window) -> Array:
 def breakout_volume(w: Window) -> Array:
     channel = w.extremes(20, skip=1)
     side = w.as_float(w.last_close > channel.high) - w.as_float(w.last_close < channel.low)
-    return side * w.volume[:, -1:] / w.mean(w.volume[:, :-1], 20)
+    return side * w.volume[:, -1:] / w.mean(w.volume[:, -21:-1], 20)
 
 
 @feature("(O - C[1]) / ATR", range="[-inf, inf]", bars=15, per_atr=True)
@@ -206,7 +215,7 @@ def candle_body(w: Window) -> Array:
     missing="a bar with H = L counts 0",
 )
 def candle_body_mean_5(w: Window) -> Array:
-    return w.mean(_bodies(w), 5)
+    return sum(_bodies(w)[:, i : i + 1] for i in range(5)) / 5.0
 
 
 @feature("(H - max(O, C)) / (H - L)", range="[0, 1]", bars=1, missing=NO_RANGE)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from training.features import weights
 from training.features.registry import Family
+from training.features.stretches import deviation
+from training.features.weights import LAG, RSI_LAG
 from training.features.window import Array, Window, shared
 
 TECHNICAL = Family("technical")
 feature = TECHNICAL.feature
 
-RSI_LAG = 5
-LAG = 10
 NO_ATR = "NaN if ATR is 0"
 
 
-def _relative_strength(w: Window, lag: int = 0) -> Array:
-    xp = w.xp
-    gains = w.weighted(weights.WILDER, xp.maximum(w.change, w.constant(np.array(0.0))), lag)
-    moves = w.weighted(weights.WILDER, xp.abs(w.change), lag)
+def _relative_strength(w: Window, column: int = 0) -> Array:
+    gains, moves = (w.wilder[:, i : i + 1] for i in (column, 3 + column))
     return w.ratio(100.0 * gains, moves, 0.0)
 
 
@@ -43,7 +39,7 @@ def rsi_zone(w: Window) -> Array:
 
 @feature(f"RSI(14) - RSI(14)[{RSI_LAG}]", range="[-100, 100]", bars=15 + RSI_LAG)
 def rsi_change(w: Window) -> Array:
-    return rsi_14(w) - _relative_strength(w, RSI_LAG)
+    return rsi_14(w) - _relative_strength(w, 1)
 
 
 class _Averages(NamedTuple):
@@ -53,21 +49,33 @@ class _Averages(NamedTuple):
     ema50: Array
     macd: Array
     signal: Array
-
-
-def _bank(w: Window, lag: int) -> _Averages:
-    bank = w.weighted(weights.CLOSES, w.offset, lag)
-    return _Averages(*(bank[:, i : i + 1] for i in range(4)))
+    ema20_before: Array
+    ema50_before: Array
+    macd_before: Array
 
 
 @shared
 def _averages(w: Window) -> _Averages:
-    return _bank(w, 0)
+    sums = w.xp.matmul(w.xp.expand_dims(w.offset, axis=1), w.pick(weights.CLOSES))
+    return _Averages(*(w.xp.squeeze(sums, axis=1)[:, i : i + 1] for i in range(7)))
+
+
+class _Plain(NamedTuple):
+    """Of close - C, each [N, 1]."""
+
+    mean10: Array
+    mean20: Array
+    mean50: Array
+    slope14: Array
+
+
+_PLAIN = weights.side_by_side(*map(weights.plain_mean, (10, 20, 50)), weights.slope(14))
 
 
 @shared
-def _averages_before(w: Window) -> _Averages:
-    return _bank(w, LAG)
+def _plain(w: Window) -> _Plain:
+    sums = w.xp.matmul(w.offset[:, -len(_PLAIN) :], w.constant(_PLAIN))
+    return _Plain(*(sums[:, i : i + 1] for i in range(4)))
 
 
 @feature(
@@ -95,7 +103,7 @@ def macd_histogram(w: Window) -> Array:
     bars=34 + LAG,
 )
 def macd_divergence(w: Window) -> Array:
-    turn = _averages(w).macd - _averages_before(w).macd
+    turn = _averages(w).macd - _averages(w).macd_before
     return (w.xp.sign(w.rise(LAG)) - w.xp.sign(turn)) / 2.0
 
 
@@ -121,24 +129,24 @@ def ema_spread(w: Window) -> Array:
     bars=50 + LAG,
 )
 def ema_cross(w: Window) -> Array:
-    now, before = _averages(w), _averages_before(w)
-    return (w.xp.sign(now.ema20 - now.ema50) - w.xp.sign(before.ema20 - before.ema50)) / 2.0
+    of = _averages(w)
+    return (w.xp.sign(of.ema20 - of.ema50) - w.xp.sign(of.ema20_before - of.ema50_before)) / 2.0
 
 
 @feature("(C - SMA(20)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=20, per_atr=True)
 def sma20_distance(w: Window) -> Array:
-    return -w.mean(w.offset, 20)
+    return -_plain(w).mean20
 
 
 @feature("C / SMA(50) - 1", source="TA-Lib SMA", range="[-1, inf]", bars=50)
 def sma50_distance(w: Window) -> Array:
-    mean = w.mean(w.offset, 50)
+    mean = _plain(w).mean50
     return -mean / (w.last_close + mean)
 
 
 @feature("(SMA(10) - SMA(50)) / ATR", source="TA-Lib SMA", range="[-inf, inf]", bars=50, per_atr=True)
 def sma_spread(w: Window) -> Array:
-    return w.mean(w.offset, 10) - w.mean(w.offset, 50)
+    return _plain(w).mean10 - _plain(w).mean50
 
 
 @feature("100 (C / C[10] - 1)", source="TA-Lib ROC", range="[-100, inf]", bars=11)
@@ -159,12 +167,12 @@ def roc_20(w: Window) -> Array:
     per_atr=True,
 )
 def linear_slope_14(w: Window) -> Array:
-    return w.dot(w.offset, weights.slope(14))
+    return _plain(w).slope14
 
 
 @shared
 def _band(w: Window) -> Array:
-    return w.deviation(w.close, 20)
+    return deviation(w, "close_20")
 
 
 @feature(
@@ -175,7 +183,7 @@ def _band(w: Window) -> Array:
     missing="0.5 where 20 closes are equal",
 )
 def bollinger_position(w: Window) -> Array:
-    return w.ratio(2.0 * _band(w) - w.mean(w.offset, 20), 4.0 * _band(w), 0.5)
+    return w.ratio(2.0 * _band(w) - _plain(w).mean20, 4.0 * _band(w), 0.5)
 
 
 @feature(
@@ -185,7 +193,7 @@ def bollinger_position(w: Window) -> Array:
     bars=20,
 )
 def bollinger_width(w: Window) -> Array:
-    return 4.0 * _band(w) / (w.last_close + w.mean(w.offset, 20))
+    return 4.0 * _band(w) / (w.last_close + _plain(w).mean20)
 
 
 @feature(

@@ -52,16 +52,27 @@ def _macd() -> tuple[Table, Table]:
     return line, signal
 
 
+def _as_of(table: Table, lag: int) -> Table:
+    """What a table was ``lag`` bars ago."""
+    before = np.zeros_like(table)
+    before[lag:, ..., : table.shape[-1] - lag] = table[: len(table) - lag, ..., lag:]
+    return before
+
+
+LAG: Final = 10
+RSI_LAG: Final = 5
+"""How many bars ago a feature compares with."""
+
+
 def _closes() -> NDArray[np.float64]:
     line, signal = _macd()
-    return np.stack([_newest_last(table) for table in (_ema(20, 19), _ema(50, 49), line, signal)], axis=1)
+    now = np.stack([_newest_last(table) for table in (_ema(20, 19), _ema(50, 49), line, signal)], axis=1)
+    return np.concatenate([now, _as_of(now[:, :3], LAG)], axis=1).transpose(0, 2, 1).copy()
 
 
 CLOSES: Final = _closes()
-"""[WINDOW + 1, 4, WINDOW]: EMA 20, EMA 50, MACD line (12, 26) and MACD signal (9) of closes."""
-
-WILDER: Final = _newest_last(_seeded(1 / 14, 14, 14))[:, 1:]
-"""Wilder average of 14 changes; bar 0 has no change, so the columns are those of bars 1 and later."""
+"""[WINDOW + 1, WINDOW, 7]: EMA 20, EMA 50, MACD line (12, 26) and MACD signal (9) of closes, then the first three as of
+:data:`LAG` bars ago."""
 
 ADX: Final = _newest_last(_seeded(1 / 14, 14, 27))[:, 1:]
 """Wilder average of the directional index, which begins at bar 14."""
@@ -77,7 +88,26 @@ DM_DECAY: Final = np.where(_AGE >= 0, _KEEP ** np.maximum(_AGE, 0), 0.0)
 """[change, bar]: how much of a change is left in the Wilder sum at a later bar."""
 
 
+_AVERAGE: Final = _newest_last(_seeded(1 / 14, 14, 14))[:, 1:]
+WILDER: Final = np.stack([_AVERAGE, _as_of(_AVERAGE, RSI_LAG), DM_SEED * DM_DECAY[:, -1]], axis=2)
+"""[WINDOW + 1, WINDOW - 1, 3]: Wilder average of 14 changes, as of :data:`RSI_LAG` bars ago, and Wilder sum.
+
+Bar 0 has no change, so the rows are those of bars 1 and later.
+"""
+
+
 def slope(length: int) -> NDArray[np.float64]:
     """Weights [1, length] of the least-squares slope per bar of the newest ``length`` values."""
     x = np.arange(length) - (length - 1) / 2
     return (x / (x @ x))[None, :]
+
+
+def plain_mean(length: int) -> NDArray[np.float64]:
+    """Weights [1, length] of the mean of the newest ``length`` values."""
+    return np.full((1, length), 1 / length)
+
+
+def side_by_side(*rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the newest values, each [1, its length], as one matrix [longest, rows]."""
+    longest = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (longest - row.shape[1], 0))) for row in rows]).T

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +16,63 @@ from numpy.typing import NDArray
 from db_functions.contract import LEVEL_COLUMNS, WINDOW
 from training.features import weights
 
+RECENT: Final = 32
+"""How many opens and volumes any feature reads."""
+_SERIES: Final = (
+    (0, RECENT, 1),
+    (1, WINDOW, 1),
+    (2, WINDOW, 1),
+    (3, WINDOW, 1),
+    (4, RECENT, 1),
+    (slice(1, 3), 2 * WINDOW, -1),
+)
+"""Column of the bars, length and order: opens, highs, lows, closes, volumes, then highs and lows newest first."""
+
+
+def _places() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where in a row of bars, [128, 5] one after the other, each value of the series stands: its bar and its column."""
+    bars, columns = np.broadcast_arrays(np.arange(WINDOW) * 5, np.arange(5)[:, None])
+    parts = [
+        [grid[column, -length:][..., ::step].ravel() for grid in (bars, columns)] for column, length, step in _SERIES
+    ]
+    bar, column = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return bar, column
+
+
+_BAR, _COLUMN = _places()
+_FIRST: Final = 5 * np.minimum(np.arange(WINDOW, -1, -1), WINDOW - 1)[:, None]
+"""[WINDOW + 1, 1]: by the number of valid bars, where the first of them stands."""
+
+RETURNS: Final = 60
+"""How many returns any feature reads."""
+
 Array: TypeAlias = Any
 """An array of the namespace in use; NumPy's and ndonnx's arrays share no static type."""
 
 
 class Extremes(NamedTuple):
-    """The highest high and the lowest low of some bars, and how many bars ago each was; all [N, 1]."""
+    """The highest high and the lowest low of some bars, [N, 1]."""
 
     high: Array
     low: Array
-    high_age: Array
-    low_age: Array
+
+
+SPANS: Final = (*((14, skip) for skip in range(5)), (10, 0), (15, 0), (15, 15), (20, 0), (20, 1), (30, 0))
+"""Length of each stretch of bars whose extremes a feature reads, and how many newer ones it leaves out."""
+_REACH: Final = max(length + skip for length, skip in SPANS)
+
+
+def _outside() -> NDArray[np.float64]:
+    """[len(SPANS), _REACH]: minus infinity at the bars, newest first, that a stretch leaves out."""
+    ages = np.arange(_REACH)
+    return np.array([np.where((ages >= skip) & (ages < skip + length), 0.0, -np.inf) for length, skip in SPANS])
 
 
 class Window:
     """One batch; every property is computed once, when a feature first asks for it.
 
-    Bars before the first valid one are replaced by copies of the newest: they change no highest or lowest value, their
-    changes are zero, and no weight falls on them. A bar with a price that is not finite ends the history there.
+    Bars before the first valid one are replaced by copies of it: they change no highest or lowest value, their changes
+    are zero, and no weight falls on them. A bar with a price that is not finite ends the history there.
     ``horizon`` is the number of bars that labels look ahead.
     """
 
@@ -57,27 +96,21 @@ class Window:
     # -- the bars ------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _raw(self) -> Array:
-        return self.xp.permute_dims(self.inputs["bars"], (0, 2, 1))
+    def count_index(self) -> Array:
+        """Valid bars, int64 [N]."""
+        prices = self.xp.sum(self.inputs["bars"][:, :, :4], axis=2)
+        return self.newest(self.xp.abs(prices) < np.inf)
 
-    @cached_property
-    def _missing(self) -> Array:
-        """Leading bars to ignore, int64 [N]: all up to the newest one without finite prices."""
-        xp = self.xp
-        prices = xp.sum(self._raw[:, :4, :], axis=1)
-        return self.through(~(xp.abs(prices) < np.inf))
-
-    def through(self, flags: Array) -> Array:
-        """How many bars, counted from the oldest, end with the newest that is flagged, int64 [N]; 0 without one."""
-        xp = self.xp
-        ranked = self.as_float(flags) * self.constant(np.arange(1.0, WINDOW + 1))
-        # A column of 0.5 in front wins where nothing is missing; the place of the winner is the number of bars lost.
-        return xp.argmax(xp.concat([ranked[:, :1] * 0.0 + 0.5, ranked], axis=1), axis=1)
+    def newest(self, flags: Array) -> Array:
+        """How many of the newest bars in a row are flagged, int64 [N]."""
+        length = flags.shape[1]
+        newer = self.constant(np.arange(length - 1, -1, -1))
+        return self.xp.min(self.xp.where(flags, self.constant(np.array(length)), newer), axis=1)
 
     @cached_property
     def count(self) -> Array:
         """Valid bars, float64 [N, 1]."""
-        return WINDOW - self.as_float(self.xp.expand_dims(self._missing, axis=1))
+        return self.as_float(self.xp.expand_dims(self.count_index, axis=1))
 
     @cached_property
     def valid(self) -> Array:
@@ -85,29 +118,35 @@ class Window:
         return self.constant(np.arange(WINDOW, 0.0, -1.0)[None, :]) <= self.count
 
     @cached_property
-    def _bars(self) -> Array:
-        xp = self.xp
-        return xp.where(xp.expand_dims(self.valid, axis=1), self._raw, self._raw[:, :, -1:])
+    def _series(self) -> list[Array]:
+        """The series of :data:`_SERIES`, in this order."""
+        flat = self.xp.reshape(self.inputs["bars"], (-1, WINDOW * 5))
+        places = self.xp.maximum(self.pick(_FIRST), self.constant(_BAR)) + self.constant(_COLUMN)
+        joined = self.xp.take_along_axis(flat, places, axis=1)
+        ends = np.cumsum([length for _, length, _ in _SERIES]).tolist()
+        return [joined[:, start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     @cached_property
     def open(self) -> Array:
-        return self._bars[:, 0, :]
+        """[N, 32]."""
+        return self._series[0]
 
     @cached_property
     def high(self) -> Array:
-        return self._bars[:, 1, :]
+        return self._series[1]
 
     @cached_property
     def low(self) -> Array:
-        return self._bars[:, 2, :]
+        return self._series[2]
 
     @cached_property
     def close(self) -> Array:
-        return self._bars[:, 3, :]
+        return self._series[3]
 
     @cached_property
     def volume(self) -> Array:
-        return self._bars[:, 4, :]
+        """[N, 32]."""
+        return self._series[4]
 
     @cached_property
     def last_close(self) -> Array:
@@ -132,9 +171,33 @@ class Window:
         return self.close - self.last_close
 
     @cached_property
+    def typical(self) -> Array:
+        """(H + L + C) / 3, [N, 30]."""
+        high, low, close = (series[:, -30:] for series in (self.high, self.low, self.close))
+        return (high + low + close) / 3.0
+
+    @cached_property
+    def benchmark(self) -> Array:
+        """The benchmark's newest closes, [N, 61], NaN where it has none."""
+        newest = self.inputs["market_bars"][:, -RETURNS - 1 :, :]
+        return self.xp.reshape(self.xp.take(newest, self.constant(np.array([3])), axis=2), (-1, RETURNS + 1))
+
+    @cached_property
+    def returns(self) -> Array:
+        """Log returns, own and then the benchmark's, [N, 120]."""
+        newer = self.xp.concat([self.close[:, -RETURNS:], self.benchmark[:, 1:]], axis=1)
+        older = self.xp.concat([self.close[:, -RETURNS - 1 : -1], self.benchmark[:, :-1]], axis=1)
+        return self.xp.log(newer / older)
+
+    @cached_property
     def log_return(self) -> Array:
-        """[N, 127]."""
-        return self.xp.log(self.close[:, 1:] / self.close[:, :-1])
+        """[N, 60]."""
+        return self.returns[:, :RETURNS]
+
+    @cached_property
+    def market_return(self) -> Array:
+        """[N, 60]."""
+        return self.returns[:, RETURNS:]
 
     @cached_property
     def true_range(self) -> Array:
@@ -145,60 +208,32 @@ class Window:
 
     # -- averages ------------------------------------------------------------------------------------------------
 
-    def weighted(self, table: NDArray[np.float64], series: Array, lag: int = 0) -> Array:
-        """Sums of a series [N, W] by the weights of each row's bar count, as of ``lag`` bars ago.
-
-        A table [129, W] gives [N, 1], a bank of m tables [129, m, W] gives [N, m].
-        """
-        xp = self.xp
-        picked = self.pick(table, lag)
-        series = series[:, :-lag] if lag else series
-        if table.ndim == 2:
-            return xp.sum(picked * series, axis=1, keepdims=True)
-        return xp.sum(picked * xp.expand_dims(series, axis=1), axis=2)
-
-    def pick(self, table: NDArray[np.float64], lag: int = 0) -> Array:
-        """Each row's own line of a table, by its number of bars ``lag`` bars ago; one gathering for all who ask."""
-        key = ("pick", id(table), lag)
-        if key not in self.memory:
-            rows = self._count_index
-            if lag:
-                rows = self.xp.maximum(rows - lag, self.constant(np.array(0)))
-            # The table is kept with its lines, so that no other can come by its id.
-            self.memory[key] = table, self.xp.take(self.constant(table[..., lag:]), rows, axis=0)
-        return self.memory[key][1]
+    def pick(self, table: NDArray[np.float64]) -> Array:
+        """Each row's own line of a table [129, ...], by its number of bars."""
+        return self.xp.take(self.constant(table), self.count_index, axis=0)
 
     @cached_property
-    def _count_index(self) -> Array:
-        return WINDOW - self._missing
+    def moves(self) -> Array:
+        """Gains of the close, its absolute changes, and true ranges, [N, 3, 127]."""
+        xp = self.xp
+        gains = xp.maximum(self.change, self.constant(np.array(0.0)))
+        return xp.reshape(xp.concat([gains, xp.abs(self.change), self.true_range], axis=1), (-1, 3, WINDOW - 1))
+
+    @cached_property
+    def wilder(self) -> Array:
+        """:attr:`moves` by each of :data:`weights.WILDER`, [N, 9]."""
+        return self.xp.reshape(self.xp.matmul(self.moves, self.pick(weights.WILDER)), (-1, 9))
 
     def mean(self, series: Array, length: int) -> Array:
         """Plain mean of the newest ``length`` values, [N, 1]."""
         return self.total(series, length) / length
 
     def total(self, series: Array, length: int) -> Array:
-        return self.xp.sum(series[:, -length:], axis=1, keepdims=True)
+        return self.xp.sum(_newest(series, length), axis=1, keepdims=True)
 
     def dot(self, series: Array, row: NDArray[np.float64]) -> Array:
         """The newest values of a series by constant weights [1, length], [N, 1]."""
-        return self.xp.sum(series[:, -row.shape[1] :] * self.constant(row), axis=1, keepdims=True)
-
-    def centred(self, part: Array) -> Array:
-        """A series less its mean; exactly zero for one that does not vary, whatever its level."""
-        offset = part - part[:, -1:]
-        return offset - self.xp.sum(offset, axis=1, keepdims=True) / part.shape[1]
-
-    def deviation(self, series: Array, length: int, lost: int = 0) -> Array:
-        """Standard deviation of the newest ``length`` values, [N, 1]: of a population, or of a sample (``lost`` 1)."""
-        centred = self.centred(series[:, -length:])
-        return self.xp.sqrt(self.xp.sum(centred * centred, axis=1, keepdims=True) / (length - lost))
-
-    def correlation(self, x: Array, y: Array) -> Array:
-        """Pearson's r of two series of one length, [N, 1]; 0 where either does not vary."""
-        xp = self.xp
-        x, y = self.centred(x), self.centred(y)
-        spread = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True)) * xp.sqrt(xp.sum(y * y, axis=1, keepdims=True))
-        return self.ratio(xp.sum(x * y, axis=1, keepdims=True), spread, 0.0)
+        return self.xp.matmul(_newest(series, row.shape[1]), self.constant(row.T))
 
     def ratio(self, numerator: Array, denominator: Array, otherwise: float) -> Array:
         """A division that answers ``otherwise`` where the denominator is zero."""
@@ -207,7 +242,7 @@ class Window:
     @cached_property
     def atr(self) -> Array:
         """Average true range over 14 bars (Wilder), [N, 1], NaN where it is zero: nothing can be measured in it."""
-        value = self.weighted(weights.WILDER, self.true_range)
+        value = self.wilder[:, 6:7]
         return self.xp.where(value > 0.0, value, np.nan)
 
     # -- highest and lowest --------------------------------------------------------------------------------------
@@ -215,34 +250,37 @@ class Window:
     @cached_property
     def reach(self) -> Array:
         """High and minus low, newest first, [N, 2, 128]."""
-        xp = self.xp
-        return xp.concat([self._bars[:, 1:2, ::-1], -self._bars[:, 2:3, ::-1]], axis=1)
+        sides = self.constant(np.array([[[1.0], [-1.0]]]))
+        return self.xp.reshape(self._series[5], (-1, 2, WINDOW)) * sides
+
+    @cached_property
+    def highest(self) -> Array:
+        """Highest high, then highest minus low, of each of :data:`SPANS`, [N, 2 len(SPANS)]."""
+        part = self.xp.expand_dims(self.reach[:, :, :_REACH], axis=2) + self.constant(_outside())
+        return self.xp.reshape(self.xp.max(part, axis=3), (-1, 2 * len(SPANS)))
 
     def extremes(self, length: int, skip: int = 0) -> Extremes:
-        """Highest high and lowest low of ``length`` bars, the newest ``skip`` left out.
-
-        Of equal bars the newest counts.
-        """
-        key = ("extremes", length, skip)
-        if key not in self.memory:
-            xp = self.xp
-            part = self.reach[:, :, skip : skip + length]
-            place = xp.argmax(part, axis=2, keepdims=True)
-            value = xp.squeeze(xp.take_along_axis(part, place, axis=2), axis=2)
-            age = self.as_float(xp.squeeze(place, axis=2))
-            self.memory[key] = Extremes(value[:, :1], -value[:, 1:], age[:, :1], age[:, 1:])
-        found: Extremes = self.memory[key]
-        return found
+        """Highest high and lowest low of ``length`` bars, the newest ``skip`` left out; one of :data:`SPANS`."""
+        place = SPANS.index((length, skip))
+        high, low = (self.highest[:, i : i + 1] for i in (place, len(SPANS) + place))
+        return Extremes(high, -low)
 
     def span(self, length: int) -> Array:
         """Highest high less lowest low of the newest ``length`` bars, [N, 1]."""
         extremes = self.extremes(length)
         return extremes.high - extremes.low
 
-    @property
+    @cached_property
     def swing(self) -> Extremes:
         """The extremes of all valid bars."""
-        return self.extremes(WINDOW)
+        both = self.xp.max(self.reach, axis=2)
+        return Extremes(both[:, :1], -both[:, 1:])
+
+    def ages(self, length: int) -> tuple[Array, Array]:
+        """Bars since the highest high and the lowest low of the newest ``length``, [N, 1]; of equal ones the newest."""
+        reach = self.reach if length == WINDOW else self.reach[:, :, :length]
+        both = self.as_float(self.xp.argmax(reach, axis=2))
+        return both[:, :1], both[:, 1:]
 
     # -- what the row says ---------------------------------------------------------------------------------------
 
@@ -258,6 +296,10 @@ class Window:
 
     def level(self, name: str) -> Array:
         return self.column("levels", LEVEL_COLUMNS.index(name))
+
+
+def _newest(series: Array, length: int) -> Array:
+    return series if series.shape[1] == length else series[:, -length:]
 
 
 Result = TypeVar("Result")
