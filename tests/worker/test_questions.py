@@ -12,11 +12,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from db_functions.asking import Answer, as_question, read_answer, score, score_async
 from db_functions.database import Connection
 from db_functions.errors import InTransaction, NoAnswer, NoWorker, UnknownModel
+from demo.application import find_all_patterns
+from demo.application import insert_bars as insert_market_bars
+from demo.market import BENCHMARK, SYMBOLS, load_series
 from tests.sql_support import refusal
 from tests.support import (
     at,
@@ -29,13 +33,17 @@ from tests.support import (
     small_model,
     wait_until,
 )
+from tests.worker.test_http import TOKEN, ask, reader, site
 from tests.worker_support import FAST, SLOW, count, poison_model, process, working
+from worker.http.questions import BYTES, Allowance
+from worker.operating import first_passage
 from worker.operating.ask import answer_lines
 from worker.serving import questions
 from worker.serving.batch import BatchSettings
 from worker.serving.engine import Engine
 from worker.serving.questions import Question, Questions
 
+__all__ = ["reader", "site"]
 PATTERN: dict[str, Any] = {
     "symbol": "ACME",
     "timeframe": "1d",
@@ -64,8 +72,7 @@ def application(ready: Connection, database: str) -> Iterator[Connection]:
 
 def inserted(connection: Connection, given: dict[str, Any]) -> dict[str, Any]:
     """What the row of an insert says when a worker has scored it."""
-    columns = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in given.items()}
-    pattern = insert_pattern(connection, **columns)
+    pattern = insert_pattern(connection, **plain(given))
     wait_until(lambda: row_of(connection, pattern, "ml_metadata")["ml_metadata"]["reason"] != "pending", "a score")
     return row_of(connection, pattern)
 
@@ -351,3 +358,69 @@ def test_while_rows_wait_questions_take_half_of_the_time_at_most(monkeypatch: py
         now[0] = at_s
         turns.answer(None, rows_wait=rows_wait)  # type: ignore[arg-type]
         assert now[0] == after_s
+
+
+def test_the_http_door(site: str, application: Connection, ready: Connection, database: str) -> None:
+    allowed = {"Authorization": f"Bearer {TOKEN}"}
+    url = f"{site}/api/ml/score"
+    cases = [{**PATTERN, **case} for case in CASES]
+    with working(database, SLOW):
+        wanted = score(application, cases)
+        answer = ask(url, "POST", as_question(cases), **allowed)
+        assert [read_answer(one) for one in answer.json] == wanted
+        assert read_answer(ask(url, "POST", as_question(cases[0]), **allowed).json) == wanted[0]
+        assert 'ml_questions_total{kind="score",reason="scored"}' in ask(f"{site}/metrics").text
+    assert ask(url, "POST", as_question(PATTERN)).status == 401
+    for body in ("{", "[]", "5", '"\\ud800"', "[" * 100_000, as_question([PATTERN] * 1001), '{"symbol": "\0"}'):
+        refused = ask(url, "POST", body, **allowed)
+        assert (refused.status, list(refused.json)) == (400, ["error"]), body[:20]
+    refused = ask(url, "POST", as_question(PATTERN | {"entry": "cheap"}), **allowed)
+    assert (refused.status, refused.json["field"]) == (400, "entry")
+    assert ask(url, "POST", "[" + " " * BYTES, **allowed).status == 413
+    assert ask(url, "POST", as_question(PATTERN), **allowed).status == 503
+
+
+def test_http_allows_so_many_questions_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("worker.http.questions.time.monotonic", lambda: now[0])
+    allowance = Allowance(10)
+    assert sum(allowance.take() for _ in range(30)) == 10
+    now[0] += 0.5
+    assert sum(allowance.take() for _ in range(30)) == 5
+
+
+@pytest.mark.slow
+def test_every_door_and_an_insert_agree_on_real_rows(
+    site: str, application: Connection, connection: Connection, database: str
+) -> None:
+    series = load_series()
+    patterns = [asdict(one) for one in find_all_patterns(series[symbol] for symbol in SYMBOLS)][-5_000:]
+    for whole in series.values():
+        insert_market_bars(connection, whole)
+    connection.execute("select ml.set('benchmark_symbol', %s, 'a test')", [BENCHMARK])
+    first_passage.promote(connection, first_passage.register(connection))
+    thousands = [patterns[i : i + 1_000] for i in range(0, len(patterns), 1_000)]
+    with working(database):
+        asked = [answer for part in thousands for answer in score(application, part, 60)]
+        http = [
+            read_answer(answer)
+            for part in thousands
+            for answer in ask(f"{site}/api/ml/score", "POST", as_question(part), Authorization=f"Bearer {TOKEN}").json
+        ]
+        assert count(connection, "ml.predictions") == 0
+        rows = [insert_pattern(connection, **plain(one)) for one in patterns]
+        wait_until(lambda: count(connection, "ml.queue") == 0, "every row is scored", 120)
+    shell = [read_answer(answer) for answer in answer_lines(connection, map(as_question, patterns))]
+    assert asked == http == shell
+    stored = {str(row["id"]): row for row in whole_rows(connection)}
+    assert [as_row(answer) for answer in asked] == [of_row(stored[row]) for row in rows]
+    assert len({answer.ml_confidence for answer in asked}) > 4_000
+
+
+def plain(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: Jsonb(value) if isinstance(value, dict) else value for name, value in given.items()}
+
+
+def whole_rows(connection: Connection) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("select * from pattern_events").fetchall()
