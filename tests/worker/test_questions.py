@@ -110,6 +110,7 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.compat
 def test_a_question_gets_what_an_insert_would(application: Connection, ready: Connection, database: str) -> None:
     insert_bars(ready, random_bars(50, seed=3), symbol="OTHER")
     cases = [{**PATTERN, **case} for case in [*CASES, {"symbol": "OTHER", "detected_at": at(30)}]]
