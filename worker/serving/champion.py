@@ -85,7 +85,21 @@ class Champion:
             logger.error(
                 "%(error)s; set aside for a while", event("model_set_aside", model=model.version, error=self.error)
             )
-        if self._standby is None and model.id == self._tried:
+        return self._ask_standby(connection, gathered, min_quality)
+
+    def consult(
+        self, connection: Connection, gathered: Gathered, min_quality: float
+    ) -> tuple[Model | None, scoring.ModelAnswers]:
+        """As :meth:`ask`, for what is no row: it may not set the model aside."""
+        assert self.model is not None, "no model is loaded"
+        if self._breaker.lets_through():
+            return self.model, scoring.score(self.model, gathered, min_quality)
+        return self._ask_standby(connection, gathered, min_quality)
+
+    def _ask_standby(
+        self, connection: Connection, gathered: Gathered, min_quality: float
+    ) -> tuple[Model | None, scoring.ModelAnswers]:
+        if self._standby is None and self.model is not None and self.model.id == self._tried:
             self._standby = self._fetch_standby(connection)
         if self._standby is None:
             return None, scoring.without_model(len(gathered), scoring.FAILED)
@@ -113,8 +127,8 @@ class _ModelFile:
     golden: bytes | None
 
 
-def fetch(connection: Connection, model_id: int) -> Model:
-    """Read a model, try it in a child, load it here, replay its golden rows.
+def fetch(connection: Connection, model_id: int, *, record: bool = True) -> Model:
+    """Read a model, try it in a child, load it here, replay its golden rows, and record how they came out.
 
     Raises InvalidModel whatever is wrong with it, or HostFault when this host is at fault.
     """
@@ -122,7 +136,7 @@ def fetch(connection: Connection, model_id: int) -> Model:
     if file is None:
         raise InvalidModel(f"model {model_id} is not in the registry")
     model, parity = _try(model_id, file)
-    if parity is not None:
+    if parity is not None and record:
         _record_parity(connection, model, parity)
     off_by = parity.max_abs_diff if parity else None
     logger.info(

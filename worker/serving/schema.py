@@ -24,6 +24,7 @@ STATEMENTS = (
     "batch_settings",
     "bury_workers",
     "claim",
+    "claim_questions",
     "clear_suspect",
     "doorbell_channel",
     "heartbeat",
@@ -46,6 +47,7 @@ STATEMENTS = (
     "server_started",
     "start_worker",
     "unfinished_workers",
+    "write_answers",
     "write_batch",
 )
 """The named queries of ``python -m worker run``."""
