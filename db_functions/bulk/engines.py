@@ -19,6 +19,7 @@ from typing import Any
 
 from db_functions.bulk.sessions import close_kept
 from db_functions.errors import EngineUnavailable, first_line
+from db_functions.extras import not_installed
 
 START_S = 60.0
 """How long an engine may take to start again before the job ends; what is done is kept."""
@@ -69,8 +70,10 @@ def dask(scheduler: str | None, processes: int) -> Engine:
     """The cluster whose scheduler is at ``scheduler`` (``tcp://HOST:PORT``), or one on this machine."""
 
     def start(stack: ExitStack) -> Running:
-        import distributed
-
+        try:
+            import distributed
+        except ImportError as error:
+            raise EngineUnavailable(not_installed(error)) from None
         library: Any = distributed  # it has types, but these have none
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:

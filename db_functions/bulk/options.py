@@ -7,8 +7,10 @@ import os
 import re
 
 from db_functions.arguments import positive
+from db_functions.bulk.driver import How
 from db_functions.bulk.engines import Engine, dask, in_process, local_processes
 from db_functions.bulk.replica import VARIABLE
+from db_functions.bulk.sessions import Stopping
 from db_functions.errors import EngineUnavailable
 
 _ADDRESS = re.compile(r"(tcp|tls)://[^/@\s]+:\d+")
@@ -32,17 +34,19 @@ def add_engine(command: argparse.ArgumentParser) -> None:
     )
 
 
-def engine_of(options: argparse.Namespace) -> Engine:
-    """The engine that was asked for. Raises EngineUnavailable for an address that is none."""
+def how(options: argparse.Namespace, stopping: Stopping, *, progress: bool) -> How:
+    """What was asked for. Raises EngineUnavailable for an address that is none.
+
+    The URL of a replica travels by the environment: tasks and logs never hold it.
+    """
+    if options.read_from:
+        os.environ[VARIABLE] = options.read_from
+    return How(_engine(options), bool(options.read_from), stopping, progress)
+
+
+def _engine(options: argparse.Namespace) -> Engine:
     if options.scheduler and not _ADDRESS.fullmatch(options.scheduler):
         raise EngineUnavailable(f"{options.scheduler} is no address of a scheduler, such as tcp://127.0.0.1:8786")
     if options.engine == "dask":
         return dask(options.scheduler, options.processes)
     return local_processes(options.processes) if options.engine == "process" else in_process
-
-
-def reads_from_replica(options: argparse.Namespace) -> bool:
-    """Whether bars come from a replica. Its URL travels by the environment: tasks and logs never hold it."""
-    if options.read_from:
-        os.environ[VARIABLE] = options.read_from
-    return bool(options.read_from)
