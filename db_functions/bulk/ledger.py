@@ -93,15 +93,17 @@ class Job:
         self._opener, self._replica = opener, how.replica
         self._selection = selection
         self._open: Connection | None = None
-        with translated():
-            self.live = self._session().before(how.stopping)
-            """Live rows that were scored before the plan."""
-            self.id = self._plan(kind)
-            self._pins = self._own_pins()
-            state = self.state()
-        if state.models == list(self._pins.models) and state.bits != self._pins.bits:
-            raise WorkerRefused("this machine answers in other bits than the one that began the job: go on there")
-        self._pin()
+        try:
+            with translated():
+                self.live = self._session().before(how.stopping)
+                """Live rows that were scored before the plan."""
+                self.id = self._plan(kind)
+                self._pins = self._own_pins()
+                self._require_bits(self.state())
+                self._pin()
+        except BaseException:
+            self.close()
+            raise
 
     def _plan(self, kind: str) -> str:
         selection = json.dumps(self._selection, default=str, sort_keys=True)
@@ -150,6 +152,10 @@ class Job:
     def close(self) -> None:
         if self._open is not None:
             self._open.close()
+
+    def _require_bits(self, begun: JobState) -> None:
+        if begun.models == list(self._pins.models) and begun.bits != self._pins.bits:
+            raise WorkerRefused("this machine answers in other bits than the one that began the job: go on there")
 
     def _pin(self) -> None:
         parameters = {"job": self.id, "models": list(self._pins.models), "bits": self._pins.bits}
