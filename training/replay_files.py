@@ -84,7 +84,7 @@ class _FilesJob:
         session = session_of(selection, ReplaySession, replica=how.replica)
         assert isinstance(session, ReplaySession)
         self._pins = session.pins()
-        named = json.dumps([selection, *self._pins.models, self._pins.bits.hex()], default=str)
+        named = json.dumps([selection, *self._pins.models, self._pins.bits], default=str)
         if not (folder / _PLAN).exists():
             _write_plan(folder, session, named)
         plan = pq.ParquetFile(folder / _PLAN)

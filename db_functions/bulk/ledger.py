@@ -32,7 +32,7 @@ class JobState:
 
     id: str
     models: list[int] | None
-    bits: bytes | None
+    bits: str | None
     started_at: datetime
     open: int
     rows: int

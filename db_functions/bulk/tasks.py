@@ -85,9 +85,10 @@ def work_off(
     except (WorkerRefused, ReplicaRefused, InvalidUrl) as error:
         return Outcome("refused", f"{_here()}: {first_line(error)}")
     except Exception as error:  # noqa: BLE001  # the driver judges; the pages that were done are kept
+        if not is_unreachable(error):
+            return Outcome("failed", f"{_here()}: {first_line(error)}")
         sessions.drop()
-        kind: Literal["unreachable", "failed"] = "unreachable" if is_unreachable(error) else "failed"
-        return Outcome(kind, f"{_here()}: {first_line(error)}")
+        return Outcome("unreachable", f"{_here()}: {first_line(error)}")
 
 
 def session_of(selection: Mapping[str, Any], open_session: Opener, *, replica: bool) -> Session:

@@ -119,7 +119,7 @@ def test_a_process_that_would_write_otherwise_refuses(ready: Connection, job: Jo
     _, task = job.call(0)
     wrong = {
         "code": Task(task.job, 0, SELECTION, task.pins, "other"),
-        "bits": Task(task.job, 0, SELECTION, Pins(task.pins.models, b"other"), code()),
+        "bits": Task(task.job, 0, SELECTION, Pins(task.pins.models, "other"), code()),
         "database": Task("00000000-0000-0000-0000-000000000000", 0, SELECTION, task.pins, code()),
     }
     assert run_slice(wrong[fault]).state == "refused"
@@ -184,6 +184,12 @@ def test_a_killed_process_of_the_pool_is_replaced(
         assert driver.drive(job, pool, How(), "test") == {}
     assert (tmp_path / "died").exists()
     assert scores(ready) == (20, 20)
+
+
+def test_a_worker_s_login_suffices(ready: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_rows(ready, 20)
+    monkeypatch.setenv("PGOPTIONS", "-c role=ml_worker")
+    assert backfill(RESCORE, How()).rows == 20
 
 
 def test_two_drivers_share_a_job(ready: Connection, job: Job) -> None:
