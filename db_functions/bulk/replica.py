@@ -48,6 +48,7 @@ def open_replica(primary: Connection) -> Connection:
         raise ReplicaRefused(f"{VARIABLE} is not set here: it names the replica to read from")
     origin = fetch_row(primary, "primary_position", _Primary)
     replica = connect(libpq_url(url), application_name="pattern-scoring replica", autocommit=True)
+    replica.read_only = True
     end = time.monotonic() + PATIENCE_S
     while True:
         found = fetch_row(replica, "replica_position", _Position, {"position": origin.position})

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_killed_workers_and_a_restarted_scheduler(
     assert backfill(Selection(rescore=True), How()).rows == ROWS
     arguments = ["backfill", "--rescore", "--engine", "dask", "--scheduler"]
     with cluster(database, tmp_path) as running, process(database, *arguments, running.address) as command:
-        faults = [partial(running.kill_worker, 0), partial(running.kill_worker, 1), running.kill_scheduler] * 2
+        faults: list[Callable[[], None]] = [partial(running.kill_worker, 0), partial(running.kill_worker, 1), running.kill_scheduler] * 2
         for number, fault in enumerate(faults):
             begun = ROWS + ROWS * number // 8
 
@@ -98,7 +98,12 @@ def test_killed_workers_and_a_restarted_scheduler(
 
             wait_until(is_due, f"row {begun}", 60)
             fault()
-        wait_until(lambda: running.tend() or command.process.poll() is not None, "the end", 90)
+
+        def has_ended() -> bool:
+            running.tend()
+            return command.process.poll() is not None
+
+        wait_until(has_ended, "the end", 90)
         assert command.wait() == 0, command.stderr()
         assert database not in running.log.read_text() + command.stderr()
     assert f"{ROWS:,} rows done" in command.printed
