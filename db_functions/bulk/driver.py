@@ -67,10 +67,14 @@ class _Trouble:
 
 
 def drive(work: Work, pool: Pool, how: How, name: str) -> Mapping[int, str]:
-    """Work everything off that is left, or until told to stop; returns the slices that were given up, and why."""
+    """Work everything off that is left, or until told to stop, and end the pool.
+
+    Returns the slices that were given up, and why.
+    """
     with Bar(shown=how.progress, desc=name, total=work.left(), lasting=True) as bar:
         driver = _Driver(work, pool, how.stopping, bar)
         driver.run()
+        pool.close()
     return driver.given_up
 
 

@@ -91,7 +91,7 @@ def dask(scheduler: str | None, processes: int) -> Engine:
 
         def width() -> int:
             if client.status != "running":
-                raise EngineUnavailable("the connection to the Dask scheduler is lost")
+                raise ConnectionError("the connection to the Dask scheduler is lost")
             return sum(client.nthreads().values())
 
         return Running(executor, width)
@@ -136,7 +136,7 @@ class Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._close()
+        self.close()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self._running.executor.submit(call, *arguments)
@@ -154,21 +154,22 @@ class Pool:
 
     def renew(self) -> None:
         """Start the engine again. Raises EngineUnavailable when that fails for ``START_S``."""
-        self._close()
+        self.close()
         end = time.monotonic() + START_S
         while True:
             self._stack = ExitStack()
             try:
                 self._running = self._engine(self._stack)
             except EngineUnavailable as error:
-                self._close()
+                self.close()
                 if time.monotonic() > end:
                     raise EngineUnavailable(f"{error}; what is done is kept: run the command again") from error
                 time.sleep(1)
             else:
                 return
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Wait for what runs here; a cluster ends its slices by itself."""
         # What is broken may refuse to be closed.
         with contextlib.suppress(Exception):
             self._stack.close()

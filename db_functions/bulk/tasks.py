@@ -23,6 +23,7 @@ from db_functions.errors import (
     DatabaseUnavailable,
     InvalidUrl,
     ReplicaRefused,
+    SchemaMissing,
     WorkerRefused,
     first_line,
     translated,
@@ -82,7 +83,7 @@ def work_off(
             return (run or _pages)(task, session, stopping)
     except _Moved:
         return Outcome("moved", f"other models serve at {_here()}")
-    except (WorkerRefused, ReplicaRefused, InvalidUrl) as error:
+    except (WorkerRefused, ReplicaRefused, InvalidUrl, SchemaMissing) as error:
         return Outcome("refused", f"{_here()}: {first_line(error)}")
     except Exception as error:  # noqa: BLE001  # the driver judges; the pages that were done are kept
         if not is_unreachable(error):
