@@ -186,6 +186,30 @@ def test_a_killed_process_of_the_pool_is_replaced(
     assert scores(ready) == (20, 20)
 
 
+def test_lost_connections_are_made_again(ready: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the process that scores and of the driver, each in the middle of a job."""
+    monkeypatch.setattr(ledger, "PAGE_ROWS", 5)
+    monkeypatch.setattr(ledger, "SLICE_PAGES", 1)
+    monkeypatch.setattr(driver, "_POLL_S", 0.01)
+    old_rows(ready, 20)
+    score_rows, calls = Engine.score_rows, []
+
+    def score(self: Engine, rows: Any, *, rescore: bool) -> int:
+        calls.append(rows)
+        lost = {2: "backfill", 4: "bulk"}.get(len(calls), "none")
+        ready.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = %s",
+            [f"pattern-scoring {lost}"],
+        )
+        return score_rows(self, rows, rescore=rescore)
+
+    monkeypatch.setattr(Engine, "score_rows", score)
+    done = backfill(RESCORE, How())
+    assert (done.rows, done.failed) == (20, {})
+    assert len(calls) == 5
+    assert scores(ready) == (20, 20)
+
+
 def test_a_worker_s_login_suffices(ready: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     old_rows(ready, 20)
     monkeypatch.setenv("PGOPTIONS", "-c role=ml_worker")
@@ -196,14 +220,6 @@ def test_two_drivers_share_a_job(ready: Connection, job: Job) -> None:
     again = Job("backfill", SELECTION, run_slice, backfill_module._Scorer, How())
     assert again.id == job.id
     again.close()
-
-
-def test_no_scheduler(ready: Connection, database: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with process(database, "backfill", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:9") as command:
-        assert command.wait(60) == 1
-        assert "tcp://127.0.0.1:9" in command.stderr()
-    assert main(["backfill", "--engine", "dask", "--scheduler", "user:secret@host"]) == 1
-    assert count(ready, "ml_internal.jobs") == 0
 
 
 def test_bulk_rests_while_live_rows_are_slow(ready: Connection) -> None:

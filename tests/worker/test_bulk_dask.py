@@ -23,7 +23,8 @@ from worker.operating.backfill import Selection, backfill
 
 __all__ = ["ready"]
 pytestmark = pytest.mark.slow
-ROWS = 30_000
+ROWS = int(os.environ.get("BULK_ROWS", "30000"))
+"""More of them for a long run by hand, with as many more faults."""
 
 
 class Cluster:
@@ -87,23 +88,24 @@ def test_killed_workers_and_a_restarted_scheduler(
     assert backfill(Selection(rescore=True), How()).rows == ROWS
     arguments = ["backfill", "--rescore", "--engine", "dask", "--scheduler"]
     with cluster(database, tmp_path) as running, process(database, *arguments, running.address) as command:
-        faults: list[Callable[[], None]] = [partial(running.kill_worker, 0), partial(running.kill_worker, 1), running.kill_scheduler] * 2
+        faults: list[Callable[[], None]] = [*(partial(running.kill_worker, n) for n in (0, 1)), running.kill_scheduler]
+        faults *= max(2, ROWS // 15_000)
         for number, fault in enumerate(faults):
-            begun = ROWS + ROWS * number // 8
+            begun = ROWS + ROWS * number // (len(faults) + 2)
 
             def is_due(begun: int = begun) -> bool:
                 running.tend()
                 assert command.process.poll() is None, "it ended before all faults"
                 return count(ready, "ml.predictions") > begun
 
-            wait_until(is_due, f"row {begun}", 60)
+            wait_until(is_due, f"row {begun}", 120)
             fault()
 
         def has_ended() -> bool:
             running.tend()
             return command.process.poll() is not None
 
-        wait_until(has_ended, "the end", 90)
+        wait_until(has_ended, "the end", 300)
         assert command.wait() == 0, command.stderr()
         assert database not in running.log.read_text() + command.stderr()
     assert f"{ROWS:,} rows done" in command.printed
@@ -112,3 +114,12 @@ def test_killed_workers_and_a_restarted_scheduler(
     assert count(ready, each) == ROWS, "none lost, none doubled"
     bits = "(select from ml.predictions group by pattern_id, float4send(ml_confidence), input_hash) p"
     assert count(ready, bits) == ROWS
+
+
+def test_no_scheduler(ready: Connection, database: str) -> None:
+    with process(database, "backfill", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:9") as command:
+        assert command.wait(60) == 1
+        assert "tcp://127.0.0.1:9" in command.stderr()
+    with process(database, "backfill", "--engine", "dask", "--scheduler", "user:secret@host") as command:
+        assert command.wait(60) == 1
+    assert count(ready, "ml_internal.jobs") == 0
