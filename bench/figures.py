@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bench import claims, drain, growth, inference, inserts, latency, questions, views
+from bench import claims, drain, engines, growth, inference, inserts, latency, questions, views
 from bench.results import Results
 
 Figures = dict[str, Any]
@@ -226,6 +226,23 @@ def _backfill(results: Results) -> Figures:
     }
 
 
+def _engines(results: Results) -> Figures:
+    rows = results.cases()[0]
+    rate = {name: results.median(name, rows, "rows/s") for name in engines.ENGINES}
+    ledger = results.median("the ledger", rows, "us/row")
+    return {
+        "rows": int(rows),
+        "table": [
+            [name, cell(results, name, rows, "rows/s"), cell(results, name, rows, "rows/s, start included")]
+            for name in engines.ENGINES
+        ],
+        "two": rate["processes, 2"] / rate["processes, 1"],
+        "dask": rate["Dask, 2"] / rate["processes, 2"],
+        "ledger": ledger,
+        "share": ledger * rate["one process"] / 1e6,
+    }
+
+
 def _stages(results: Results) -> Figures:
     rows, names = results.cases()[0], results.subjects()
     trained = [name for name in names if not name.startswith("label")]
@@ -270,6 +287,7 @@ FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "storage": _storage,
     "growth": _growth,
     "backfill": _backfill,
+    "engines": _engines,
     "stages": _stages,
     "views": _views,
     "questions": _questions,

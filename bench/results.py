@@ -23,6 +23,7 @@ SECTIONS: Final = (
     "storage",
     "growth",
     "backfill",
+    "engines",
     "stages",
     "views",
     "questions",

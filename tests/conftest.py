@@ -30,6 +30,8 @@ _NEEDS = {
     "e2e/test_notebooks.py": ("matplotlib", "nbclient", "ipykernel"),
     "unit/test_bench_report.py": ("matplotlib",),
     "unit/test_evidence.py": ("matplotlib",),
+    "training/test_replay_files.py": ("pyarrow",),
+    "worker/test_bulk_dask.py": ("distributed",),
     "worker/test_http_page.py": ("axe_core_python", "selenium"),
 }
 """Files of slow tests, by what they import of requirements-slow.lock."""

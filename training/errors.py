@@ -53,6 +53,10 @@ class Unreadable(ScoringError):
     """The file cannot be read, so there is nothing to check."""
 
 
+class OutputRefused(ScoringError):
+    """The folder for the output holds something else."""
+
+
 class ParityFailed(InvalidModel):
     """The exported graph does not answer as the fitted model does; it is not registered."""
 

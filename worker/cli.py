@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import psycopg
 
 from db_functions.arguments import moment, not_negative, port, positive, seconds, version
-from db_functions.bulk.options import add_engine, engine_of, reads_from_replica
+from db_functions.bulk.options import add_engine, how
 from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.extras import not_installed
@@ -116,7 +116,7 @@ def _backfill(options: argparse.Namespace) -> int:
         return 0
     signals = Signals()
     with signals.installed():
-        done = backfill(selection, lambda: signals.stopping, engine_of(options), replica=reads_from_replica(options))
+        done = backfill(selection, how(options, lambda: signals.stopping, progress=True))
     print(f"{done.rows:,} rows done" + (f", and {done.live:,} that waited in the queue" if done.live else ""))
     if done.resumed:
         print(f"{done.resumed:,} of them by an earlier run")

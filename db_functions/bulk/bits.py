@@ -22,7 +22,7 @@ class Pins(NamedTuple):
 
     models: tuple[int, ...]
     """Ids of the models that answer."""
-    bits: bytes
+    bits: str
     """SHA-256 of their answers to their golden rows."""
 
 
@@ -33,7 +33,7 @@ def pins_of(models: Iterable[Model]) -> Pins:
         rows = Golden.from_bytes(model.golden).inputs if model.golden else plain_rows(model)
         for values in model.run({name: rows[name] for name in model.input_names}).values():
             digest.update(np.ascontiguousarray(values).tobytes())
-    return Pins(tuple(model.id for model in given), digest.digest())
+    return Pins(tuple(model.id for model in given), digest.hexdigest())
 
 
 @cache

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from db_functions.bulk.engines import Pool
+from db_functions.bulk.engines import Engine, Pool, in_process
+from db_functions.bulk.sessions import Stopping
 from db_functions.bulk.tasks import Outcome, is_unreachable
 from db_functions.errors import DatabaseUnavailable, EngineUnavailable, WorkerRefused, first_line
 from db_functions.progress import Bar
@@ -21,6 +22,16 @@ _FAILURES: Final = 3
 _LOSSES: Final = 20
 """How often a slice may be lost with its process before a page of it is done; then it may be what kills them."""
 _AGAIN: Final = "; what is done is kept: run the command again"
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a job runs: on which engine, with bars from a replica or not, until told to stop."""
+
+    engine: Engine = in_process
+    replica: bool = False
+    stopping: Stopping = lambda: False
+    progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +50,8 @@ class Work(Protocol):
     def left(self) -> int:
         """Rows that are not done."""
 
-    def call(self, number: int) -> tuple[Callable[..., Outcome], Sequence[Any]]:
-        """What to submit for a slice."""
+    def call(self, number: int) -> Sequence[Any]:
+        """What to submit for a slice: a function that every process can import, and its arguments."""
 
     def repin(self) -> bool:
         """Go on with the models that serve now; False when they are those that the job has."""
@@ -55,13 +66,25 @@ class _Trouble:
     failed: int = 0
 
 
+def drive(work: Work, pool: Pool, how: How, name: str) -> Mapping[int, str]:
+    """Work everything off that is left, or until told to stop, and end the pool.
+
+    Returns the slices that were given up, and why.
+    """
+    with Bar(shown=how.progress, desc=name, total=work.left(), lasting=True) as bar:
+        driver = _Driver(work, pool, how.stopping, bar)
+        driver.run()
+        pool.close()
+    return driver.given_up
+
+
 @dataclass(slots=True)
-class Driver:
+class _Driver:
     """Runs the slices of ``work``; those that keep failing are in ``given_up``, with the reason."""
 
     work: Work
     pool: Pool
-    stopping: Callable[[], bool]
+    stopping: Stopping
     bar: Bar
     given_up: dict[int, str] = field(default_factory=dict)
     _flying: dict[Future[Outcome], int] = field(default_factory=dict)
@@ -108,9 +131,8 @@ class Driver:
             trouble = self._trouble.setdefault(one.number, _Trouble(one.open))
             if one.open < trouble.open:
                 self._trouble[one.number] = _Trouble(one.open)
-            call, arguments = self.work.call(one.number)
             try:
-                self._flying[self.pool.submit(call, *arguments)] = one.number
+                self._flying[self.pool.submit(*self.work.call(one.number))] = one.number
             except (BrokenExecutor, RuntimeError):
                 self._renew()
                 return

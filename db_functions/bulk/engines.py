@@ -19,6 +19,7 @@ from typing import Any
 
 from db_functions.bulk.sessions import close_kept
 from db_functions.errors import EngineUnavailable, first_line
+from db_functions.extras import not_installed
 
 START_S = 60.0
 """How long an engine may take to start again before the job ends; what is done is kept."""
@@ -71,8 +72,10 @@ def dask(scheduler: str | None, processes: int) -> Engine:
     """The cluster whose scheduler is at ``scheduler`` (``tcp://HOST:PORT``), or one on this machine."""
 
     def start(stack: ExitStack) -> Running:
-        import distributed
-
+        try:
+            import distributed
+        except ImportError as error:
+            raise EngineUnavailable(not_installed(error)) from None
         library: Any = distributed  # it has types, but these have none
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
@@ -90,7 +93,7 @@ def dask(scheduler: str | None, processes: int) -> Engine:
 
         def width() -> int:
             if client.status != "running":
-                raise EngineUnavailable("the connection to the Dask scheduler is lost")
+                raise ConnectionError("the connection to the Dask scheduler is lost")
             return sum(client.nthreads().values())
 
         return Running(executor, width, client)
@@ -135,7 +138,7 @@ class Pool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._close()
+        self.close()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         return self._running.executor.submit(call, *arguments)
@@ -153,21 +156,22 @@ class Pool:
 
     def renew(self) -> None:
         """Start the engine again. Raises EngineUnavailable when that fails for ``START_S``."""
-        self._close()
+        self.close()
         end = time.monotonic() + START_S
         while True:
             self._stack = ExitStack()
             try:
                 self._running = self._engine(self._stack)
             except EngineUnavailable as error:
-                self._close()
+                self.close()
                 if time.monotonic() > end:
                     raise EngineUnavailable(f"{error}; what is done is kept: run the command again") from error
                 time.sleep(1)
             else:
                 return
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Wait for what runs here; a cluster ends its slices by itself."""
         # What is broken may refuse to be closed.
         with contextlib.suppress(Exception):
             self._stack.close()

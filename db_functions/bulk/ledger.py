@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from psycopg.rows import class_row
 
+from db_functions.bulk import sessions
 from db_functions.bulk.bits import Pins, code
-from db_functions.bulk.driver import OpenSlice
-from db_functions.bulk.sessions import Session, Stopping
+from db_functions.bulk.driver import How, OpenSlice, drive
+from db_functions.bulk.engines import Pool, in_process
+from db_functions.bulk.sessions import Session
 from db_functions.bulk.tasks import PAGE_ROWS, SLICE_PAGES, Opener, Outcome, Task, session_of
 from db_functions.database import Connection, connect
 from db_functions.errors import CONTENTION, WorkerRefused, translated
 from db_functions.queries import fetch_all, fetch_row, fetch_value, query
 
-Run = Callable[[Task], Outcome]
+Run = Callable[..., Outcome]
+Kind = Literal["backfill", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class JobState:
 
     id: str
     models: list[int] | None
-    bits: bytes | None
+    bits: str | None
     started_at: datetime
     open: int
     rows: int
@@ -44,31 +49,61 @@ class _Opened:
     is_new: bool
 
 
+class Worked(NamedTuple):
+    """What came of a job, an earlier run included."""
+
+    found: Mapping[str, float]
+    resumed: int
+    """Rows that an earlier run had done."""
+    live: int
+    """Live rows that went first, before the plan."""
+    kept: int
+    """Of a rescore, rows that keep the score they had."""
+    failed: Mapping[int, str]
+    """Slices that were given up, with the reason."""
+
+
+def run_job(kind: Kind, selection: Mapping[str, Any], run: Run, opener: Opener, how: How) -> Worked:
+    """Plan a job, or go on with the one that was begun, and work it off."""
+    try:
+        with Pool(how.engine) as pool, closing(Job(kind, selection, run, opener, how)) as job:
+            resumed = job.state().done
+            failed = drive(job, pool, how, kind)
+            state = job.state()
+            kept = fetch_value(job.connection, "backfill_kept", {"job": job.id}) if selection.get("rescore") else 0
+            if not state.open:
+                job.finish()
+    finally:
+        sessions.close_kept()
+    return Worked(state.found, resumed, job.live, kept, failed)
+
+
 class Job:
     """A planned job; ``run`` is the task of a slice, which processes import by its name."""
 
     def __init__(
         self,
-        kind: Literal["backfill", "replay"],
+        kind: Kind,
         selection: Mapping[str, Any],
         run: Run,
         opener: Opener,
-        *,
-        replica: bool,
-        stopping: Stopping,
+        how: How,
     ) -> None:
-        self._run, self._opener, self._replica = run, opener, replica
+        self._run: Run = partial(run, stopping=how.stopping) if how.engine is in_process else run
+        self._opener, self._replica = opener, how.replica
         self._selection = selection
         self._open: Connection | None = None
-        with translated():
-            self.live = self._session().before(stopping)
-            """Live rows that were scored before the plan."""
-            self.id = self._plan(kind)
-            self._pins = self._own_pins()
-            state = self.state()
-        if state.models == list(self._pins.models) and state.bits != self._pins.bits:
-            raise WorkerRefused("this machine answers in other bits than the one that began the job: go on there")
-        self._pin()
+        try:
+            with translated():
+                self.live = self._session().before(how.stopping)
+                """Live rows that were scored before the plan."""
+                self.id = self._plan(kind)
+                self._pins = self._own_pins()
+                self._require_bits(self.state())
+                self._pin()
+        except BaseException:
+            self.close()
+            raise
 
     def _plan(self, kind: str) -> str:
         selection = json.dumps(self._selection, default=str, sort_keys=True)
@@ -102,8 +137,8 @@ class Job:
         left: int = fetch_value(self.connection, "open_rows", {"job": self.id})
         return left
 
-    def call(self, number: int) -> tuple[Run, Sequence[Any]]:
-        return self._run, [Task(self.id, number, self._selection, self._pins, code(), self._replica)]
+    def call(self, number: int) -> Sequence[Any]:
+        return self._run, Task(self.id, number, self._selection, self._pins, code(), self._replica)
 
     def repin(self) -> bool:
         before, self._pins = self._pins, self._own_pins()
@@ -117,6 +152,10 @@ class Job:
     def close(self) -> None:
         if self._open is not None:
             self._open.close()
+
+    def _require_bits(self, begun: JobState) -> None:
+        if begun.models == list(self._pins.models) and begun.bits != self._pins.bits:
+            raise WorkerRefused("this machine answers in other bits than the one that began the job: go on there")
 
     def _pin(self) -> None:
         parameters = {"job": self.id, "models": list(self._pins.models), "bits": self._pins.bits}

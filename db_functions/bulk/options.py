@@ -7,8 +7,10 @@ import os
 import re
 
 from db_functions.arguments import positive
+from db_functions.bulk.driver import How
 from db_functions.bulk.engines import Engine, dask, in_process, local_processes
 from db_functions.bulk.replica import VARIABLE
+from db_functions.bulk.sessions import Stopping
 from db_functions.errors import EngineUnavailable
 
 _ADDRESS = re.compile(r"(tcp|tls)://[^/@\s]+:\d+")
@@ -33,6 +35,16 @@ def add_engine(command: argparse.ArgumentParser, *, replica: bool = True) -> Non
         )
 
 
+def how(options: argparse.Namespace, stopping: Stopping, *, progress: bool) -> How:
+    """What was asked for. Raises EngineUnavailable for an address that is none.
+
+    The URL of a replica travels by the environment: tasks and logs never hold it.
+    """
+    if options.read_from:
+        os.environ[VARIABLE] = options.read_from
+    return How(engine_of(options), bool(options.read_from), stopping, progress)
+
+
 def engine_of(options: argparse.Namespace) -> Engine:
     """The engine that was asked for. Raises EngineUnavailable for an address that is none."""
     if options.scheduler and not _ADDRESS.fullmatch(options.scheduler):
@@ -40,10 +52,3 @@ def engine_of(options: argparse.Namespace) -> Engine:
     if options.engine == "dask":
         return dask(options.scheduler, options.processes)
     return local_processes(options.processes) if options.engine == "process" else in_process
-
-
-def reads_from_replica(options: argparse.Namespace) -> bool:
-    """Whether bars come from a replica. Its URL travels by the environment: tasks and logs never hold it."""
-    if options.read_from:
-        os.environ[VARIABLE] = options.read_from
-    return bool(options.read_from)

@@ -48,6 +48,7 @@ def open_replica(primary: Connection) -> Connection:
         raise ReplicaRefused(f"{VARIABLE} is not set here: it names the replica to read from")
     origin = fetch_row(primary, "primary_position", _Primary)
     replica = connect(libpq_url(url), application_name="pattern-scoring replica", autocommit=True)
+    replica.read_only = True
     end = time.monotonic() + PATIENCE_S
     while True:
         found = fetch_row(replica, "replica_position", _Position, {"position": origin.position})
@@ -68,7 +69,7 @@ class ReplicaGatherer:
     def __init__(self, primary: Connection, replica: Connection) -> None:
         self.reread = 0
         """Pages that were gathered from the primary."""
-        self._primary, self._replica = primary, replica
+        self._primary, self.connection = primary, replica
         self._gatherer = Gatherer()
 
     def gather(
@@ -81,17 +82,17 @@ class ReplicaGatherer:
     ) -> Gathered:
         """As :meth:`Gatherer.gather`, in a transaction of the primary that then writes."""
         options: dict[str, Any] = {"benchmark": benchmark, "history_lag_us": history_lag_us, "history": history}
-        with self._replica.transaction():
+        with self.connection.transaction():
             # Taken before anything is read: what it does not show is unknown, what came later does no harm.
-            seen = fetch_row(self._replica, "replica_snapshot", _Snapshot)
-            gathered = self._gatherer.gather(self._replica, patterns, **options)
+            seen = fetch_row(self.connection, "replica_snapshot", _Snapshot)
+            gathered = self._gatherer.gather(self.connection, patterns, **options)
         if not self._changed(patterns, benchmark, seen):
             return gathered
         self.reread += 1
         return Gatherer().gather(self._primary, patterns, **options)
 
     def close(self) -> None:
-        self._replica.close()
+        self.connection.close()
 
     def _changed(self, patterns: Sequence[Pattern], benchmark: str | None, seen: _Snapshot) -> bool:
         keys = {(pattern.symbol, pattern.timeframe) for pattern in patterns}

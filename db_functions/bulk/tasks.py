@@ -23,6 +23,7 @@ from db_functions.errors import (
     DatabaseUnavailable,
     InvalidUrl,
     ReplicaRefused,
+    SchemaMissing,
     WorkerRefused,
     first_line,
     translated,
@@ -64,21 +65,31 @@ class _Moved(Exception):
 Opener = Callable[[Mapping[str, Any], bool], Session]
 
 
-def work_off(task: Task, open_session: Opener, stopping: Stopping = lambda: False) -> Outcome:
-    """Work off the open pages of a slice. Running it twice, or at two places at once, changes nothing."""
+def work_off(
+    task: Task,
+    open_session: Opener,
+    stopping: Stopping,
+    run: Callable[[Task, Session, Stopping], Outcome] | None = None,
+) -> Outcome:
+    """Work off the open pages of a slice. Running it twice, or at two places at once, changes nothing.
+
+    ``run`` does so for a job whose ledger is not in the database.
+    """
     if task.code != code():
         return Outcome("refused", f"{_here()} runs other code than the driver: install the same version there")
     try:
         with translated():
-            return _pages(task, session_of(task.selection, open_session, replica=task.replica), stopping)
+            session = session_of(task.selection, open_session, replica=task.replica)
+            return (run or _pages)(task, session, stopping)
     except _Moved:
         return Outcome("moved", f"other models serve at {_here()}")
-    except (WorkerRefused, ReplicaRefused, InvalidUrl) as error:
+    except (WorkerRefused, ReplicaRefused, InvalidUrl, SchemaMissing) as error:
         return Outcome("refused", f"{_here()}: {first_line(error)}")
     except Exception as error:  # noqa: BLE001  # the driver judges; the pages that were done are kept
+        if not is_unreachable(error):
+            return Outcome("failed", f"{_here()}: {first_line(error)}")
         sessions.drop()
-        kind: Literal["unreachable", "failed"] = "unreachable" if is_unreachable(error) else "failed"
-        return Outcome(kind, f"{_here()}: {first_line(error)}")
+        return Outcome("unreachable", f"{_here()}: {first_line(error)}")
 
 
 def session_of(selection: Mapping[str, Any], open_session: Opener, *, replica: bool) -> Session:

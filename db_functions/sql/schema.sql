@@ -9455,7 +9455,7 @@ create table ml_internal.jobs (
     kind         text not null check (kind in ('backfill', 'replay')),
     selection    jsonb not null,
     models       integer[],
-    bits         bytea,
+    bits         text,
     started_at   timestamptz not null default clock_timestamp(),
     finished_at  timestamptz
 );
@@ -9463,7 +9463,7 @@ comment on table ml_internal.jobs is 'One row a backfill or replay that was plan
 comment on column ml_internal.jobs.selection is 'which rows were asked for';
 comment on column ml_internal.jobs.models is 'the models that every process must have loaded';
 comment on column ml_internal.jobs.bits is
-    'SHA-256 of their answers to their golden rows; a process that answers in other bits is refused';
+    'SHA-256 of their answers to golden rows; a process that answers in other bits is refused';
 -- The same work asked for twice is the same job, until it is finished.
 create unique index jobs_unfinished on ml_internal.jobs (kind, selection)
     where finished_at is null;
@@ -9530,12 +9530,12 @@ comment on function ml_internal.add_page(uuid, integer, integer, uuid[]) is
     'Adds patterns to a job; returns how many';
 
 -- bulk/pin_job
-create function ml_internal.pin_job(job uuid, models integer[], bits bytea) returns void
+create function ml_internal.pin_job(job uuid, models integer[], bits text) returns void
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update ml_internal.jobs j set models = pin_job.models, bits = pin_job.bits where j.id = job
 $$;
-comment on function ml_internal.pin_job(uuid, integer[], bytea) is
+comment on function ml_internal.pin_job(uuid, integer[], text) is
     'Says with which models a job goes on, and in which bits they answer';
 
 -- bulk/take_page

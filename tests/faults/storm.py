@@ -7,17 +7,20 @@ asks at the end.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
+from unittest import mock
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from db_functions.bulk.driver import How
 from db_functions.database import Connection
 from tests.faults import storm_books
 from tests.faults.fleet import login, proven
@@ -26,7 +29,6 @@ from tests.faults.writers import SERIES, Promised, Promises
 from tests.support import START, register
 from tests.worker_support import poison_model
 from worker.operating.backfill import Selection, backfill
-from worker.serving.listener import Signals
 
 STRANGER = "fault_stranger"
 MODELS: Final = ("faulty-rows", "storm-a", "storm-b", "storm-c")
@@ -393,8 +395,8 @@ class Storm(Scenario):
 
     def _backfill(self, this: Run) -> None:
         self._let_go(float("inf"))  # it waits for rows that are locked, and nobody else would let them go
-        with psycopg.connect(this.server.url(this.database), autocommit=True) as connection:
-            backfill(connection, Selection(), Signals(), progress=False)
+        with mock.patch.dict(os.environ, DATABASE_URL=this.server.url(this.database)):
+            backfill(Selection(), How())
 
 
 def _columns(rows: list[_Row]) -> list[list[object]]:

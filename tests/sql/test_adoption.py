@@ -9,12 +9,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 import psycopg
 import pytest
 from alembic.util import CommandError
 from pytest_postgresql.janitor import DatabaseJanitor
 
+from db_functions.bulk.driver import How
 from db_functions.database import Connection
 from tests.conftest import ROOT, downgrade, upgrade
 from tests.older import OLD_CLIENT, ROWS, VARIANTS, build, catalogue, columns, contents, differences, shape
@@ -22,7 +24,6 @@ from tests.servers import Server
 from tests.sql_support import write_scores
 from tests.support import at, insert_bars, make_champion, row_of, wait_until
 from worker.operating.backfill import Selection, backfill
-from worker.serving.listener import Signals
 
 pytestmark = pytest.mark.compat
 
@@ -82,13 +83,8 @@ def _but_rule_confidence(of: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _backfill(connection: Connection, selection: Selection) -> int:
-    signals = Signals()
-    try:
-        done, *_ = backfill(connection, selection, signals, progress=False)
-    finally:
-        signals._reader.close()
-        signals._writer.close()
-    return done
+    with mock.patch.dict(os.environ, DATABASE_URL=connection.info.dsn):
+        return backfill(selection, How()).rows
 
 
 def _score_everything(connection: Connection) -> None:

@@ -58,6 +58,10 @@ RIGHTS: dict[str, set[str]] = {
     "delete from ml.predictions": set(),
     "select * from ml.queue for update skip locked": {"ml_worker"},
     "delete from ml.queue": set(),
+    "select * from ml_internal.pages": {"ml_worker", "ml_publisher", "ml_operator"},
+    "delete from ml_internal.pages": set(),
+    "select ml_internal.open_job('replay', '{}')": {"ml_worker", "ml_publisher"},
+    "select ml_internal.take_page(gen_random_uuid(), 1)": {"ml_worker", "ml_publisher"},
     "insert into ml.queue (pattern_id) values (gen_random_uuid())": set(),
     "update ml_internal.outcome_days set total = 0": set(),
     "insert into ml_internal.bar_changes default values": set(),
@@ -279,16 +283,17 @@ def test_public_has_nothing_in_schema_ml(transaction: Connection) -> None:
 FOR_APPLICATIONS = {"answer", "ask", "ask_and_wait", "score", "wait_for_score"}
 """What ``ml_app`` may call, and everybody else with it; it changes nothing but questions, which only their asker reads.
 """
+BULK = {"add_page", "finish_job", "finish_page", "open_job", "pin_job", "take_page"}
 WRITING = {
     "ml_app": set[str](),
     "ml_worker": {
         "apply_environment", "bury_workers", "check_alerts", "claim_questions", "clear_suspect", "drop_partitions",
         "fold", "fold_skill", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect",
         "mute_doorbell", "note_task", "prune", "prune_questions", "record_parity", "renew_weights", "review_suspects",
-        "start_worker", "write_answers", "write_batch",
+        "start_worker", "write_answers", "write_batch", *BULK,
     },
     "ml_analyst": {"label"},
-    "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay", "write_attributions"},
+    "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay", "write_attributions", *BULK},
     "ml_operator": {
         "acknowledge", "challenge", "check_alerts", "disable", "enable", "label", "label_outcomes", "make_partitions",
         "promote", "reblend", "redrive", "retire", "rollback", "set", "set_baseline",

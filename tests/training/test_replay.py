@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,22 @@ from tests.support import START, at, insert_bars, insert_pattern, make_champion,
 from tests.worker.test_challengers import challenge
 from tests.worker_support import count
 from training import cli
-from training.replay import replay
+from training.replay import Replayed
+from training.replay import replay as replay_all
 from worker.serving.engine import Engine
 
 ROWS = 40
+
+
+@pytest.fixture(autouse=True)
+def _here(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database)
+
+
+def replay(version: str, since: datetime, until: datetime | None = None) -> Replayed:
+    done = replay_all(version, since, until)
+    assert not done.failed
+    return done.found
 
 
 @pytest.fixture
@@ -49,7 +61,7 @@ def test_the_same_version_over_unchanged_bars_gives_the_same_bits(scored: Connec
     histories = scored.execute("select count(distinct history) from ml.predictions").fetchone()
     assert histories is not None
     assert histories[0] > 1
-    found = replay(scored, "old", START)
+    found = replay("old", START)
     assert (found.rows, found.same_inputs, found.repeated, found.identical) == (ROWS, ROWS, ROWS, ROWS)
     same = "ml.replay_differences where same_bits and same_inputs and original_role = 'champion' and difference = 0"
     assert count(scored, same) == ROWS
@@ -58,12 +70,12 @@ def test_the_same_version_over_unchanged_bars_gives_the_same_bits(scored: Connec
 
 def test_without_the_kept_history_it_would_not(scored: Connection) -> None:
     scored.execute("update ml.predictions set history = '{NaN,0}'")
-    assert replay(scored, "old", START).same_inputs < ROWS
+    assert replay("old", START).same_inputs < ROWS
 
 
 def test_bars_corrected_since_are_seen_in_the_inputs(scored: Connection) -> None:
     scored.execute("update price_bars set high = high * 1.5 where ts = %s", [at(150)])
-    found = replay(scored, "old", START)
+    found = replay("old", START)
     behind = count(scored, "pattern_events where detected_at < '2024-05-30'")
     assert 0 < behind < ROWS
     assert found.rows == ROWS
@@ -72,12 +84,12 @@ def test_bars_corrected_since_are_seen_in_the_inputs(scored: Connection) -> None
 
 
 def test_another_version_is_compared_with_its_own_scores_or_with_those_that_were_served(scored: Connection) -> None:
-    found = replay(scored, "new", at(120), at(160))
+    found = replay("new", at(120), at(160))
     assert found.rows == 20
     assert found.identical == 20
     assert count(scored, "ml.replay_differences where original_role = 'challenger' and same_bits") == 20
     register(scored, "third", small_model("third", bias=0.2, sensitivity=0.5))
-    found = replay(scored, "third", at(120), at(160))
+    found = replay("third", at(120), at(160))
     assert (found.rows, found.same_inputs, found.repeated) == (20, 20, 0)
     rows = scored.execute(
         "select original_version, difference, same_bits from ml.replay_differences where replayed_version = 'third'"
@@ -90,14 +102,11 @@ def test_another_version_is_compared_with_its_own_scores_or_with_those_that_were
 def test_rows_that_nobody_scored_are_scored_too(scored: Connection) -> None:
     insert_pattern(scored, detected_at=at(110))
     insert_pattern(scored, detected_at=at(2))
-    found = replay(scored, "old", START)
-    assert (found.rows, len(found.differences), found.skipped) == (ROWS + 1, ROWS, 1)
+    found = replay("old", START)
+    assert (found.rows, found.compared, found.skipped) == (ROWS + 1, ROWS, 1)
 
 
-def test_the_command_says_what_came_of_it(
-    scored: Connection, database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", database)
+def test_the_command_says_what_came_of_it(scored: Connection, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["replay", "--model", "old", "--since", "2024-01-01", "--quiet"]) == 0
     printed = capsys.readouterr().out
     assert f"{ROWS} rows scored by old, 0 skipped" in printed

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from db_functions.bulk import ledger, tasks
+from db_functions.bulk.driver import How
 from db_functions.database import Connection
 from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, row_of, small_model, wait_until
 from tests.worker_support import count, patterns, poison_model, process, working
@@ -47,7 +48,7 @@ def _here(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(selection: Selection | None = None) -> int:
-    return backfill(selection or Selection(), lambda: False, progress=False).rows
+    return backfill(selection or Selection(), How()).rows
 
 
 def unscored(connection: Connection) -> int:
@@ -145,7 +146,7 @@ def test_a_rescore_leaves_a_score_that_would_only_fall_back(ready: Connection, d
     run()
     before = ready.execute("select * from pattern_events where symbol = 'BOLT' order by id").fetchall()
     ready.execute("delete from price_bars where symbol = 'BOLT'")
-    done = backfill(Selection(rescore=True), lambda: False, progress=False)
+    done = backfill(Selection(rescore=True), How())
     assert (done.rows, done.left) == (6, 3)
     assert ready.execute("select * from pattern_events where symbol = 'BOLT' order by id").fetchall() == before
     assert count(ready, "ml.predictions") == 6 + 3
@@ -157,7 +158,7 @@ def test_a_rescore_that_fails_leaves_the_score(ready: Connection, database: str)
     run()
     before = row_of(ready, pattern)
     make_champion(ready, "poison", poison_model("poison", raises_at=0.5))
-    assert backfill(Selection(rescore=True), lambda: False, progress=False).left == 1
+    assert backfill(Selection(rescore=True), How()).left == 1
     assert row_of(ready, pattern) == before
     assert count(ready, "ml.failures") == 1
 

@@ -153,7 +153,7 @@ def test_backfill_behind_a_pooler(
     ready.execute("truncate ml.queue")
     url = pool(database, "transaction")
     monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setattr("worker.operating.backfill.PAGE", 2)
+    monkeypatch.setattr("db_functions.bulk.ledger.PAGE_ROWS", 2)
     assert main(["backfill"]) == 0
     assert capsys.readouterr().out.startswith("20 rows done")
     assert count(ready, "ml.predictions") == 20

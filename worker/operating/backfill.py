@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 
-from db_functions.bulk import sessions
 from db_functions.bulk.bits import Pins, pins_of
-from db_functions.bulk.driver import Driver
-from db_functions.bulk.engines import Engine as BulkEngine
-from db_functions.bulk.engines import Pool, in_process
-from db_functions.bulk.ledger import Job
+from db_functions.bulk.driver import How
+from db_functions.bulk.ledger import run_job
 from db_functions.bulk.pace import Pace
 from db_functions.bulk.replica import ReplicaGatherer, open_replica
 from db_functions.bulk.sessions import Session, Stopping
@@ -30,8 +25,7 @@ from db_functions.database import Connection, connect
 from db_functions.errors import CONTENTION, ChampionChanged, first_line
 from db_functions.gather import Gathered, pattern_rows
 from db_functions.model import Model
-from db_functions.progress import Bar
-from db_functions.queries import fetch_all, fetch_value
+from db_functions.queries import fetch_all
 from worker.log import event
 from worker.operating.status import read_status
 from worker.serving.batch import BatchSettings, ClaimedRows
@@ -95,53 +89,26 @@ class Backfilled(NamedTuple):
     left: int
     """Rows of a rescore that keep the score they had: they would only fall back now."""
     resumed: int
-    """Of the rows, those that an earlier run had done."""
+    """Of the rows, those that an earlier run had taken."""
     failed: Mapping[int, str]
     """Slices that were given up, with the reason."""
 
 
-def backfill(
-    selection: Selection,
-    stopping: Stopping,
-    engine: BulkEngine = in_process,
-    *,
-    replica: bool = False,
-    progress: bool = True,
-) -> Backfilled:
+def backfill(selection: Selection, how: How) -> Backfilled:
     """Score the selected rows of the database that DATABASE_URL names."""
-    run: Callable[[Task], Outcome] = partial(run_slice, stopping=stopping) if engine is in_process else run_slice
-    parameters = _job_selection(selection)
-    try:
-        with (
-            Pool(engine) as pool,
-            closing(Job("backfill", parameters, run, _Scorer, replica=replica, stopping=stopping)) as job,
-        ):
-            before = job.state()
-            with Bar(shown=progress, desc="backfill", total=before.rows - before.done, lasting=True) as bar:
-                driver = Driver(job, pool, stopping, bar)
-                driver.run()
-            state = job.state()
-            left = fetch_value(job.connection, "backfill_kept", {"job": job.id}) if selection.rescore else 0
-            if not state.open:
-                job.finish()
-    finally:
-        sessions.close_kept()
-    rows, live = (int(state.found.get(name, 0)) for name in ("rows", "live"))
-    return Backfilled(rows, job.live + live, left, before.done, driver.given_up)
+    parameters = {**selection.parameters(), "limit": selection.limit}
+    if selection.rescore:
+        # A rescore by another champion is another job.
+        with connect(application_name="pattern-scoring backfill", autocommit=True) as connection:
+            parameters["champion"] = read_status(connection).champion
+    done = run_job("backfill", parameters, run_slice, _Scorer, how)
+    rows, live = (int(done.found.get(name, 0)) for name in ("rows", "live"))
+    return Backfilled(rows, done.live + live, done.kept, done.resumed, done.failed)
 
 
 def run_slice(task: Task, stopping: Stopping = lambda: False) -> Outcome:
     """The task of a slice, in whatever process the engine runs it."""
     return work_off(task, _Scorer, stopping)
-
-
-def _job_selection(selection: Selection) -> dict[str, Any]:
-    """What makes two backfills the same job: of a rescore, the champion too."""
-    parameters = {**selection.parameters(), "limit": selection.limit}
-    if selection.rescore:
-        with connect(application_name="pattern-scoring backfill", autocommit=True) as connection:
-            parameters["champion"] = read_status(connection).champion
-    return parameters
 
 
 class _Engine(Engine):

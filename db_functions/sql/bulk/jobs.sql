@@ -5,7 +5,7 @@ create table ml_internal.jobs (
     kind         text not null check (kind in ('backfill', 'replay')),
     selection    jsonb not null,
     models       integer[],
-    bits         bytea,
+    bits         text,
     started_at   timestamptz not null default clock_timestamp(),
     finished_at  timestamptz
 );
@@ -13,7 +13,7 @@ comment on table ml_internal.jobs is 'One row a backfill or replay that was plan
 comment on column ml_internal.jobs.selection is 'which rows were asked for';
 comment on column ml_internal.jobs.models is 'the models that every process must have loaded';
 comment on column ml_internal.jobs.bits is
-    'SHA-256 of their answers to their golden rows; a process that answers in other bits is refused';
+    'SHA-256 of their answers to golden rows; a process that answers in other bits is refused';
 -- The same work asked for twice is the same job, until it is finished.
 create unique index jobs_unfinished on ml_internal.jobs (kind, selection)
     where finished_at is null;
