@@ -27,8 +27,9 @@ class NoMarks(Marks):
     def claimed(self, highest: int) -> None:
         pass
 
-    def look_again(self, _connection: Connection) -> None:
+    def look_again(self, _connection: Connection) -> bool:
         self._looked_at = time.monotonic()
+        return False
 
 
 def drain(engine: Engine, marks: Marks | None = None, *, rows: int | None = None, seconds: float | None = None) -> int:

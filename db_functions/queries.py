@@ -32,6 +32,13 @@ def query(name: str) -> LiteralString:
     return "".join(query(line.removeprefix(_INCLUDE).strip()) if line.startswith(_INCLUDE) else line for line in lines)
 
 
+def send(
+    connection: psycopg.Connection[Any], name: str, factory: RowFactory[Row], parameters: Parameters = None
+) -> psycopg.Cursor[Row]:
+    """Run a named query; in a pipeline its rows are there after the block, not in it: that would cost a trip."""
+    return connection.cursor(row_factory=factory).execute(query(name), parameters)
+
+
 def fetch_all(
     connection: psycopg.Connection[Any], name: str, factory: RowFactory[Row], parameters: Parameters = None
 ) -> list[Row]:

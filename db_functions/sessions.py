@@ -9,7 +9,8 @@ statement is prepared, so that nothing is left behind.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -61,7 +62,8 @@ _SCORING: Mapping[str, str] = {
     "timezone": "UTC",
 }
 _UPKEEP: Mapping[str, str] = {"jit": "off", "lock_timeout": "5s", "statement_timeout": "10min", "timezone": "UTC"}
-_DURABLE = "set synchronous_commit = on"
+_DURABLE: Mapping[str, str] = {"synchronous_commit": "on"}
+_BEGIN = b"begin isolation level read committed read write not deferrable"
 _READING = "set transaction read only; set local statement_timeout = '5s'; set local jit = off"
 
 
@@ -83,7 +85,7 @@ class PinnedConnection(psycopg.Connection[Any]):
     """A connection that may have to set up each transaction by itself, since a pooler lends it another session."""
 
     pinned: bytes = b""
-    """SET LOCAL statements that each transaction begins with; none on a session of our own."""
+    """The statement that each transaction begins with; none on a session of our own."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -100,6 +102,50 @@ class PinnedConnection(psycopg.Connection[Any]):
             if begins:
                 self.execute(self.pinned)
             yield block
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """BEGIN and COMMIT of a transaction, sent in pipelines of the caller's so that they travel with its statements."""
+
+    connection: psycopg.Connection[Any]
+    nested: bool
+    """Within a transaction of the caller's: there is nothing to begin or to commit."""
+
+    def begin(self) -> None:
+        if not self.nested:
+            cursor = psycopg.Cursor(self.connection)
+            cursor.execute(_BEGIN, prepare=False)
+            if isinstance(self.connection, PinnedConnection) and self.connection.pinned:
+                cursor.execute(self.connection.pinned)
+
+    def commit(self) -> None:
+        if not self.nested:
+            self.connection.execute("commit", prepare=False)
+
+
+@contextmanager
+def joined_transaction(connection: psycopg.Connection[Any]) -> Iterator[Ends]:
+    """As ``connection.transaction()``, but the caller sends BEGIN, and may send COMMIT, in a pipeline."""
+    if _is_open(connection):
+        with connection.transaction():
+            yield Ends(connection, nested=True)
+        return
+    ends = Ends(connection, nested=False)
+    try:
+        yield ends
+        if _is_open(connection):
+            ends.commit()
+    except BaseException:
+        if _is_open(connection):
+            with suppress(psycopg.Error):
+                connection.execute("rollback", prepare=False)
+        raise
+
+
+def _is_open(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a transaction is open, failed or not."""
+    return connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 def is_pooled(connection: psycopg.Connection[Any]) -> bool:
@@ -166,9 +212,9 @@ def discard_plans(connection: psycopg.Connection[Any]) -> None:
 def make_durable(connection: psycopg.Connection[Any]) -> None:
     """Let commits wait for the disk from now on, and with the first of them everything before it."""
     if isinstance(connection, PinnedConnection) and connection.pinned:
-        connection.pinned += b"; set local synchronous_commit = on"
+        connection.pinned += b", " + _set_locally(_DURABLE)
     else:
-        connection.execute(_DURABLE)
+        connection.execute(_sets(_DURABLE).encode())
 
 
 def begin_reading(connection: psycopg.Connection[Any]) -> None:
@@ -184,21 +230,26 @@ def begin_rehearsal(connection: psycopg.Connection[Any], lock_timeout_ms: int) -
 def pinned_statements(profile: Mapping[str, str] | None = None, server_version: int = 0) -> str:
     """What the session of every program sets, and ``profile``, which goes before it."""
     newer = _SINCE_17 if server_version >= 170000 else {}
-    return _sets("set", {**_PINNED, **newer, **_SESSION, **(profile or {})})
+    return _sets({**_PINNED, **newer, **_SESSION, **(profile or {})})
 
 
 def _prepare(connection: psycopg.Connection[Any], profile: Mapping[str, str]) -> None:
     if not is_pooled(connection):
-        connection.execute(_sets("set", profile).encode())
+        connection.execute(_sets(profile).encode())
         return
     connection.prepare_threshold = None
     if isinstance(connection, PinnedConnection):
-        connection.pinned = _sets("set local", {**_PINNED, **profile}).encode()
+        connection.pinned = b"select " + _set_locally({**_PINNED, **profile})
 
 
-def _sets(word: str, settings: Mapping[str, str]) -> str:
+def _sets(settings: Mapping[str, str]) -> str:
     # A list of schemas is not one name, so it goes without quotes.
     return "; ".join(
-        f"{word} {name} = {value}" if name == "search_path" else f"{word} {name} = '{value}'"
+        f"set {name} = {value}" if name == "search_path" else f"set {name} = '{value}'"
         for name, value in settings.items()
     )
+
+
+def _set_locally(settings: Mapping[str, str]) -> bytes:
+    """What a SELECT computes instead of SET LOCALs: a pipeline takes one statement at a time."""
+    return ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in settings.items()).encode()

@@ -168,10 +168,10 @@ class _Worker:
         # A process that was killed, or a connection that was lost, may have left the bell muted.
         self._settle(at_start=True)
         while not self._signals.stopping:
-            self._beat()
             self._doorbell.settled(self._engine.connection)
             self._drain()
             self._settle()
+            self._beat()
             if not self._signals.stopping:
                 self._listener.wait(self._nap_s())
 
@@ -209,19 +209,20 @@ class _Worker:
             marks.claimed(result.claimed_up_to)
             if result.done:
                 self._doorbell.claimed(engine.connection, result.done)
+                few = result.claimed < self._options.batch and not self._doorbell.muted
                 # After the claim, so that the first row after a pause does not wait for a look.
-                if full_look := marks.due():
-                    marks.look_again(engine.connection)
+                full_look = few or marks.due()
+                if full_look and marks.look_again(engine.connection) and few:
+                    return  # writers ring for what comes from now on
                 self._beat()
             elif result.claimed_up_to:
                 # An application has locked all of them: go on with the rows behind them; the next full look comes back.
                 continue
             elif full_look and self._doorbell.lingers():
                 self._signals.pause(PACE_S)
-            elif full_look:
+            elif full_look or (marks.look_again(engine.connection) and not self._doorbell.muted):
                 return
             else:
-                marks.look_again(engine.connection)
                 full_look = True
 
     def _settle(self, *, at_start: bool = False) -> None:
@@ -229,6 +230,7 @@ class _Worker:
         muted = at_start or self._doorbell.muted
         while muted and not self._signals.stopping:
             self._doorbell.release(self._engine.connection)
+            self._marks.look_again(self._engine.connection)  # ends the proof that the drain began
             settled = False
             while not settled and self._doorbell.patient() and not self._signals.stopping:
                 self._signals.pause(SETTLE_S)
