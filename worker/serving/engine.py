@@ -22,6 +22,7 @@ from worker.serving import scoring
 from worker.serving.batch import BatchResult, BatchSettings, ClaimedRows, ScoredBatch, claimed_rows
 from worker.serving.challengers import ChallengerAnswers, Challengers
 from worker.serving.champion import Champion
+from worker.serving.loading import Loader
 from worker.serving.writer import Done, Writer
 
 logger = logging.getLogger(__name__)
@@ -62,14 +63,18 @@ def _is_isolated(error: Exception, rows: ClaimedRows) -> bool:
 
 
 class Engine:
-    """Scores batches over one connection, with the model that is champion when it writes."""
+    """Scores batches over one connection, with the model that is champion when it writes.
 
-    def __init__(self, connection: Connection, worker_id: int | None = None) -> None:
+    ``beside``: a new model loads while the one before it serves; otherwise batches wait for it.
+    """
+
+    def __init__(self, connection: Connection, worker_id: int | None = None, *, beside: bool = False) -> None:
         self.connection = connection
         self.worker_id = worker_id
         self.counters = Counters()
-        self.champion = Champion()
-        self.challengers = Challengers()
+        loader = Loader(beside=beside)
+        self.champion = Champion(loader)
+        self.challengers = Challengers(loader)
         self.gatherer = Gatherer()
         self._writer = Writer(connection, worker_id, self.gatherer.bars)
         self._plans = Plans(connection)

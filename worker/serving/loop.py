@@ -133,7 +133,7 @@ class _Worker:
             with translated():
                 apply_environment(work)
                 worker_id = start_worker(work, "worker")
-            self._engine = Engine(work, worker_id)
+            self._engine = Engine(work, worker_id, beside=True)
         except BaseException:
             for connection in (work, self._listener.connection):
                 connection.close()
