@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 
 from db_functions.arguments import moment, not_negative, port, positive, seconds
+from db_functions.children import dismiss_trial
 from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.extras import not_installed
@@ -55,6 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     signals = Signals()
     with signals.installed():
         if options.processes > 1:
+            dismiss_trial()  # each process has its own
             arguments = ["--poll-interval", str(options.poll_interval), "--max-memory", str(options.max_memory)]
             arguments += ["--answer-timeout", str(options.answer_timeout)]
             arguments += ["--verbose"] if options.verbose else []

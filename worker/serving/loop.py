@@ -12,6 +12,7 @@ from datetime import datetime
 
 import psycopg
 
+from db_functions.children import dismiss_trial
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, first_line, translated
 from db_functions.queries import fetch_value
@@ -159,12 +160,14 @@ class _Worker:
 
     def work(self) -> None:
         self._engine.refresh_model()
+        dismiss_trial()  # without a champion nothing was tried
         if self._engine.worker_id is not None and probation.unclean(self._engine.connection, self._engine.worker_id):
             logger.warning(
                 "a worker of this host ended without a goodbye: scoring the oldest rows one at a time first",
                 event("probation"),
             )
             probation.serve(self._engine, self._listener.connection, self._signals)
+        self._drain()
         # A process that was killed, or a connection that was lost, may have left the bell muted.
         self._settle(at_start=True)
         while not self._signals.stopping:
