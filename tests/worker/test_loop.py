@@ -7,16 +7,19 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
 
 from db_functions.database import Connection
+from db_functions.model import Model
 from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import FAST, SLOW, children, count, process, working
 from worker.cli import main
+from worker.serving import doorbell
 
 
 @pytest.fixture
@@ -75,6 +78,34 @@ def test_a_ring_wakes_the_worker(ready: Connection, database: str) -> None:
             pattern = insert_pattern(ready)
             wait_until(lambda pattern=pattern: scored(ready, pattern), "the ring is heard", 5)  # type: ignore[misc]
     wait_until(lambda: backends(ready) == 0, "connections are closed")
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_while_rows_are_coming_the_model_is_kept_warm(
+    ready: Connection, database: str, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    runs = list[float]()
+    its_way = Model.run
+
+    def run(self: Model, *arguments: Any, **options: Any) -> Any:
+        runs.append(time.monotonic())
+        return its_way(self, *arguments, **options)
+
+    monkeypatch.setattr(doorbell, "EXPECTED_S", 0.5)
+    monkeypatch.setattr(doorbell, "WITHIN_S", 60.0)
+    monkeypatch.setattr(Model, "run", run)
+    with working(database, replace(SLOW, warm=warm)):
+        for rows in range(1, 7):
+            pattern = insert_pattern(ready)
+            wait_until(lambda pattern=pattern: scored(ready, pattern), "it is scored", 10)  # type: ignore[misc]
+            if rows == 1:
+                runs.clear()
+        asked, last = 5, time.monotonic()
+        if warm:
+            wait_until(lambda: len(runs) > asked, "an idle run", 5)
+        time.sleep(0.8)
+        assert (len(runs) > asked) == warm
+        assert max(runs) < last + 0.7, "no row has come since"
 
 
 def test_polling_alone_is_enough(ready: Connection, database: str) -> None:

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from db_functions.database import Connection
-from db_functions.errors import HostFault, InvalidModel
+from db_functions.errors import HostFault, InvalidModel, first_line
 from db_functions.gather import Gathered
 from db_functions.model import Model, verify
 from db_functions.queries import fetch_value
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 AGAIN_S = 60.0
 """How long after a fault of this host, not of the model, a champion is loaded again."""
+
+_FEW = 8
+"""Rows that are kept to warm the model with, at most: a large batch would hold on to megabytes."""
 
 
 class Champion:
@@ -36,6 +39,8 @@ class Champion:
         self._tried: int | None = None
         """The champion that was loaded last, failed to load, or is loading."""
         self._again_at = math.inf
+        self._answered: Gathered | None = None
+        """A few rows that it has answered."""
 
     def follows(self, champion: int | None) -> bool:
         """Whether there is nothing to do for ``champion``: it was loaded last, failed to load, or is loading."""
@@ -78,6 +83,8 @@ class Champion:
                 if np.isfinite(answers.confidence).any() and self._breaker.answered():
                     logger.warning("model %(model)s answers again", event("model_recovered", model=model.version))
                     self.error = None
+                if len(gathered) <= _FEW:
+                    self._answered = gathered
                 return model, answers
             if not self._breaker.failed(proven=fails_golden_rows(model)):
                 return model, answers
@@ -90,6 +97,16 @@ class Champion:
         if self._standby is None:
             return None, scoring.without_model(len(gathered), scoring.FAILED)
         return self._standby, scoring.score(self._standby, gathered, min_quality)
+
+    def warm(self) -> None:
+        """Run the model on a row that it has answered before, for nothing but its speed afterwards."""
+        if self.model is None or self._answered is None or not self._breaker.lets_through():
+            return
+        try:
+            self.model.run(self._answered.feed(self.model.input_names, slice(0, 1)))
+        except Exception as error:  # noqa: BLE001  # whatever a model raises; a row that is asked will tell
+            logger.debug("an idle run failed: %(error)s", event("idle_run_failed", error=first_line(error)))
+            self._answered = None
 
     def _fetch_standby(self, connection: Connection) -> Model | None:
         """The previous champion; None when there is none, or it does not load."""
