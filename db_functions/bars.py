@@ -125,7 +125,7 @@ class BarStore:
         self.heed(connection, self.ask(connection))
 
     def ask(self, connection: Connection) -> Cursor[Look]:
-        """Ask what has changed since the last answer, perhaps in a pipeline; :meth:`heed` takes the answer."""
+        """Ask what has changed since the last answer; :meth:`heed` takes what comes."""
         return send(connection, "bar_changes", class_row(Look), {"seen": self._last.snapshot if self._last else None})
 
     def heed(self, connection: Connection, answer: Cursor[Look]) -> None:

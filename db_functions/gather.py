@@ -116,7 +116,7 @@ class Gatherer:
         self._history.forget()
 
     def ask(self, connection: Connection) -> News:
-        """Ask what has changed, perhaps in a pipeline; :meth:`heed` takes the answer."""
+        """Ask what has changed, perhaps together with other statements; :meth:`heed` takes the answer."""
         return News(self.bars.ask(connection), self._history.ask(connection))
 
     def heed(self, connection: Connection, news: News) -> None:

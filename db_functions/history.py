@@ -63,7 +63,7 @@ class History:
         self._kept.clear()
 
     def ask(self, connection: Connection) -> Renewal | None:
-        """Renew what is kept when it is old, perhaps in a pipeline; :meth:`heed` takes the answer."""
+        """Renew what is kept when it is old, perhaps together with other statements; :meth:`heed` takes the answer."""
         if not self._is_old() or not 0 < len(self._kept) <= _RENEWED:
             return None
         types = sorted(self._kept)

@@ -35,7 +35,7 @@ def query(name: str) -> LiteralString:
 def send(
     connection: psycopg.Connection[Any], name: str, factory: RowFactory[Row], parameters: Parameters = None
 ) -> psycopg.Cursor[Row]:
-    """Run a named query; in a pipeline its rows are there after the block, not in it: that would cost a trip."""
+    """Run a named query; among statements that travel together, its rows are there when these have travelled."""
     return connection.cursor(row_factory=factory).execute(query(name), parameters)
 
 

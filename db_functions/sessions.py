@@ -9,8 +9,7 @@ statement is prepared, so that nothing is left behind.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -63,7 +62,6 @@ _SCORING: Mapping[str, str] = {
 }
 _UPKEEP: Mapping[str, str] = {"jit": "off", "lock_timeout": "5s", "statement_timeout": "10min", "timezone": "UTC"}
 _DURABLE: Mapping[str, str] = {"synchronous_commit": "on"}
-_BEGIN = b"begin isolation level read committed read write not deferrable"
 _READING = "set transaction read only; set local statement_timeout = '5s'; set local jit = off"
 
 
@@ -92,8 +90,8 @@ class PinnedConnection(psycopg.Connection[Any]):
         self.cursor_factory = PinnedCursor
 
     def begins(self) -> bool:
-        """Whether the next statement begins a transaction that has to be set up."""
-        return bool(self.pinned) and self.info.transaction_status == TransactionStatus.IDLE
+        """Whether the next statement begins a transaction that has to be set up; those that travel together do not."""
+        return bool(self.pinned) and self._pipeline is None and self.info.transaction_status == TransactionStatus.IDLE
 
     @contextmanager
     def transaction(self, *args: Any, **options: Any) -> Iterator[psycopg.Transaction]:
@@ -102,50 +100,6 @@ class PinnedConnection(psycopg.Connection[Any]):
             if begins:
                 self.execute(self.pinned)
             yield block
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """BEGIN and COMMIT of a transaction, sent in pipelines of the caller's so that they travel with its statements."""
-
-    connection: psycopg.Connection[Any]
-    nested: bool
-    """Within a transaction of the caller's: there is nothing to begin or to commit."""
-
-    def begin(self) -> None:
-        if not self.nested:
-            cursor = psycopg.Cursor(self.connection)
-            cursor.execute(_BEGIN, prepare=False)
-            if isinstance(self.connection, PinnedConnection) and self.connection.pinned:
-                cursor.execute(self.connection.pinned)
-
-    def commit(self) -> None:
-        if not self.nested:
-            self.connection.execute("commit", prepare=False)
-
-
-@contextmanager
-def joined_transaction(connection: psycopg.Connection[Any]) -> Iterator[Ends]:
-    """As ``connection.transaction()``, but the caller sends BEGIN, and may send COMMIT, in a pipeline."""
-    if _is_open(connection):
-        with connection.transaction():
-            yield Ends(connection, nested=True)
-        return
-    ends = Ends(connection, nested=False)
-    try:
-        yield ends
-        if _is_open(connection):
-            ends.commit()
-    except BaseException:
-        if _is_open(connection):
-            with suppress(psycopg.Error):
-                connection.execute("rollback", prepare=False)
-        raise
-
-
-def _is_open(connection: psycopg.Connection[Any]) -> bool:
-    """Whether a transaction is open, failed or not."""
-    return connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 def is_pooled(connection: psycopg.Connection[Any]) -> bool:

@@ -17,7 +17,7 @@ from db_functions.database import Connection
 from db_functions.gather import Gatherer
 from db_functions.model import load
 from db_functions.queries import fetch_all, query
-from db_functions.sessions import Ends
+from db_functions.trips import Ends
 from tests.support import (
     at,
     insert_bars,

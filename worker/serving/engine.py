@@ -16,7 +16,8 @@ from db_functions.errors import ChampionChanged, first_line, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.model import Model
 from db_functions.queries import query, send
-from db_functions.sessions import Ends, Plans, joined_transaction, prepare_scoring
+from db_functions.sessions import Plans, prepare_scoring
+from db_functions.trips import Ends, joined_transaction, together
 from worker.log import event
 from worker.serving import scoring
 from worker.serving.batch import BatchResult, BatchSettings, ClaimedRows, ScoredBatch, claimed_rows
@@ -37,7 +38,7 @@ CANCELS = 3
 
 Claimed = Callable[[], tuple[BatchSettings, ClaimedRows]]
 Claim = Callable[[], Claimed]
-"""Sends what a batch begins with, perhaps in a pipeline; what it returns reads the answer."""
+"""Sends what a batch begins with; what it returns reads the answer."""
 
 
 @dataclass(slots=True)
@@ -216,7 +217,7 @@ class Engine:
 
     def _begin(self, ends: Ends, claim: Claim) -> tuple[BatchSettings, ClaimedRows]:
         """BEGIN, the claim, and what has changed of what is kept, in one trip to the server."""
-        with self.connection.pipeline():
+        with together(self.connection):
             ends.begin()
             claimed = claim()
             news = self.gatherer.ask(self.connection)

@@ -20,7 +20,7 @@ from db_functions.database import Connection
 from db_functions.gather import Pattern
 from db_functions.model import Model
 from db_functions.queries import send
-from db_functions.sessions import Ends
+from db_functions.trips import Ends, together
 from worker.log import event
 from worker.serving.batch import ClaimedRows, ScoredBatch
 from worker.serving.scoring import ModelAnswers
@@ -161,7 +161,7 @@ class Writer:
             "rescore": rescore,
             "worker": self.worker_id,
         }
-        with self.connection.pipeline():
+        with together(self.connection):
             answer = send(self.connection, "write_batch", class_row(Written), parameters)
             if ends is not None:
                 ends.commit()
