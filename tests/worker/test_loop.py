@@ -93,19 +93,27 @@ def test_while_rows_are_coming_the_model_is_kept_warm(
 
     monkeypatch.setattr(doorbell, "EXPECTED_S", 0.5)
     monkeypatch.setattr(doorbell, "WITHIN_S", 60.0)
-    monkeypatch.setattr(Model, "run", run)
     with working(database, replace(SLOW, warm=warm)):
-        for rows in range(1, 7):
+        rows = 0
+
+        def runs_idly() -> bool:
+            """Whether the model has run more often than for the rows, after one more."""
+            nonlocal rows
             pattern = insert_pattern(ready)
-            wait_until(lambda pattern=pattern: scored(ready, pattern), "it is scored", 10)  # type: ignore[misc]
-            if rows == 1:
-                runs.clear()
-        asked, last = 5, time.monotonic()
-        if warm:
-            wait_until(lambda: len(runs) > asked, "an idle run", 5)
+            wait_until(lambda: scored(ready, pattern), "it is scored", 10)
+            rows += 1
+            return len(runs) > rows
+
+        wait_until(lambda: count(ready, "ml.workers where model_version is not null") == 1, "the model is loaded")
+        monkeypatch.setattr(Model, "run", run)
+        if not warm:
+            assert not any(runs_idly() for _ in range(8))
+            return
+        wait_until(runs_idly, "an idle run")
         time.sleep(0.8)
-        assert (len(runs) > asked) == warm
-        assert max(runs) < last + 0.7, "no row has come since"
+        before = len(runs)
+        time.sleep(0.1)
+        assert len(runs) == before, "no row has come since"
 
 
 def test_polling_alone_is_enough(ready: Connection, database: str) -> None:
