@@ -13,17 +13,14 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-import psycopg
-
 from bench.harness import COLUMNS, Bench, workers
+from bench.network import far
 from bench.peers import PEERS, Peer, poll_every_second, work_with_peer
 from bench.results import Recorder
 from bench.server import connect
-from tests.faults.proxy import Proxy
 
 RATES: Final = {1: 10.0, 50: 6.0, 500: 5.0}
 """Seconds at each rate."""
@@ -92,18 +89,6 @@ def _service(url: str, subject: str | Peer, seconds: float) -> AbstractContextMa
     if isinstance(subject, Peer):
         return _process(work_with_peer, url, subject, seconds)
     return workers(url, 1) if subject == OURS else _process(poll_every_second, url, seconds)
-
-
-@contextmanager
-def far(url: str, network_ms: float) -> Iterator[str]:
-    """The URL of the same database beyond a network whose round trip takes so long."""
-    if not network_ms:
-        yield url
-        return
-    where = psycopg.conninfo.conninfo_to_dict(url)
-    socket = Path(str(where["host"])) / f".s.PGSQL.{where.get('port', 5432)}"
-    with closing(Proxy(socket, delay_s=network_ms / 2_000)) as proxy:
-        yield f"postgresql://{where['user']}@127.0.0.1:{proxy.port}/{where['dbname']}"
 
 
 @contextmanager
