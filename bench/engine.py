@@ -30,8 +30,9 @@ class NoMarks(Marks):
     def claimed(self, highest: int) -> None:
         pass
 
-    def look_again(self, _connection: Connection) -> None:
+    def look_again(self, _connection: Connection) -> bool:
         self._looked_at = time.monotonic()
+        return False
 
 
 def drain(

@@ -37,6 +37,7 @@ def _quotient(value: float, base: float) -> str:
 
 def _latency(results: Results) -> Figures:
     rates = [f"{rate}/s" for rate in latency.RATES]
+    networks = list(latency.NETWORKS.values())
 
     def p99(subject: str, rate: str) -> str:
         scored = results.median(subject, rate, "scored of inserted")
@@ -50,7 +51,15 @@ def _latency(results: Results) -> Figures:
     return {
         "head": ["", *(f"{rate} {quantile}" for rate in rates for quantile in ("p50", "p99"))],
         "table": table,
-        "sooner": min((p50[s] for s in p50 if s != latency.OURS), default=math.nan) / p50[latency.OURS],
+        "sooner": min((p50[s] for s in p50 if s not in (latency.OURS, latency.BARE)), default=math.nan)
+        / p50[latency.OURS],
+        "times_bare": p50[latency.OURS] / p50.get(latency.BARE, math.nan),
+        "networks": [
+            [subject, *(cell(results, subject, case, f"{q} ms") for case in networks for q in ("p50", "p99"))]
+            for subject in results.subjects()
+            if not math.isnan(results.median(subject, networks[-1], "p50 ms"))
+        ],
+        "networks_head": ["", *(f"{case} {quantile}" for case in networks for quantile in ("p50", "p99"))],
         "p50": p50[latency.OURS],
         "p99": results.median(latency.OURS, "50/s", "p99 ms"),
     }

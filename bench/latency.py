@@ -1,7 +1,9 @@
 """From insert to score: single rows at a steady rate, beside peers that do the same work.
 
 A row's latency runs from the begin of the transaction that inserted it to the commit of the one that scored it
-(``track_commit_timestamp``), for every subject the same, by the server's clock.
+(``track_commit_timestamp``), for every subject the same, by the server's clock. The application's own insert and
+commit, with nobody scoring, is measured in the same run. A network lies between worker and database in some cases: a
+proxy that holds back everything for half its round trip, each way.
 """
 
 from __future__ import annotations
@@ -11,23 +13,27 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from bench.harness import COLUMNS, Bench, workers
+from bench.network import far
 from bench.peers import PEERS, Peer, poll_every_second, work_with_peer
 from bench.results import Recorder
 from bench.server import connect
 
 RATES: Final = {1: 10.0, 50: 6.0, 500: 5.0}
 """Seconds at each rate."""
+NETWORKS: Final = {0: "50/s", 1: "50/s, 1 ms", 5: "50/s, 5 ms"}
+"""Milliseconds of a round trip between worker and database, and the name of that case."""
 OURS: Final = "ours"
+BARE: Final = "the insert and its commit"
 POLLER: Final = "a poller, every second"
 INSERT: Final = f"insert into pattern_events ({COLUMNS}) select {COLUMNS} from bench.patterns where n = %s returning id"
 _DEFER: Final = f"with i as ({INSERT}) select bench.defer(array_agg(id)) from i"
 _LATENCIES: Final = """
 select extract(epoch from pg_xact_commit_timestamp(xmin) - created_at)::float8 * 1000
-from pattern_events where scored_at is not null and pg_xact_commit_timestamp(xmin) >= created_at
+from pattern_events where (scored_at is not null or %s) and pg_xact_commit_timestamp(xmin) >= created_at
 and id not in (select id from bench.before)
 """
 
@@ -35,37 +41,51 @@ and id not in (select id from bench.before)
 def measure(bench: Bench, recorder: Recorder) -> None:
     for repeat in range(recorder.repeats):
         for rate, seconds in RATES.items():
-            for subject in (OURS, POLLER, *PEERS):
-                name = subject.name if isinstance(subject, Peer) else subject
-                found, sent = _latencies(bench, subject, rate, max(3.0, seconds * recorder.scale))
-                if found:
-                    p50, p99 = _quantiles(found)
-                    recorder.note(name, f"{rate}/s", "p50 ms", p50, repeat)
-                    recorder.note(name, f"{rate}/s", "p99 ms", p99, repeat)
-                recorder.note(name, f"{rate}/s", "scored of inserted", len(found) / sent, repeat)
+            for subject in (BARE, OURS, POLLER, *PEERS):
+                _note(bench, recorder, subject, rate, seconds, repeat)
+        for network_ms in filter(None, NETWORKS):
+            for subject in (OURS, *PEERS):
+                _note(bench, recorder, subject, 50, RATES[50], repeat, network_ms)
 
 
-def _latencies(bench: Bench, subject: str | Peer, rate: int, seconds: float) -> tuple[list[float], int]:
+def _note(
+    bench: Bench, recorder: Recorder, subject: str | Peer, rate: int, seconds: float, repeat: int, network_ms: int = 0
+) -> None:
+    name = subject.name if isinstance(subject, Peer) else subject
+    case = NETWORKS[network_ms] if network_ms else f"{rate}/s"
+    found, sent = _latencies(bench, subject, rate, max(3.0, seconds * recorder.scale), network_ms)
+    if found:
+        p50, p99 = _quantiles(found)
+        recorder.note(name, case, "p50 ms", p50, repeat)
+        recorder.note(name, case, "p99 ms", p99, repeat)
+    recorder.note(name, case, "scored of inserted", len(found) / sent, repeat)
+
+
+def _latencies(
+    bench: Bench, subject: str | Peer, rate: int, seconds: float, network_ms: int
+) -> tuple[list[float], int]:
     """Milliseconds of each scored row, and how many rows were inserted."""
-    with bench.database() as url:
+    with bench.database() as url, far(url, network_ms) as its_url:
         statement = INSERT
         if isinstance(subject, Peer):
             subject.install(url)
             with connect(url) as connection:
                 connection.execute("alter table pattern_events disable trigger ml_enqueue")
             statement = _DEFER
-        with _service(url, subject, seconds + 4):
+        with _service(its_url, subject, seconds + 4):
             insert_steadily(url, statement, rate, 1.0)
             with connect(url) as connection:
                 connection.execute("create table bench.before as select id from pattern_events")
                 insert_steadily(url, statement, rate, seconds)
                 time.sleep(1.5)
-                found = connection.execute(_LATENCIES).fetchall()
+                found = connection.execute(_LATENCIES, [subject == BARE]).fetchall()
         return [ms for (ms,) in found], max(1, int(rate * seconds))
 
 
 def _service(url: str, subject: str | Peer, seconds: float) -> AbstractContextManager[None]:
     """What scores the rows, ready."""
+    if subject == BARE:
+        return nullcontext()
     if isinstance(subject, Peer):
         return _process(work_with_peer, url, subject, seconds)
     return workers(url, 1) if subject == OURS else _process(poll_every_second, url, seconds)

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import Cursor
 from psycopg.rows import class_row
 
 from db_functions.contract import WINDOW
 from db_functions.database import Connection
-from db_functions.queries import fetch_all, fetch_row, query
+from db_functions.queries import fetch_all, query, send
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
     """The row of ``bar_changes``."""
 
     snapshot: str
@@ -86,7 +87,7 @@ class _Look:
     changes: list[tuple[str, str, int]]
     """(symbol, timeframe, since, in microseconds) of what the snapshot of the last look did not show."""
 
-    def follows(self, last: _Look) -> bool:
+    def follows(self, last: Look) -> bool:
         """Whether the log tells all that has happened since ``last``."""
         return self.mark == last.mark and self.turn <= last.turn + 1
 
@@ -116,13 +117,21 @@ class BarStore:
         """The one used longest ago first."""
         self.weight = 0
         """Of all series together: their bars, and a little for each."""
-        self._last: _Look | None = None
+        self._last: Look | None = None
         self._hears_all = False
 
     def refresh(self, connection: Connection) -> None:
         """Drop what has changed since the last call. Call it once before each batch, in its transaction."""
-        last = self._last
-        look = fetch_row(connection, "bar_changes", _Look, {"seen": last.snapshot if last else None})
+        self.heed(connection, self.ask(connection))
+
+    def ask(self, connection: Connection) -> Cursor[Look]:
+        """Ask what has changed since the last answer; :meth:`heed` takes what comes."""
+        return send(connection, "bar_changes", class_row(Look), {"seen": self._last.snapshot if self._last else None})
+
+    def heed(self, connection: Connection, answer: Cursor[Look]) -> None:
+        """Drop what has changed."""
+        last, look = self._last, answer.fetchone()
+        assert look is not None
         if last is None or look.mark != last.mark:
             found = doubts(connection)
             self._hears_all = not found

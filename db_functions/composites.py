@@ -10,6 +10,7 @@ import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from psycopg.rows import class_row
 from db_functions.queries import fetch_all
 
 POSTGRES_EPOCH_US = 946_684_800_000_000
+_LAYOUTS = 256
+"""Layouts that are kept: to make one takes longer than to encode a row."""
 
 
 class Column(NamedTuple):
@@ -100,22 +103,33 @@ def _arrays(values: NDArray[Any], oid: int, layout: str) -> NDArray[Any]:
     rows, width = values.shape
     if width == 0:
         return np.tile(np.frombuffer(struct.pack(">iii", 0, 0, oid), dtype="V12"), rows)
-    item = np.dtype([("length", ">i4"), ("value", layout)])
-    array = np.empty(rows, dtype=[("header", ">i4", (5,)), ("items", item, (width,))])
+    array = np.empty(rows, dtype=_array_layout(width, layout))
     array["header"] = (1, 0, oid, width, 1)
-    array["items"]["length"] = item["value"].itemsize
+    array["items"]["length"] = np.dtype(layout).itemsize
     array["items"]["value"] = values
     return array
 
 
+@lru_cache(_LAYOUTS)
+def _array_layout(width: int, layout: str) -> np.dtype[Any]:
+    item = np.dtype([("length", ">i4"), ("value", layout)])
+    return np.dtype([("header", ">i4", (5,)), ("items", item, (width,))])
+
+
+@lru_cache(_LAYOUTS)
+def _block_layout(values: tuple[np.dtype[Any] | None, ...]) -> np.dtype[Any]:
+    fields: list[Any] = [("size", ">i4"), ("fields", ">i4")]
+    for i, value in enumerate(values):
+        fields += [(f"oid{i}", ">u4"), (f"length{i}", ">i4")]
+        if value is not None:
+            fields.append((f"value{i}", value))
+    return np.dtype(fields)
+
+
 def block(count: int, columns: Sequence[Column]) -> bytes:
     """``count`` elements of one layout, each with its length before it."""
-    fields: list[Any] = [("size", ">i4"), ("fields", ">i4")]
-    for i, column in enumerate(columns):
-        fields += [(f"oid{i}", ">u4"), (f"length{i}", ">i4")]
-        if column.values is not None:
-            fields.append((f"value{i}", column.values.dtype))
-    rows = np.empty(count, dtype=fields)
+    layout = _block_layout(tuple(None if column.values is None else column.values.dtype for column in columns))
+    rows = np.empty(count, dtype=layout)
     rows["size"] = rows.dtype.itemsize - 4
     rows["fields"] = len(columns)
     for i, column in enumerate(columns):

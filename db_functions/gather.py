@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from psycopg import Cursor
 from psycopg.rows import no_result
 
-from db_functions.bars import NO_LIMIT, BarStore, Floats, Ints, Key, Series
+from db_functions.bars import NO_LIMIT, BarStore, Floats, Ints, Key, Look, Series
 from db_functions.contract import CONTEXT_COLUMNS, INPUTS, WINDOW
 from db_functions.database import Connection
-from db_functions.history import History
+from db_functions.history import History, Renewal
 from db_functions.queries import columns_of
 
 
@@ -93,6 +93,14 @@ class Gathered:
         return hashes
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has changed of what a gatherer keeps, on its way."""
+
+    bars: Cursor[Look]
+    history: Renewal | None
+
+
 class Gatherer:
     """Gathers inputs over one connection, keeping bars and outcome counts between batches.
 
@@ -107,6 +115,14 @@ class Gatherer:
         self.bars.forget()
         self._history.forget()
 
+    def ask(self, connection: Connection) -> News:
+        """Ask what has changed, perhaps together with other statements; :meth:`heed` takes the answer."""
+        return News(self.bars.ask(connection), self._history.ask(connection))
+
+    def heed(self, connection: Connection, news: News) -> None:
+        self.bars.heed(connection, news.bars)
+        self._history.heed(news.history)
+
     def gather(
         self,
         connection: Connection,
@@ -115,13 +131,16 @@ class Gatherer:
         benchmark: str | None,
         history_lag_us: int,
         history: Floats | None = None,
+        told: bool = False,
     ) -> Gathered:
         """Inputs of ``patterns``, in their order.
 
         ``benchmark`` is the symbol whose bars are ``market_bars`` (None: all NaN). ``history`` [N, 2] gives the values
-        of an earlier score, for a replay; otherwise they are looked up.
+        of an earlier score, for a replay; otherwise they are looked up. ``told``: :meth:`heed` has heard, in this
+        transaction, what changed.
         """
-        self.bars.refresh(connection)
+        if not told:
+            self.bars.refresh(connection)
         windows = self._windows(connection, patterns, benchmark)
         if history is None:
             history = self._history.values(connection, patterns, history_lag_us)

@@ -10,13 +10,16 @@ from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
+from psycopg import Cursor
 from psycopg.rows import class_row
 
 from db_functions.bars import Floats
 from db_functions.database import Connection
-from db_functions.queries import fetch_all
+from db_functions.queries import fetch_all, send
 
 _DAY_US = 86_400_000_000
+_RENEWED = 64
+"""Pattern types that are renewed before a row asks for them, at most."""
 
 
 class Typed(Protocol):
@@ -40,6 +43,14 @@ class _OutcomeDay:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The outcomes of some pattern types, on their way."""
+
+    types: list[str]
+    days: Cursor[_OutcomeDay]
+
+
 class History:
     """Success rate and count by pattern type, from the daily rollup."""
 
@@ -51,6 +62,18 @@ class History:
     def forget(self) -> None:
         self._kept.clear()
 
+    def ask(self, connection: Connection) -> Renewal | None:
+        """Renew what is kept when it is old, perhaps together with other statements; :meth:`heed` takes the answer."""
+        if not self._is_old() or not 0 < len(self._kept) <= _RENEWED:
+            return None
+        types = sorted(self._kept)
+        return Renewal(types, send(connection, "outcome_days", class_row(_OutcomeDay), {"types": types}))
+
+    def heed(self, renewal: Renewal | None) -> None:
+        if renewal is not None:
+            self._read_at = time.monotonic()
+            self._keep(renewal.types, renewal.days.fetchall())
+
     def values(self, connection: Connection, patterns: Sequence[Typed], lag_us: int) -> Floats:
         """[N, 2]: positives / all (NaN at zero) and all, of outcomes before detected_at's UTC day minus the lag."""
         self._load(connection, sorted({pattern.pattern_type for pattern in patterns}))
@@ -61,16 +84,20 @@ class History:
             values[i] = known[bisect_left(days, (midnight - lag_us) // _DAY_US)]
         return values
 
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._read_at >= self._ttl_s
+
     def _load(self, connection: Connection, types: list[str]) -> None:
-        now = time.monotonic()
-        if now - self._read_at >= self._ttl_s:
+        if self._is_old():
             self._kept.clear()
-            self._read_at = now
+            self._read_at = time.monotonic()
         missing = [name for name in types if name not in self._kept]
-        if not missing:
-            return
-        by_type: dict[str, list[_OutcomeDay]] = {name: [] for name in missing}
-        for outcomes in fetch_all(connection, "outcome_days", class_row(_OutcomeDay), {"types": missing}):
+        if missing:
+            self._keep(missing, fetch_all(connection, "outcome_days", class_row(_OutcomeDay), {"types": missing}))
+
+    def _keep(self, types: list[str], found: Sequence[_OutcomeDay]) -> None:
+        by_type: dict[str, list[_OutcomeDay]] = {name: [] for name in types}
+        for outcomes in found:
             by_type[outcomes.pattern_type].append(outcomes)
         for name, days in by_type.items():
             positives = accumulate((outcomes.positives for outcomes in days), initial=0)

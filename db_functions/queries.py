@@ -32,6 +32,13 @@ def query(name: str) -> LiteralString:
     return "".join(query(line.removeprefix(_INCLUDE).strip()) if line.startswith(_INCLUDE) else line for line in lines)
 
 
+def send(
+    connection: psycopg.Connection[Any], name: str, factory: RowFactory[Row], parameters: Parameters = None
+) -> psycopg.Cursor[Row]:
+    """Run a named query; among statements that travel together, its rows are there when these have travelled."""
+    return connection.cursor(row_factory=factory).execute(query(name), parameters)
+
+
 def fetch_all(
     connection: psycopg.Connection[Any], name: str, factory: RowFactory[Row], parameters: Parameters = None
 ) -> list[Row]:
@@ -66,9 +73,15 @@ def fetch_values(connection: psycopg.Connection[Any], name: str, parameters: Par
     return fetch_all(connection, name, scalar_row, parameters)
 
 
+def names_of(cursor: psycopg.Cursor[Any]) -> list[str]:
+    """The names of a result's columns; ``cursor.description`` makes an object for each, every time."""
+    result = cursor.pgresult
+    return [(result.fname(i) or b"").decode() for i in range(result.nfields)] if result else []
+
+
 def columns_of(cursor: psycopg.Cursor[Any], kind: Callable[..., Row]) -> Callable[[Sequence[Any]], Row]:
     """Reads a ``kind`` out of a row, for queries whose rows hold several: picks the columns that its fields name."""
-    names = [column.name for column in cursor.description or ()]
+    names = names_of(cursor)
     wanted: Sequence[str] = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]  # type: ignore[arg-type]
     pick = itemgetter(*map(names.index, wanted))
     make: Callable[[Sequence[Any]], Row] | None = getattr(kind, "_make", None)

@@ -11,14 +11,10 @@ import hashlib
 import os
 import resource
 import struct
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from db_functions.children import trial_child
 from db_functions.errors import InvalidModel, one_line
 
 MODEL_BYTES: Final = 64 * 2**20
@@ -29,47 +25,9 @@ WORKER_MEMORY: Final = 8 * 2**30
 
 _FILE_BYTES: Final = 4_096
 """The largest file that a child may write: Python writes a few bytes when it looks for a temporary directory."""
-_ROOT: Final = str(Path(__file__).resolve().parents[1])
-_INHERITED: Final = ("PATH", "LD_LIBRARY_PATH")
-_SIZES: Final = struct.Struct(">QQ")
+_SIZES: Final = struct.Struct(">QQQ")
 _passed: set[bytes] = set()
 """Digests of what has passed here; the same bytes need no second trial."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a child ended: a negative ``exit_code`` is the signal that killed it."""
-
-    exit_code: int
-    output: bytes
-    last_line: str
-    """Of its standard error, empty when it wrote nothing."""
-
-
-def run_child(module: str, arguments: Sequence[str], data: bytes, timeout_s: float) -> Ended | None:
-    """Run ``python -m MODULE ARGUMENTS`` with ``data`` on stdin; None when it did not end within ``timeout_s``.
-
-    The child sees no variables of this process, which may hold secrets, and works in an empty directory, where no file
-    lies that a model could name.
-    """
-    path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {"PYTHONPATH": path}
-    with tempfile.TemporaryDirectory() as empty:
-        try:
-            done = subprocess.run(  # noqa: S603  # our own interpreter and module
-                # -B: bytecode cut off at the limit on files would break every later import.
-                [sys.executable, "-B", "-m", module, *arguments],
-                input=data,
-                capture_output=True,
-                timeout=timeout_s,
-                cwd=empty,
-                env=environment,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return None
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return Ended(done.returncode, done.stdout, lines[-1] if lines else "")
 
 
 def limit_child(memory_bytes: int = TRIAL_MEMORY, seconds: int = int(TRIAL_S)) -> None:
@@ -104,11 +62,12 @@ def resident_bytes() -> int | None:
 
 def require_trial(version: str, data: bytes, golden: bytes | None) -> None:
     """Load the model in a child and run it on its golden rows, or on plain ones. Raises InvalidModel on failure."""
-    stream = _SIZES.pack(len(data), len(golden or b"")) + data + (golden or b"")
+    named = version.encode()
+    stream = _SIZES.pack(len(named), len(data), len(golden or b"")) + named + data + (golden or b"")
     digest = hashlib.sha256(stream).digest()  # with the sizes: bytes moved from one to the other are another model
     if digest in _passed:
         return
-    ended = run_child("db_functions.trial", [version], stream, TRIAL_S)
+    ended = trial_child().finish(stream, TRIAL_S)
     if ended is None:
         raise InvalidModel(f"model {version} did not finish its trial run within {TRIAL_S:g} s")
     if ended.exit_code == 1 and ended.last_line.startswith("model "):
@@ -119,11 +78,13 @@ def require_trial(version: str, data: bytes, golden: bytes | None) -> None:
     _passed.add(digest)
 
 
-def read_trial(stream: bytes) -> tuple[bytes, bytes | None]:
-    """The model and its golden rows, as :func:`require_trial` sent them."""
-    size, golden_size = _SIZES.unpack_from(stream)
-    start = _SIZES.size + size
-    return stream[_SIZES.size : start], stream[start : start + golden_size] if golden_size else None
+def read_trial(stream: bytes) -> tuple[str, bytes, bytes | None]:
+    """Version, model and golden rows, as :func:`require_trial` sent them."""
+    named, size, golden_size = _SIZES.unpack_from(stream)
+    start = _SIZES.size + named
+    end = start + size
+    golden = stream[end : end + golden_size] if golden_size else None
+    return stream[_SIZES.size : start].decode(), stream[start:end], golden
 
 
 def _allowed(kind: int, most: int) -> int:

@@ -61,7 +61,7 @@ _SCORING: Mapping[str, str] = {
     "timezone": "UTC",
 }
 _UPKEEP: Mapping[str, str] = {"jit": "off", "lock_timeout": "5s", "statement_timeout": "10min", "timezone": "UTC"}
-_DURABLE = "set synchronous_commit = on"
+_DURABLE: Mapping[str, str] = {"synchronous_commit": "on"}
 _READING = "set transaction read only; set local statement_timeout = '5s'; set local jit = off"
 
 
@@ -83,15 +83,15 @@ class PinnedConnection(psycopg.Connection[Any]):
     """A connection that may have to set up each transaction by itself, since a pooler lends it another session."""
 
     pinned: bytes = b""
-    """SET LOCAL statements that each transaction begins with; none on a session of our own."""
+    """The statement that each transaction begins with; none on a session of our own."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.cursor_factory = PinnedCursor
 
     def begins(self) -> bool:
-        """Whether the next statement begins a transaction that has to be set up."""
-        return bool(self.pinned) and self.info.transaction_status == TransactionStatus.IDLE
+        """Whether the next statement begins a transaction that has to be set up; those that travel together do not."""
+        return bool(self.pinned) and self._pipeline is None and self.info.transaction_status == TransactionStatus.IDLE
 
     @contextmanager
     def transaction(self, *args: Any, **options: Any) -> Iterator[psycopg.Transaction]:
@@ -166,9 +166,9 @@ def discard_plans(connection: psycopg.Connection[Any]) -> None:
 def make_durable(connection: psycopg.Connection[Any]) -> None:
     """Let commits wait for the disk from now on, and with the first of them everything before it."""
     if isinstance(connection, PinnedConnection) and connection.pinned:
-        connection.pinned += b"; set local synchronous_commit = on"
+        connection.pinned += b", " + _set_locally(_DURABLE)
     else:
-        connection.execute(_DURABLE)
+        connection.execute(_sets(_DURABLE).encode())
 
 
 def begin_reading(connection: psycopg.Connection[Any]) -> None:
@@ -184,21 +184,26 @@ def begin_rehearsal(connection: psycopg.Connection[Any], lock_timeout_ms: int) -
 def pinned_statements(profile: Mapping[str, str] | None = None, server_version: int = 0) -> str:
     """What the session of every program sets, and ``profile``, which goes before it."""
     newer = _SINCE_17 if server_version >= 170000 else {}
-    return _sets("set", {**_PINNED, **newer, **_SESSION, **(profile or {})})
+    return _sets({**_PINNED, **newer, **_SESSION, **(profile or {})})
 
 
 def _prepare(connection: psycopg.Connection[Any], profile: Mapping[str, str]) -> None:
     if not is_pooled(connection):
-        connection.execute(_sets("set", profile).encode())
+        connection.execute(_sets(profile).encode())
         return
     connection.prepare_threshold = None
     if isinstance(connection, PinnedConnection):
-        connection.pinned = _sets("set local", {**_PINNED, **profile}).encode()
+        connection.pinned = b"select " + _set_locally({**_PINNED, **profile})
 
 
-def _sets(word: str, settings: Mapping[str, str]) -> str:
+def _sets(settings: Mapping[str, str]) -> str:
     # A list of schemas is not one name, so it goes without quotes.
     return "; ".join(
-        f"{word} {name} = {value}" if name == "search_path" else f"{word} {name} = '{value}'"
+        f"set {name} = {value}" if name == "search_path" else f"set {name} = '{value}'"
         for name, value in settings.items()
     )
+
+
+def _set_locally(settings: Mapping[str, str]) -> bytes:
+    """What a SELECT computes instead of SET LOCALs: a pipeline takes one statement at a time."""
+    return ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in settings.items()).encode()

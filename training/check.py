@@ -16,6 +16,7 @@ from typing import Final
 import onnx
 from google.protobuf.message import DecodeError
 
+from db_functions.children import run_child
 from db_functions.contract import (
     CONTRACT_VERSION,
     INPUTS,
@@ -32,7 +33,7 @@ from db_functions.contract import (
 )
 from db_functions.errors import InvalidModel, one_line
 from db_functions.operators import ALLOWED
-from db_functions.sandbox import MODEL_BYTES, TRIAL_MEMORY, TRIAL_S, run_child
+from db_functions.sandbox import MODEL_BYTES, TRIAL_MEMORY, TRIAL_S
 from training.attribution import background
 from training.errors import Unreadable
 

@@ -16,6 +16,7 @@ import psycopg
 
 from db_functions.arguments import moment, not_negative, port, positive, seconds, version
 from db_functions.bulk.options import add_engine, how
+from db_functions.children import dismiss_trial
 from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.extras import not_installed
@@ -61,9 +62,11 @@ def _run(options: argparse.Namespace) -> int:
     signals = Signals()
     with signals.installed():
         if options.processes > 1:
+            dismiss_trial()  # each process has its own
             arguments = ["--poll-interval", str(options.poll_interval), "--max-memory", str(options.max_memory)]
             arguments += ["--answer-timeout", str(options.answer_timeout)]
             arguments += ["--verbose"] if options.verbose else []
+            arguments += [] if options.warm else ["--no-warm"]
             return supervise(options.processes, arguments, signals, dict(os.environ))
         limit_memory()
         too_heavy = run(
@@ -71,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
                 options.poll_interval,
                 max_resident_bytes=options.max_memory * 2**20,
                 answer_timeout_s=options.answer_timeout,
+                warm=options.warm,
             ),
             signals,
         )
@@ -243,6 +247,13 @@ def _add_run(commands: Any, common: argparse.ArgumentParser) -> None:
         default=2048,
         metavar="MB",
         help="start a fresh process when this one is larger (default 2048)",
+    )
+    command.add_argument(
+        "--no-warm",
+        dest="warm",
+        action="store_false",
+        help="do not run the model between rows that come one after the other (saves processor time, and rows "
+        "wait longer)",
     )
     command.set_defaults(command=_run)
 

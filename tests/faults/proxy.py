@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 
 FAULTS = ("stall", "reset", "half_open", "blackhole", "cut")
@@ -23,10 +23,13 @@ class Proxy:
     """Forwards ``127.0.0.1:port`` to the socket at ``target``.
 
     ``deaf``: LISTEN on the queue's channel becomes UNLISTEN on the way, so that connections live and hear nothing.
+    ``delay_s``: everything takes so long, each way. ``trips`` counts how often clients sent and then got an answer.
     """
 
-    def __init__(self, target: Path, *, deaf: bool = False) -> None:
+    def __init__(self, target: Path, *, deaf: bool = False, delay_s: float = 0.0) -> None:
         self.deaf = deaf
+        self.delay_s = delay_s
+        self.trips = 0
         self.done: Counter[str] = Counter()
         self._target = str(target)
         self._links: set[_Link] = set()
@@ -89,6 +92,9 @@ class _Link:
         self._proxy, self._client, self._server = proxy, client, server
         self.fault: str | None = None
         self._until = 0.0
+        self._asked = False
+        self._late = deque[tuple[float, socket.socket, bytes]]()
+        """What is on its way: when it arrives, where, and what."""
 
     def suffer(self, fault: str, seconds: float) -> None:
         """From the next look on."""
@@ -98,9 +104,13 @@ class _Link:
     def pump(self) -> None:
         """Until one end closes, or what is suffered ends it."""
         while not self._ended():
-            ready, _, _ = select.select([self._client, self._server], [], [], 0.05)
+            due_in_s = max(0.0, self._late[0][0] - time.monotonic()) if self._late else 0.05
+            ready, _, _ = select.select([self._client, self._server], [], [], min(due_in_s, 0.05))
             if not all(self._forward(end) for end in ready):
                 return
+            while self._late and self._late[0][0] <= time.monotonic():
+                _, other, data = self._late.popleft()
+                other.sendall(data)
 
     def _ended(self) -> bool:
         """Suffer what is due; whether that was the end."""
@@ -126,10 +136,15 @@ class _Link:
         if self._proxy.deaf and end is self._client:
             data = _LISTEN.sub(lambda found: _DEAF.ljust(len(found[0])), data)
         other = self._server if end is self._client else self._client
+        self._proxy.trips += self._asked and end is self._server
+        self._asked = end is self._client
         if self.fault == "cut":
             other.sendall(data[: len(data) // 2])
             return False
-        other.sendall(data)
+        if self._proxy.delay_s:
+            self._late.append((time.monotonic() + self._proxy.delay_s, other, data))
+        else:
+            other.sendall(data)
         return True
 
     def _swallow(self) -> None:

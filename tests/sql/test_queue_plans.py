@@ -91,7 +91,9 @@ def test_the_claim_and_the_horizon(worker: Connection, connection: Connection, m
     worker.execute(
         f"prepare alone (bigint, bigint, bigint[]) as {positional('lock_queued', ('after', 'until', 'but'))}"
     )
-    worker.execute(f"prepare horizon (bigint, bigint) as {positional('queue_horizon', ('after', 'below'))}")
+    worker.execute(
+        f"prepare horizon (bigint, bigint, boolean) as {positional('queue_horizon', ('after', 'below', 'prove'))}"
+    )
     for rows in (10, 10_000, LARGE):
         grow(connection, rows)
         for _ in range(6):  # more often than it takes to settle on a plan
@@ -103,7 +105,7 @@ def test_the_claim_and_the_horizon(worker: Connection, connection: Connection, m
             assert claimed[0]["Actual Rows"] == min(256, rows - after)
             # Of each row that it claims a page or three of either table and their indexes.
             assert claimed[0]["Shared Hit Blocks"] + claimed[0]["Shared Read Blocks"] < 256 * 16
-            assert_narrow(explain(worker, f"execute horizon ({after}, 1000)"), 1)
+            assert_narrow(explain(worker, f"execute horizon ({after}, 1000, true)"), 1)
             assert_narrow(explain(worker, f"execute alone ({after}, {rows}, '{{1,2,3}}')"), 4)
 
 

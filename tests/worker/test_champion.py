@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+import threading
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -13,11 +15,28 @@ from db_functions.database import Connection
 from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, small_model, wait_until
 from tests.worker_support import FAST, SLOW, count, process, scored_true_to_the_champion, working
 from worker.cli import main
+from worker.serving import loading
 from worker.serving.champion import Champion
 
 
 def wait_for_scores(connection: Connection) -> None:
     wait_until(lambda: count(connection, "ml.queue") == 0, "the queue is drained")
+
+
+def served_by(connection: Connection) -> tuple[str, str]:
+    """Which model scores a row that is inserted now, and in which role."""
+    pattern = insert_pattern(connection)
+    wait_for_scores(connection)
+    found = connection.execute(
+        "select m.version, d.role from ml.predictions d join ml.models m on m.id = d.model_id where d.pattern_id = %s",
+        [pattern],
+    )
+    return found.fetchone() or ("", "")
+
+
+def champion(connection: Connection) -> str:
+    (version,) = connection.execute("select ml.model_at('champion', clock_timestamp())").fetchone() or ("",)
+    return str(version)
 
 
 def test_promotions_and_rollbacks_while_rows_arrive(connection: Connection, database: str) -> None:
@@ -26,7 +45,6 @@ def test_promotions_and_rollbacks_while_rows_arrive(connection: Connection, data
     for k, version in enumerate(versions):
         register(connection, version, small_model(version, bias=k / 2))
     with working(database):
-        inserted = []
         for step in range(24):
             match step:
                 case 2 | 6 | 10 | 14:
@@ -34,17 +52,18 @@ def test_promotions_and_rollbacks_while_rows_arrive(connection: Connection, data
                     connection.execute("select ml.promote(%s, 'test')", [version])
                 case 18 | 21:
                     connection.execute("select ml.rollback('test')")
-            inserted += [insert_pattern(connection) for _ in range(12)]
-            if step % 2:
-                # So that each champion gets some; the other half finds the swap under way.
-                wait_for_scores(connection)
+            for _ in range(12):
+                insert_pattern(connection)
+            if step % 4 == 1 and step > 1:
+                # So that each champion gets some; the other rows find the swap under way.
+                wait_until(lambda: served_by(connection) == (champion(connection), "champion"), "the swap")
         wait_for_scores(connection)
     assert scored_true_to_the_champion(connection)
     assert count(connection, "pattern_events where ml_metadata ->> 'reason' = 'pending'") == 0
     unscored = count(connection, "pattern_events where scored_at is null")
     # Before the first promotion there was no champion.
     assert count(connection, "pattern_events where ml_metadata ->> 'reason' = 'no_model'") == unscored
-    assert count(connection, "ml.predictions") == len(inserted) - unscored
+    assert count(connection, "ml.predictions") == count(connection, "pattern_events") - unscored
     served = {row[0] for row in connection.execute("select distinct model_version from pattern_events")}
     assert served >= set(versions)
 
@@ -87,7 +106,7 @@ def test_only_a_fault_of_the_host_is_tried_again(connection: Connection, monkeyp
     (good,), (bad,) = connection.execute("select id from ml.models order by version desc").fetchall()
     champion = Champion()
     with monkeypatch.context() as patch:
-        patch.setattr("worker.serving.champion.require_trial", full)
+        patch.setattr("worker.serving.loading.require_trial", full)
         patch.setattr("worker.serving.champion.AGAIN_S", math.inf)
         champion.follow(connection, good)
         assert "[Errno 28]" in str(champion.error)
@@ -105,16 +124,33 @@ def test_only_a_fault_of_the_host_is_tried_again(connection: Connection, monkeyp
     assert champion.follows(bad), "the same bytes will not load in a minute either"
 
 
-def test_a_promotion_wakes_the_worker(connection: Connection, database: str) -> None:
-    """It loads at once, not when the next row has to wait for it."""
+def test_while_a_promoted_model_loads_the_one_before_it_serves(
+    connection: Connection, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins to load when it is promoted, not when the next row comes, and no row waits for it."""
+    begun, may_end = threading.Event(), threading.Event()
+    its_way = loading._try
+
+    def slowly(model_id: int, file: Any) -> Any:
+        if file.version == "two":
+            begun.set()
+            assert may_end.wait(20)
+        return its_way(model_id, file)
+
+    insert_bars(connection)
     make_champion(connection, "one")
     register(connection, "two", small_model("two"))
     with working(database, SLOW):
         wait_until(lambda: count(connection, "ml.workers where model_version = 'one'") == 1, "the first is served")
-        insert_bars(connection)
+        monkeypatch.setattr(loading, "_try", slowly)
         connection.execute("select ml.promote('two', 'test')")
-        pattern = insert_pattern(connection)
-        wait_until(lambda: row_of(connection, pattern)["model_version"] == "two", "the second serves", 10)
+        assert begun.wait(10)
+
+        assert served_by(connection) == ("one", "standby")
+        may_end.set()
+        wait_until(lambda: served_by(connection) == ("two", "champion"), "the second serves", 10)
+        connection.execute("select ml.rollback('test')")
+        assert served_by(connection) == ("one", "champion"), "it is still loaded"
 
 
 def test_disabling_and_enabling_with_the_worker_running(connection: Connection, database: str) -> None:

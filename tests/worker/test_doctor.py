@@ -142,7 +142,7 @@ def test_a_host_without_room_is_not_the_models_fault(healthy: Connection, monkey
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("worker.serving.champion.require_trial", full)
+    monkeypatch.setattr("worker.serving.loading.require_trial", full)
     found = findings(healthy)
     assert found["model"].remedy == found["rollback"].remedy == doctor.HOST
     assert "[Errno 28]" in found["model"].text

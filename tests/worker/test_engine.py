@@ -17,6 +17,7 @@ from db_functions.database import Connection
 from db_functions.gather import Gatherer
 from db_functions.model import load
 from db_functions.queries import fetch_all, query
+from db_functions.trips import Ends
 from tests.support import (
     at,
     insert_bars,
@@ -286,13 +287,11 @@ def test_a_batch_that_fails_leaves_the_queue_as_it_was(connection: Connection, m
     ids = [insert_pattern(connection) for _ in range(3)]
     engine = Engine(connection)
     engine.refresh_model()
-    write = engine._write
 
-    def write_and_fail(*arguments: Any, **options: Any) -> None:
-        write(*arguments, **options)
+    def fail(_ends: Ends) -> None:
         raise RuntimeError("killed before the commit")
 
-    monkeypatch.setattr(engine, "_write", write_and_fail)
+    monkeypatch.setattr(Ends, "commit", fail)
     before = connection.execute("select * from ml.queue order by id").fetchall()
     with pytest.raises(RuntimeError, match="before the commit"):
         engine.score_queue()

@@ -37,6 +37,7 @@ def test_scores_are_the_same(hostile: Connection, database: str) -> None:
         first = [insert_pattern(hostile) for _ in range(20)]
         wait_until(lambda: count(hostile, "ml.queue") == 0, "scored")
         hostile.execute("select ml.promote('two', 'test')")
+        wait_until(lambda: count(hostile, "ml.workers where model_version = 'two'") == 1, "the swap")
         second = [insert_pattern(hostile) for _ in range(20)]
         wait_until(lambda: count(hostile, "ml.queue") == 0, "scored")
         wait_until(

@@ -7,16 +7,19 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
 
 from db_functions.database import Connection
+from db_functions.model import Model
 from tests.servers import Server
 from tests.support import insert_bars, insert_pattern, make_champion, row_of, wait_until
 from tests.worker_support import FAST, SLOW, children, count, process, working
 from worker.cli import main
+from worker.serving import doorbell
 
 
 @pytest.fixture
@@ -75,6 +78,42 @@ def test_a_ring_wakes_the_worker(ready: Connection, database: str) -> None:
             pattern = insert_pattern(ready)
             wait_until(lambda pattern=pattern: scored(ready, pattern), "the ring is heard", 5)  # type: ignore[misc]
     wait_until(lambda: backends(ready) == 0, "connections are closed")
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_while_rows_are_coming_the_model_is_kept_warm(
+    ready: Connection, database: str, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    runs = list[float]()
+    its_way = Model.run
+
+    def run(self: Model, *arguments: Any, **options: Any) -> Any:
+        runs.append(time.monotonic())
+        return its_way(self, *arguments, **options)
+
+    monkeypatch.setattr(doorbell, "EXPECTED_S", 0.5)
+    monkeypatch.setattr(doorbell, "WITHIN_S", 60.0)
+    with working(database, replace(SLOW, warm=warm)):
+        rows = 0
+
+        def runs_idly() -> bool:
+            """Whether the model has run more often than for the rows, after one more."""
+            nonlocal rows
+            pattern = insert_pattern(ready)
+            wait_until(lambda: scored(ready, pattern), "it is scored", 10)
+            rows += 1
+            return len(runs) > rows
+
+        wait_until(lambda: count(ready, "ml.workers where model_version is not null") == 1, "the model is loaded")
+        monkeypatch.setattr(Model, "run", run)
+        if not warm:
+            assert not any(runs_idly() for _ in range(8))
+            return
+        wait_until(runs_idly, "an idle run")
+        time.sleep(0.8)
+        before = len(runs)
+        time.sleep(0.1)
+        assert len(runs) == before, "no row has come since"
 
 
 def test_polling_alone_is_enough(ready: Connection, database: str) -> None:

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from db_functions.database import Connection
-from db_functions.queries import query
 from tests.support import insert_pattern, listen_to_doorbell, wait_until
 from tests.worker_support import FAST, SLOW, working
 from worker.serving import marks as marks_module
@@ -25,22 +24,23 @@ pytestmark = pytest.mark.compat
 class NaiveMarks(Marks):
     """The shortcut: trust the highest id seen."""
 
-    def look_again(self, connection: Connection) -> None:
+    def look_again(self, _connection: Connection) -> bool:
         self._looked_at = time.monotonic()
+        return False
 
 
 class SnapshotMarks(Marks):
     """The other shortcut: take the bound of a snapshot for a transaction number of one's own."""
 
-    def look_again(self, connection: Connection) -> None:
+    def look_again(self, connection: Connection) -> bool:
         self._looked_at = time.monotonic()
         if self._proving is None:
-            issued = connection.execute(query("queue_issued")).fetchone()
-            bound = connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
-            assert issued is not None
-            assert bound is not None
-            self._proving = Proof(issued[0], bound[0] - 1)
-        super().look_again(connection)
+            (issued,) = connection.execute("select last_value from ml.queue_id_seq").fetchone() or (0,)
+            (bound,) = connection.execute(
+                "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+            ).fetchone() or (0,)
+            self._proving = Proof(issued, bound - 1)
+        return super().look_again(connection)
 
 
 class ForgetfulMarks(Marks):

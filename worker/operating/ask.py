@@ -17,7 +17,7 @@ from db_functions.queries import fetch_all, fetch_row, fetch_value, fetch_values
 from db_functions.sessions import begin_reading
 from worker.serving import scoring
 from worker.serving.batch import BatchSettings
-from worker.serving.champion import fetch
+from worker.serving.loading import fetch
 from worker.serving.questions import describe
 
 _PAGE = 256

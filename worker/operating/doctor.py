@@ -23,7 +23,7 @@ from worker.operating.finding import FAIL, OK, SKIP, Finding
 from worker.operating.status import read_status
 from worker.serving import schema
 from worker.serving.batch import BatchSettings
-from worker.serving.champion import fetch
+from worker.serving.loading import fetch
 
 LOCK_TIMEOUT_MS = 5_000
 UPGRADE = "alembic upgrade head"

@@ -13,7 +13,7 @@ from psycopg.rows import no_result
 from db_functions.composites import ScoreRows
 from db_functions.gather import Gathered, Pattern
 from db_functions.model import Model
-from db_functions.queries import columns_of
+from db_functions.queries import columns_of, names_of
 from worker.serving.challengers import Challenge, ChallengerAnswers
 from worker.serving.scoring import ModelAnswers
 
@@ -46,9 +46,9 @@ class ClaimedRow(NamedTuple):
 
 def claimed_rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], ClaimedRow]:
     """The row factory of ``claim``."""
-    if not cursor.description:
+    names = names_of(cursor)
+    if not names:
         return no_result
-    names = [column.name for column in cursor.description]
     queue_id, enqueued_at_us, pattern_id = map(names.index, ("queue_id", "enqueued_at_us", "id"))
     settings_of, pattern_of = columns_of(cursor, BatchSettings), columns_of(cursor, Pattern)
     settings: BatchSettings | None = None

@@ -23,7 +23,7 @@ from db_functions.model import Model
 from worker.log import event
 from worker.serving import scoring
 from worker.serving.breaker import Breaker
-from worker.serving.champion import fetch
+from worker.serving.loading import Loader
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class ChallengerAnswers:
 class Challengers:
     """The current challengers, each with its breaker and its model, which is None when it does not load."""
 
-    def __init__(self) -> None:
+    def __init__(self, loader: Loader | None = None) -> None:
+        self._loader = loader or Loader()
         self._loaded: dict[int, tuple[Model | None, Breaker]] = {}
 
     @property
@@ -71,8 +72,11 @@ class Challengers:
         return [model for _, (model, _) in sorted(self._loaded.items()) if model is not None]
 
     def follows(self, challenges: Sequence[Challenge]) -> bool:
-        """Whether every one of them has been tried."""
-        return all(challenge.model_id in self._loaded for challenge in challenges)
+        """Whether every one of them has been tried, or is loading."""
+        return all(
+            challenge.model_id in self._loaded or self._loader.is_loading(challenge.model_id)
+            for challenge in challenges
+        )
 
     def follow(self, connection: Connection, challenges: Sequence[Challenge]) -> None:
         """Load those that are new, and forget the others."""
@@ -80,7 +84,7 @@ class Challengers:
         self._loaded = {model_id: kept for model_id, kept in self._loaded.items() if model_id in wanted}
         for model_id in wanted:
             if model_id not in self._loaded:
-                self._loaded[model_id] = (self._fetch(connection, model_id), Breaker())
+                self._load(connection, model_id)
 
     def ask(
         self, challenges: Sequence[Challenge], gathered: Gathered, pattern_ids: Sequence[str], min_quality: float
@@ -91,7 +95,7 @@ class Challengers:
         fractions = np.array([fraction_of(pattern_id) for pattern_id in pattern_ids])
         found = []
         for challenge in challenges:
-            model, breaker = self._loaded[challenge.model_id]
+            model, breaker = self._loaded.get(challenge.model_id, (None, Breaker()))  # None while it loads
             low, high = challenge.canary
             # The model that serves a row has scored it: a canary's rows belong to its share.
             serves = (fractions >= low) & (fractions < high)
@@ -122,12 +126,14 @@ class Challengers:
             )
         return None
 
-    def _fetch(self, connection: Connection, model_id: int) -> Model | None:
+    def _load(self, connection: Connection, model_id: int) -> None:
         try:
-            return fetch(connection, model_id)
+            model = self._loader.fetch(connection, model_id, wait=False)
+            if model is not None:
+                self._loaded[model_id] = model, Breaker()
         except InvalidModel as error:
             logger.error("%(error)s; it is no challenger", event("challenger_refused", error=str(error)))  # noqa: TRY400  # the message says it all
-            return None
+            self._loaded[model_id] = None, Breaker()
 
 
 def fraction_of(pattern_id: str | uuid.UUID) -> float:

@@ -24,6 +24,10 @@ PACE_S = 0.003
 LINGER_S = 0.05
 """How long an awake worker looks for more after the last row, before it lets writers ring again."""
 SETTLE_S = 0.02
+EXPECTED_S = 0.25
+_EXPECTED_AFTER = 5
+WITHIN_S = 1.0
+"""Rows are expected for ``EXPECTED_S`` after the last of so many claims within so many seconds."""
 _MEASURED = 20
 """Claims over which the rate is measured."""
 
@@ -71,6 +75,13 @@ class Doorbell:
     def lingers(self) -> bool:
         """Whether more rows may arrive soon: a release in every short gap would make the mute useless."""
         return self._muted_at is not None and bool(self._claims) and time.monotonic() - self._claims[-1].at < LINGER_S
+
+    def expects_rows(self) -> bool:
+        """Whether rows have been coming, one after the other, and the next may come any moment."""
+        if len(self._claims) < _EXPECTED_AFTER:
+            return False
+        last = self._claims[-1].at
+        return time.monotonic() - last < EXPECTED_S and last - self._claims[-_EXPECTED_AFTER].at < WITHIN_S
 
     def release(self, connection: Connection) -> None:
         """Let writers ring again, and note which transactions to wait for."""

@@ -8,19 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import psycopg
+from psycopg.rows import class_row
 
 from db_functions import composites
 from db_functions.database import Connection
 from db_functions.errors import ChampionChanged, first_line, translated
 from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.model import Model
-from db_functions.queries import fetch_all, fetch_row, query
+from db_functions.queries import query, send
 from db_functions.sessions import Plans, prepare_scoring
+from db_functions.trips import Ends, joined_transaction, together
 from worker.log import event
 from worker.serving import scoring
 from worker.serving.batch import BatchResult, BatchSettings, ClaimedRows, ScoredBatch, claimed_rows
 from worker.serving.challengers import ChallengerAnswers, Challengers
 from worker.serving.champion import Champion
+from worker.serving.loading import Loader
 from worker.serving.writer import Done, Writer
 
 logger = logging.getLogger(__name__)
@@ -33,7 +36,9 @@ _ROW_STATES = ("22", "23", "P0")
 CANCELS = 3
 """How often the write of a row alone may be cancelled before the row is given up; a cancel from outside is rare."""
 
-Claim = Callable[[], tuple[BatchSettings, ClaimedRows]]
+Claimed = Callable[[], tuple[BatchSettings, ClaimedRows]]
+Claim = Callable[[], Claimed]
+"""Sends what a batch begins with; what it returns reads the answer."""
 
 
 @dataclass(slots=True)
@@ -59,14 +64,18 @@ def _is_isolated(error: Exception, rows: ClaimedRows) -> bool:
 
 
 class Engine:
-    """Scores batches over one connection, with the model that is champion when it writes."""
+    """Scores batches over one connection, with the model that is champion when it writes.
 
-    def __init__(self, connection: Connection, worker_id: int | None = None) -> None:
+    ``beside``: a new model loads while the one before it serves; otherwise batches wait for it.
+    """
+
+    def __init__(self, connection: Connection, worker_id: int | None = None, *, beside: bool = False) -> None:
         self.connection = connection
         self.worker_id = worker_id
         self.counters = Counters()
-        self.champion = Champion()
-        self.challengers = Challengers()
+        loader = Loader(beside=beside)
+        self.champion = Champion(loader)
+        self.challengers = Challengers(loader)
         self.gatherer = Gatherer()
         self._writer = Writer(connection, worker_id, self.gatherer.bars)
         self._plans = Plans(connection)
@@ -92,8 +101,7 @@ class Engine:
 
     def refresh_model(self) -> None:
         """Load the champion and the challengers if they have changed; commits."""
-        with self.connection.transaction():
-            settings = self._read_settings()
+        settings = self._ask_settings()()
         self.champion.follow(self.connection, settings.champion)
         self.challengers.follow(self.connection, settings.challenges)
 
@@ -105,7 +113,12 @@ class Engine:
         """Score rows that are in no queue; returns how many are done: 0 when the champion kept changing."""
         rows = ClaimedRows.from_patterns(patterns)
         self._plans.worked_on(len(rows))
-        return self._score(lambda: (self._read_settings(), rows), rescore=rescore).done
+
+        def claim() -> Claimed:
+            settings = self._ask_settings()
+            return lambda: (settings(), rows)
+
+        return self._score(claim, rescore=rescore).done
 
     def dead_letter(self, queue_id: int, error: str, attempts: int) -> int:
         """Give up one waiting row without scoring it; returns 1, or 0 when another session has it or its pattern."""
@@ -118,7 +131,7 @@ class Engine:
 
     def _give_up_queued(self, queue_id: int, error: str, attempts: int, *, marked: bool) -> int:
         with self.connection.transaction():
-            settings, rows = self._claim(queue_id - 1, 1)
+            settings, rows = self._claim(queue_id - 1, 1)()
             if not rows.patterns or rows.queue_ids != [queue_id]:
                 return 0
             return self._writer.give_up(rows, settings.champion, self.model, error, attempts, marked=marked)
@@ -149,11 +162,15 @@ class Engine:
         rows, in_parts = ClaimedRows.none(), False
         for _ in range(_TRIES):
             try:
-                with translated(), self.connection.transaction():
-                    settings, rows = claim()
+                with translated(), joined_transaction(self.connection) as ends:
+                    settings, rows = self._begin(ends, claim)
                     if self.champion.follows(settings.champion) and self.challengers.follows(settings.challenges):
-                        score = self._score_in_parts if in_parts else self._score_batch
-                        return BatchResult(rows.claimed_up_to, len(rows), score(rows, settings, rescore=rescore))
+                        done = (
+                            self._score_in_parts(rows, settings, rescore=rescore)
+                            if in_parts
+                            else self._score_batch(rows, settings, rescore=rescore, ends=ends)
+                        )
+                        return BatchResult(rows.claimed_up_to, len(rows), done)
             except ChampionChanged:
                 logger.info("the champion changed during a batch; scoring it again", event("batch_repeated"))
             except Exception as error:
@@ -198,29 +215,50 @@ class Engine:
 
     # The way of a batch
 
-    def _score_batch(self, rows: ClaimedRows, settings: BatchSettings, *, rescore: bool) -> int:
-        """Score claimed rows; returns how many are done."""
+    def _begin(self, ends: Ends, claim: Claim) -> tuple[BatchSettings, ClaimedRows]:
+        """BEGIN, the claim, and what has changed of what is kept, in one trip to the server."""
+        with together(self.connection):
+            ends.begin()
+            claimed = claim()
+            news = self.gatherer.ask(self.connection)
+        self.gatherer.heed(self.connection, news)
+        return claimed()
+
+    def _score_batch(
+        self, rows: ClaimedRows, settings: BatchSettings, *, rescore: bool, ends: Ends | None = None
+    ) -> int:
+        """Score claimed rows, and commit with the write where ``ends`` are given; returns how many are done."""
         if not len(rows):
             return 0
         gathered = self._gather(rows, settings)
-        return self._write(self._ask(rows, settings, gathered, rescore=rescore))
+        return self._write(self._ask(rows, settings, gathered, rescore=rescore), ends)
 
-    def _claim(self, after: int, limit: int) -> tuple[BatchSettings, ClaimedRows]:
-        """The settings of a batch and its rows, in one trip to the server."""
-        found = fetch_all(self.connection, "claim", claimed_rows, {"after": after, "limit": limit})
-        rows = ClaimedRows.from_queue(found)
-        self._plans.worked_on(len(rows))
-        return found[0].settings, rows
+    def _claim(self, after: int, limit: int) -> Claimed:
+        """The settings of a batch and its rows."""
+        answer = send(self.connection, "claim", claimed_rows, {"after": after, "limit": limit})
 
-    def _read_settings(self) -> BatchSettings:
-        return fetch_row(self.connection, "batch_settings", BatchSettings)
+        def read() -> tuple[BatchSettings, ClaimedRows]:
+            found = answer.fetchall()
+            rows = ClaimedRows.from_queue(found)
+            self._plans.worked_on(len(rows))
+            return found[0].settings, rows
+
+        return read
+
+    def _ask_settings(self) -> Callable[[], BatchSettings]:
+        answer = send(self.connection, "batch_settings", class_row(BatchSettings))
+        return lambda: answer.fetchall()[0]
 
     def _gather(self, rows: ClaimedRows, settings: BatchSettings) -> Gathered | None:
         """The inputs of the rows; None when there is no model to ask, or nothing to ask it."""
         if self.model is None or not rows.patterns:
             return None
         return self.gatherer.gather(
-            self.connection, rows.patterns, benchmark=settings.benchmark, history_lag_us=settings.history_lag_us
+            self.connection,
+            rows.patterns,
+            benchmark=settings.benchmark,
+            history_lag_us=settings.history_lag_us,
+            told=True,
         )
 
     def _ask(
@@ -237,9 +275,9 @@ class Engine:
         hashes = gathered.hashes() if gathered else [bytes(16)] * len(rows.patterns)
         return ScoredBatch(rows, gathered, hashes, settings.champion, rescore, model, answers, challengers)
 
-    def _write(self, batch: ScoredBatch) -> int:
+    def _write(self, batch: ScoredBatch, ends: Ends | None) -> int:
         """Write everything in one call; returns how many rows are done."""
-        done = self._writer.batch(batch)
+        done = self._writer.batch(batch, ends)
         self._count(batch, done)
         return len(done.rows) + len(batch.rows.orphans)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import psycopg
 
+from db_functions.children import dismiss_trial
 from db_functions.database import Connection, connect
 from db_functions.errors import DatabaseUnavailable, InvalidUrl, SchemaOutdated, first_line, translated
 from db_functions.queries import fetch_value
@@ -30,6 +31,8 @@ from worker.serving.upkeep import EVERY_S, Upkeep
 
 logger = logging.getLogger(__name__)
 
+WARM_S = 0.004
+"""Between idle runs; after some 10 ms other programs have taken the processor's caches."""
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.1, 10.0
 LOST = (
     psycopg.OperationalError,
@@ -48,6 +51,8 @@ class Options:
     poll_interval_s: float = 1.0
     heartbeat_s: float = 5.0
     batch: int = BATCH
+    warm: bool = True
+    """Whether to run the model while rows are coming and none is here, so that the next one finds it in the caches."""
     max_resident_bytes: int = 2 * 2**30
     """A worker that has grown beyond this stops after its batch; the caller starts a fresh one."""
     answer_timeout_s: float = 75.0
@@ -134,7 +139,7 @@ class _Worker:
             with translated():
                 apply_environment(work)
                 worker_id = start_worker(work, "worker")
-            self._engine = Engine(work, worker_id)
+            self._engine = Engine(work, worker_id, beside=True)
         except BaseException:
             for connection in (work, self._listener.connection):
                 connection.close()
@@ -161,19 +166,21 @@ class _Worker:
 
     def work(self) -> None:
         self._engine.refresh_model()
+        dismiss_trial()  # without a champion nothing was tried
         if self._engine.worker_id is not None and probation.unclean(self._engine.connection, self._engine.worker_id):
             logger.warning(
                 "a worker of this host ended without a goodbye: scoring the oldest rows one at a time first",
                 event("probation"),
             )
             probation.serve(self._engine, self._listener.connection, self._signals)
+        self._drain()
         # A process that was killed, or a connection that was lost, may have left the bell muted.
         self._settle(at_start=True)
         while not self._signals.stopping:
-            self._beat()
             self._doorbell.settled(self._engine.connection)
             self._drain()
             self._settle()
+            self._beat()
             self._sleep()
 
     def close(self) -> None:
@@ -187,12 +194,17 @@ class _Worker:
         logger.info("worker stopped after %(scored)d scores", event("worker_stopped", **asdict(self._engine.counters)))
 
     def _sleep(self) -> None:
-        """Until a row rings, or the nap is over; questions are answered meanwhile."""
+        """Until the bell rings, or it is time to look; meanwhile questions are answered, and the model is kept warm."""
         end = time.monotonic() + self._nap_s()
-        while not self._signals.stopping and not self._listener.wait(max(0.0, end - time.monotonic())):
-            if time.monotonic() >= end:
+        while not self._signals.stopping:
+            left = max(0.0, end - time.monotonic())
+            warm = self._options.warm and self._doorbell.expects_rows()
+            if self._listener.wait(min(WARM_S, left) if warm else left) or time.monotonic() >= end:
                 return
-            self._answer(rows_wait=False)
+            if self._listener.asked or not warm:
+                self._answer(rows_wait=False)
+            else:
+                self._engine.champion.warm()
 
     def _nap_s(self) -> float:
         """How long to sleep unless the bell rings: a transaction open for long may hold rows that never ring."""
@@ -219,19 +231,20 @@ class _Worker:
             self._answer(rows_wait=result.done > 0)
             if result.done:
                 self._doorbell.claimed(engine.connection, result.done)
+                few = result.claimed < self._options.batch and not self._doorbell.muted
                 # After the claim, so that the first row after a pause does not wait for a look.
-                if full_look := marks.due():
-                    marks.look_again(engine.connection)
+                full_look = few or marks.due()
+                if full_look and marks.look_again(engine.connection) and few:
+                    return  # writers ring for what comes from now on
                 self._beat()
             elif result.claimed_up_to:
                 # An application has locked all of them: go on with the rows behind them; the next full look comes back.
                 continue
             elif full_look and self._doorbell.lingers():
                 self._signals.pause(PACE_S)
-            elif full_look:
+            elif full_look or (marks.look_again(engine.connection) and not self._doorbell.muted):
                 return
             else:
-                marks.look_again(engine.connection)
                 full_look = True
 
     def _answer(self, *, rows_wait: bool) -> None:
@@ -245,6 +258,7 @@ class _Worker:
         muted = at_start or self._doorbell.muted
         while muted and not self._signals.stopping:
             self._doorbell.release(self._engine.connection)
+            self._marks.look_again(self._engine.connection)  # ends the proof that the drain began
             settled = False
             while not settled and self._doorbell.patient() and not self._signals.stopping:
                 self._signals.pause(SETTLE_S)

@@ -40,7 +40,6 @@ STATEMENTS = (
     "previous_champion",
     "prune",
     "queue_horizon",
-    "queue_issued",
     "record_parity_once",
     "review_suspects",
     "ring",

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from psycopg.rows import class_row
 
 from db_functions import composites
 from db_functions.bars import BarStore
@@ -18,7 +19,8 @@ from db_functions.contract import CONTEXT_COLUMNS, LEVEL_COLUMNS
 from db_functions.database import Connection
 from db_functions.gather import Pattern
 from db_functions.model import Model
-from db_functions.queries import fetch_row
+from db_functions.queries import send
+from db_functions.trips import Ends, together
 from worker.log import event
 from worker.serving.batch import ClaimedRows, ScoredBatch
 from worker.serving.scoring import ModelAnswers
@@ -65,8 +67,8 @@ class Writer:
         self.connection = connection
         self._bins.forget()
 
-    def batch(self, batch: ScoredBatch) -> Done:
-        """Write what the models answered."""
+    def batch(self, batch: ScoredBatch, ends: Ends | None = None) -> Done:
+        """Write what the models answered; with ``ends``, COMMIT travels with it."""
         answers, rows = batch.answers, batch.rows
         scores = _Collected()
         offered, failed = set(answers.offered), sorted(answers.failed)
@@ -93,6 +95,7 @@ class Writer:
             queue_ids=[*rows.queue_ids, *rows.orphans],
             cache=(hits, misses),
             rescore=batch.rescore,
+            ends=ends,
         )
         self._cache_told = told
         done = _done(rows, written)
@@ -142,6 +145,7 @@ class Writer:
         queue_ids: list[int],
         cache: tuple[int, int] = (0, 0),
         rescore: bool = False,
+        ends: Ends | None = None,
     ) -> Written:
         parameters = {
             "champion": champion,
@@ -157,7 +161,11 @@ class Writer:
             "rescore": rescore,
             "worker": self.worker_id,
         }
-        return fetch_row(self.connection, "write_batch", Written, parameters)
+        with together(self.connection):
+            answer = send(self.connection, "write_batch", class_row(Written), parameters)
+            if ends is not None:
+                ends.commit()
+        return answer.fetchall()[0]
 
     def _add(
         self,
