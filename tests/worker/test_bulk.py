@@ -71,6 +71,15 @@ def test_a_slice_that_runs_again_changes_nothing(ready: Connection, job: Job) ->
     assert job.state().found["rows"] == 20
 
 
+def test_a_page_that_another_process_has_done_is_left(ready: Connection, job: Job) -> None:
+    """A slice that was lost may still run when it is submitted again."""
+    _, task = job.call(0)
+    session = tasks.session_of(SELECTION, backfill_module._Scorer, replica=False)
+    for _ in range(2):
+        tasks._page(task, session, 0, lambda: False)
+    assert scores(ready) == (4, 4)
+
+
 def test_a_page_that_fails_leaves_neither_rows_nor_entry(
     ready: Connection, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

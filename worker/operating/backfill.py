@@ -167,10 +167,10 @@ class _Scorer(Session):
         return {"rows": len(patterns)}
 
     def close(self) -> None:
-        with self.connection:
-            self._engine.heartbeat(stopping=True)
         if self._engine.replica is not None:
             self._engine.replica.close()
+        with self.connection:
+            self._engine.heartbeat(stopping=True)
 
 
 def _let_live_rows_go_first(engine: Engine, stopping: Stopping) -> int:
