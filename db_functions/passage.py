@@ -11,18 +11,40 @@ Karlin and Taylor, *A First Course in Stochastic Processes* (1975), chapter 7; B
 Brownian Motion* (2002), part II, 1.3. Eight terms of the first and the one of the second meet at ``SWITCH`` with errors
 below 1e-13.
 
+:func:`corrected` makes of it what is served: volatility is uncertain, and a bar that touches both levels is a stop.
+
 Written for NumPy and ``ndonnx``. ONNX Runtime has no ``Erf`` in float64, so ``E`` is built here from exp.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.features.window import Array
+Array: TypeAlias = Any
+"""Of the namespace in use: NumPy, or ndonnx where the graph is traced."""
+
+REVERSION: Final = 0.3
+"""How far volatility goes back to its mean within the horizon, as an exponent."""
+UNCERTAINTY: Final = 0.15
+"""Standard deviation of the logarithm of volatility."""
+
+# Gauss-Hermite with seven nodes: Abramowitz and Stegun, table 25.10. Written out, so that every machine has these bits.
+_NODES: Final = (0.816287882858965, 1.673551628767471, 2.651961356835233)
+_NODE_WEIGHTS: Final = (0.8102646175568073, 0.4256072526101278, 0.05451558281912703, 0.0009717812450995192)
+_STANDARD_NORMAL: Final = math.sqrt(2) * np.array([*(-x for x in reversed(_NODES)), 0.0, *_NODES])
+SHIFTS: Final = np.array([[0.0, *(UNCERTAINTY * _STANDARD_NORMAL - UNCERTAINTY**2 / 2)]])
+"""[1, 8]: of the logarithm of volatility, none for the plain one, then at the seven nodes."""
+REVERTED: Final = np.array([[0.0, *[REVERSION] * 7]])
+_MIDDLE: Final = 4
+"""Place of the node 0 among the spreads; the plain one stands in front of the seven."""
+_MEANS: Final = np.array(
+    [[1.0, *[0.0] * 7], [0.0, *(w / math.sqrt(math.pi) for w in (*_NODE_WEIGHTS[:0:-1], *_NODE_WEIGHTS))]]
+)
+"""[2, 8]: plain and averaged."""
 
 SWITCH: Final = 1 / math.sqrt(0.07)
 """``L / spread`` above which the images are used."""
@@ -85,6 +107,33 @@ def passage(distances: Array, spread: Array, bar: float, xp: Any) -> Passage:
     first = xp.where(width > SWITCH, images, _series(opposite / length, decay, xp))
     hits = xp.concat([first, tail[:, :, 1:2]], axis=2)
     return Passage(hits, _touching_both(x[:, :, 4], tail[:, :, 4], density[:, :, 4]))
+
+
+class Corrected(NamedTuple):
+    """Target, stop and neither, each corrected and plain, [N, 6]; ``tied``, what a tie takes from the target, [N, 2]."""
+
+    ends: Array
+    tied: Array
+
+
+def corrected(distances: Array, spreads: Array, horizon: int, xp: Any) -> Corrected:
+    """The probabilities of the three ends, for distances of target and stop [N, 2] >= 0 and spreads [N or 1, 8].
+
+    The first spread is the plain one, the other seven are at the nodes of its uncertainty.
+    """
+    bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(horizon)
+    found = passage(distances, spreads, bar, xp)
+    means = xp.sum(xp.expand_dims(found.hits, axis=1) * xp.asarray(_MEANS[None, ::-1, :, None]), axis=2)
+    target, stop, ever_stop = (means[:, :, i] for i in range(3))
+    nothing, everything = xp.asarray(np.array(0.0)), xp.asarray(np.array(1.0))
+    # Paths that go on to the stop: no more can be moved, and with a horizon of one bar all of them touch both in it.
+    onward = xp.maximum(ever_stop - stop, nothing) * xp.asarray(np.array([[1.0, 0.0]]))
+    both = found.both[:, _MIDDLE : _MIDDLE + 1]
+    tied = onward if horizon == 1 else xp.minimum(target * both, onward)
+    target = xp.minimum(xp.maximum(target - tied, nothing), everything)
+    rest = 1.0 - target
+    stop = xp.minimum(xp.maximum(stop + tied, nothing), rest)
+    return Corrected(xp.concat([target, stop, rest - stop], axis=1), tied)
 
 
 def _series(place: Array, decay: Array, xp: Any) -> Array:
