@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 Array: TypeAlias = Any
 """Of the namespace in use: NumPy, or ndonnx where the graph is traced."""
 
+EDGE: Final = 1e-6
+"""Probabilities are held within [EDGE, 1 - EDGE] before their log-odds are taken."""
 REVERSION: Final = 0.3
 """How far volatility goes back to its mean within the horizon, as an exponent."""
 UNCERTAINTY: Final = 0.15
@@ -110,7 +112,7 @@ def passage(distances: Array, spread: Array, bar: float, xp: Any) -> Passage:
 
 
 class Corrected(NamedTuple):
-    """Target, stop and neither, each corrected and plain, [N, 6]; ``tied``, what a tie takes from the target, [N, 2]."""
+    """Target, stop and neither, each corrected and plain, [N, 6], and what ties move from target to stop, [N, 2]."""
 
     ends: Array
     tied: Array

@@ -15,17 +15,13 @@ from numpy.typing import NDArray
 
 from db_functions.contract import LEVEL_COLUMNS, WINDOW
 from db_functions.passage import REVERTED, SHIFTS, corrected
+from db_functions.walk import LEAST_BARS, STAND_IN_ATRS, STAND_IN_BARS
 from training.features.registry import Family
 from training.features.window import Array, Window, shared
 
 FIRST_PASSAGE = Family("first passage")
 feature = FIRST_PASSAGE.feature
 
-LEAST_BARS: Final = 15
-"""A stand-in level needs 14 true ranges; with fewer returns than that, volatility is a guess."""
-
-STAND_IN_ATRS: Final = 2.0
-STAND_IN_BARS: Final = 14
 _FARTHEST: Final = 1000.0
 """Of a distance in log prices; no price that counts is as far from another."""
 _RANGES: Final = 32
