@@ -126,16 +126,51 @@ def corrected(distances: Array, spreads: Array, horizon: int, xp: Any) -> Correc
     bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(horizon)
     found = passage(distances, spreads, bar, xp)
     means = xp.sum(xp.expand_dims(found.hits, axis=1) * xp.asarray(_MEANS[None, ::-1, :, None]), axis=2)
+    return _judge_ties(means, found.both[:, _MIDDLE : _MIDDLE + 1], horizon, xp)
+
+
+def _judge_ties(means: Array, both: Array, horizon: int, xp: Any) -> Corrected:
+    """From the hits of :class:`Passage`, averaged [N, 2, 3] (the plain ones second), and ``both`` [N, 1]."""
     target, stop, ever_stop = (means[:, :, i] for i in range(3))
     nothing, everything = xp.asarray(np.array(0.0)), xp.asarray(np.array(1.0))
     # Paths that go on to the stop: no more can be moved, and with a horizon of one bar all of them touch both in it.
     onward = xp.maximum(ever_stop - stop, nothing) * xp.asarray(np.array([[1.0, 0.0]]))
-    both = found.both[:, _MIDDLE : _MIDDLE + 1]
     tied = onward if horizon == 1 else xp.minimum(target * both, onward)
     target = xp.minimum(xp.maximum(target - tied, nothing), everything)
     rest = 1.0 - target
     stop = xp.minimum(xp.maximum(stop + tied, nothing), rest)
     return Corrected(xp.concat([target, stop, rest - stop], axis=1), tied)
+
+
+def corrected_pairs(
+    distances: NDArray[np.float64], spreads: NDArray[np.float64], horizon: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """:func:`corrected` by NumPy for many pairs [P, 2] of one walk (``spreads`` [1, 8]): its ends [P, 3], tied [P].
+
+    Each pair takes only the expansion that converges fast, and levels that many pairs share are looked at once.
+    """
+    length = distances.sum(axis=1)
+    opposite = distances[:, ::-1]
+    place = opposite / length[:, None]
+    terms = np.sin(place[:, :1] * _ANGLES)[:, None] * _SIGNS
+    levels, back = np.unique(distances, return_inverse=True)
+    back = back.reshape(distances.shape)
+    means = np.zeros((len(distances), 2, 3))
+    for weight, spread in zip(_MEANS[1, 1:], spreads[0, 1:], strict=True):
+        width = length / spread
+        far = width > SWITCH
+        ever = two_tails(levels / spread)[back]
+        decay = np.exp(_DECAY / (width[~far] * width[~far])[:, None])
+        hits = ever.copy()
+        hits[far] -= two_tails((distances + 2 * opposite)[far] / spread)
+        hits[~far] = place[~far] + np.einsum("pn,pin->pi", decay, terms[~far])
+        means[:, 0, :2] += weight * hits
+        means[:, 0, 2] += weight * ever[:, 1]
+    bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(horizon)
+    z = np.minimum(length / spreads[0, _MIDDLE] / bar, _FARTHEST)
+    both = _touching_both(z, two_tails(z), np.exp(z * z * -0.5))
+    found = _judge_ties(means, both[:, None], horizon, np)
+    return found.ends[:, ::2], found.tied[:, 0]
 
 
 def _series(place: Array, decay: Array, xp: Any) -> Array:
@@ -150,7 +185,7 @@ def _two_tails(x: Array, density: Array, xp: Any) -> Array:
     """``E(x) = 2 Phi(-x)`` for x >= 0, given exp(-x^2 / 2); off by at most 4e-16."""
 
     def column(power: int) -> Array:
-        return xp.asarray(_HART[power][:, None, None, None])
+        return xp.asarray(_HART[power].reshape(2, *[1] * x.ndim))
 
     both = xp.expand_dims(x, axis=0)
     value = both * column(0) + column(1)
@@ -169,7 +204,7 @@ def _touching_both(z: Array, tail: Array, density: Array) -> Array:
 
 
 def two_tails(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``2 Phi(-x)`` by NumPy, for x >= 0 [N]."""
-    clipped = np.minimum(x, _FARTHEST)[:, None, None]
-    answer: NDArray[np.float64] = _two_tails(clipped, np.exp(clipped * clipped * -0.5), np)[:, 0, 0]
+    """``2 Phi(-x)`` by NumPy, for x >= 0 [...]."""
+    clipped = np.minimum(x, _FARTHEST)
+    answer: NDArray[np.float64] = _two_tails(clipped, np.exp(clipped * clipped * -0.5), np)
     return answer

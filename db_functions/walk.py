@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db_functions.contract import LEVEL_COLUMNS
-from db_functions.passage import REVERTED, SHIFTS, corrected
+from db_functions.passage import REVERTED, SHIFTS, corrected_pairs
 
 Floats = NDArray[np.float64]
 
@@ -24,8 +24,6 @@ LEAST_BARS: Final = 15
 STAND_IN_ATRS: Final = 2.0
 STAND_IN_BARS: Final = 14
 _FARTHEST: Final = 1000.0
-_AT_ONCE: Final = 512
-"""Pairs whose numbers stay in the processor's cache."""
 _STOP, _NEITHER, _TARGET = 1, 2, 0
 
 
@@ -89,12 +87,7 @@ class Walk:
             ahead = np.log(np.maximum(given, 1e-300) / self.close) * sides
             distances = np.clip(ahead, 0.0, _FARTHEST)
             defined = ((given - self.price) * sides > 0).all(axis=1)
-            parts = [
-                corrected(distances[i : i + _AT_ONCE], self.spreads, self.horizon, np)
-                for i in range(0, len(distances), _AT_ONCE)
-            ]
-            ends = np.concatenate([part.ends[:, ::2] for part in parts])
-            tied = np.concatenate([part.tied for part in parts])[:, 0]
+            ends, tied = corrected_pairs(distances, self.spreads, self.horizon)
             p = np.where(defined[:, None], ends[:, [_STOP, _NEITHER, _TARGET]], np.nan)
             return Passage(distances, p, _middle(distances, ends, tied))
 

@@ -48,7 +48,7 @@ class Pairs(NamedTuple):
     targets: Floats
     stops: Floats
 
-    def take(self, index: NDArray[Any]) -> Pairs:
+    def take(self, index: Any) -> Pairs:
         return Pairs(self.targets[index], self.stops[index])
 
 
@@ -159,6 +159,8 @@ def _drawn(walk: Walk, inputs: Arrays) -> tuple[float, float]:
 
 def _ask(model: Model, inputs: Arrays, walk: Walk, pairs: Pairs, passage: Passage, deadline: float | None) -> Answered:
     """Every pair by the formula, if the model proves to follow it; else by the model, pair by pair."""
+    if "levels" not in model.input_names:
+        raise NoSurface(FAILED, "this model does not read target and stop")
     probes, q = _probes(walk, pairs, passage)
     if not len(q):
         raise NoSurface(LOW_QUALITY, "in no pair are target and stop on the two sides of the price")
@@ -177,14 +179,13 @@ def _probes(walk: Walk, pairs: Pairs, passage: Passage) -> tuple[Pairs, Floats]:
 
     Ten are spread evenly over those asked about, the drawn one among them; two are near, where float32 tells much.
     """
-    defined: NDArray[Any] = np.flatnonzero(np.isfinite(passage.p).all(axis=1))
-    if len(defined):
-        defined = defined[np.unique(np.linspace(0, len(defined) - 1, 10).astype(int))]
-    some = pairs.take(defined)
+    defined = np.flatnonzero(np.isfinite(passage.p[:, 0]))
+    evenly = np.unique(np.linspace(0, len(defined) - 1, min(10, len(defined))).astype(int))
+    some = pairs.take(defined[evenly])
     near = walk.level(walk.spread * _NEAR[:, 0], 1), walk.level(walk.spread * _NEAR[:, 1], -1)
     probes = Pairs(*(np.concatenate(both) for both in zip(near, some, strict=True)))
     q = walk.passage(*probes).p
-    good = np.isfinite(q).all(axis=1)
+    good: NDArray[np.bool_] = np.isfinite(q[:, 0])
     return probes.take(good), q[good]
 
 
@@ -220,7 +221,9 @@ def _best(least: Floats, beyond: NDArray[np.bool_] | None, learned: bool, trust:
 
 def _table(column: Floats) -> list[Any]:
     """A line a target, a column a stop; null where a number is absent."""
-    return list(np.where(np.isfinite(column), np.round(column, _DIGITS).astype(object), None).tolist())
+    rounded: NDArray[Any] = np.round(column, _DIGITS).astype(object)
+    rounded[~np.isfinite(column)] = None
+    return list(rounded.tolist())
 
 
 def _plain(value: Any) -> float | None:
