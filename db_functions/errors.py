@@ -77,6 +77,22 @@ class InvalidModel(ScoringError):
     sqlstate: ClassVar[str] = "ML005"
 
 
+class NoWorker(ScoringError):
+    """No worker runs, so nothing answers questions; start one with `python -m worker run`."""
+
+    sqlstate: ClassVar[str] = "ML006"
+
+
+class NoAnswer(ScoringError):
+    """No worker answered in time, or too many questions wait."""
+
+    sqlstate: ClassVar[str] = "ML007"
+
+
+class InTransaction(ScoringError):
+    """Questions are asked outside a transaction block, since a worker has to see them: commit first."""
+
+
 class HostFault(InvalidModel):
     """This host could not try the model: it lacks memory, a process, or room for files."""
 
@@ -85,7 +101,16 @@ CONTENTION = (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable, 
 """Errors of a statement that met another session: trying again helps."""
 
 _BY_SQLSTATE: dict[str, type[ScoringError]] = {
-    kind.sqlstate: kind for kind in (ChampionChanged, PromotionRefused, UnknownModel, InvalidSetting, InvalidModel)
+    kind.sqlstate: kind
+    for kind in (
+        ChampionChanged,
+        PromotionRefused,
+        UnknownModel,
+        InvalidSetting,
+        InvalidModel,
+        NoWorker,
+        NoAnswer,
+    )
 }
 
 

@@ -260,7 +260,25 @@ STEPS = (
             "adoption/hand_over",
         ),
     ),
-    ("ml_owner", ("grants", "upkeep/first_partitions")),
+    (
+        "ml_owner",
+        (
+            "questions/questions",
+            "questions/question_counts",
+            "questions/take_in",
+            "questions/read_pattern",
+            "questions/decide_score",
+            "questions/ask",
+            "questions/answer",
+            "questions/ask_and_wait",
+            "questions/score",
+            "questions/claim_questions",
+            "questions/write_answers",
+            "questions/prune_questions",
+            "grants",
+            "upkeep/first_partitions",
+        ),
+    ),
     ("migrator", ("adoption/report_triggers",)),
 )
 """Files in order, and as whom: ``ml_owner`` makes what it owns, the migrator touches the application's tables."""

@@ -1,1 +1,1 @@
-select ml_internal.prune()
+select ml_internal.prune() + ml_internal.prune_questions()

@@ -94,6 +94,7 @@ begin
             ('ml_internal.refusals',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.paired_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.paired_weeks',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.question_counts',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.served_differences',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
@@ -104,6 +105,9 @@ begin
             -- Functions                               worker analyst publisher operator
             ('ml.acknowledge',                     ''  , ''  , ''  , 'x'),
             ('ml.alerts_json',                     ''  , 'x' , 'x' , 'x'),
+            ('ml.answer',                          'x' , 'x' , 'x' , 'x'),
+            ('ml.ask',                             'x' , 'x' , 'x' , 'x'),
+            ('ml.ask_and_wait',                    'x' , 'x' , 'x' , 'x'),
             ('ml.blend_advice',                    ''  , 'x' , 'x' , 'x'),
             ('ml.challenge',                       ''  , ''  , ''  , 'x'),
             ('ml.disable',                         ''  , ''  , ''  , 'x'),
@@ -120,6 +124,7 @@ begin
             ('ml.redrive',                         ''  , ''  , ''  , 'x'),
             ('ml.retire',                          ''  , ''  , ''  , 'x'),
             ('ml.rollback',                        ''  , ''  , ''  , 'x'),
+            ('ml.score',                           'x' , 'x' , 'x' , 'x'),
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
@@ -136,9 +141,11 @@ begin
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
             ('ml_internal.chi_squared_tail',       'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.claim_questions',        'x' , ''  , ''  , ''),
             ('ml_internal.clear_suspect',          'x' , ''  , ''  , ''),
             ('ml_internal.compare_shadow',         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.decide',                 ''  , 'x' , 'x' , 'x' ),
+            ('ml_internal.decide_score',           'x' , 'x' , 'x' , 'x'),
             ('ml_internal.drop_partitions',        'x' , ''  , ''  , ''),
             ('ml_internal.fold',                   'x' , ''  , ''  , ''),
             ('ml_internal.fold_skill',             'x' , ''  , ''  , ''),
@@ -160,6 +167,8 @@ begin
             ('ml_internal.ordered_pairs',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.page_json',              ''  , 'x' , 'x' , 'x'),
             ('ml_internal.prune',                  'x' , ''  , ''  , ''),
+            ('ml_internal.prune_questions',        'x' , ''  , ''  , ''),
+            ('ml_internal.read_pattern',           'x' , 'x' , 'x' , 'x'),
             ('ml_internal.record_parity',          'x' , ''  , 'x' , ''),
             ('ml_internal.register_model',         ''  , ''  , 'x' , ''),
             ('ml_internal.renew_weights',          'x' , ''  , ''  , ''),
@@ -175,6 +184,7 @@ begin
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),
+            ('ml_internal.write_answers',          'x' , ''  , ''  , ''),
             ('ml_internal.write_batch',            'x' , ''  , ''  , ''),
             ('ml_internal.write_replay',           ''  , ''  , 'x' , '')
         ) t (object, worker, analyst, publisher, operator)
@@ -205,7 +215,9 @@ grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, o
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;
 -- What is made for applications; they need none of it.
 grant usage on schema ml to ml_app;
-grant execute on function ml.wait_for_score(uuid, interval) to ml_app;
+grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
+    ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
+    ml.answer(uuid) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),

@@ -9875,6 +9875,354 @@ $$;
 
 set role ml_owner;
 
+-- questions/questions
+-- What is asked of workers, one row a pattern, until the answer is read. Its columns have the types
+-- of pattern_events, so that a question is read as an insert would be. A crash of the server ends
+-- every wait, so nothing here has to survive one.
+create unlogged table ml_internal.questions as
+select id, symbol, timeframe, pattern_type, detected_at, started_at, direction, verdict, support,
+       resistance, target, entry, stoploss, rule_confidence, confidence, metadata,
+       -- What the intake of a row clears.
+       ml_metadata, blended_confidence, ml_confidence, prediction_class, model_version, scored_at,
+       prediction_latency_ms, outcome_label, outcome_at, realized_pnl, max_favorable_move,
+       max_adverse_move, bars_to_outcome, labeled_at, labeling_method
+from public.pattern_events
+with no data;
+alter table ml_internal.questions
+    add primary key (id),
+    add column question    uuid not null,
+    add column place       integer not null check (place >= 0),  -- from 1; 0: not of a list
+    add column kind        text not null,                        -- see ml.ask
+    add column options     jsonb not null,                       -- what is asked beside the pattern
+    add column asker       name not null default session_user,
+    add column expires_at  timestamptz not null,
+    add column answer      jsonb,
+    -- Rows live for milliseconds, as those of the queue do.
+    set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000);
+create index on ml_internal.questions (question, place);
+create index on ml_internal.questions (expires_at) where answer is null;
+comment on table ml_internal.questions is
+    'Patterns that applications ask about without inserting them, and the answers of workers';
+
+-- questions/question_counts
+create table ml_internal.question_counts (
+    kind      text not null,
+    reason    text not null,
+    patterns  bigint not null,
+    primary key (kind, reason)
+);
+comment on table ml_internal.question_counts is
+    'How many patterns were asked about since the beginning; they are in no other count';
+
+-- questions/take_in
+-- The intake of a question is the intake of a row: the text of the trigger's function, compiled for
+-- another relation. A revision that changes ml_internal.intake_pattern runs this file again.
+do $do$
+begin
+    execute format(
+        'create or replace function ml_internal.take_in(new ml_internal.questions) '
+        'returns ml_internal.questions language plpgsql stable '
+        'set search_path = pg_catalog, pg_temp as %L',
+        (select p.prosrc from pg_catalog.pg_proc p
+         where p.oid = 'ml_internal.intake_pattern()'::regprocedure));
+end
+$do$;
+comment on function ml_internal.take_in(ml_internal.questions) is
+    'Internal: what ml_internal.intake_pattern makes of a row, for a question';
+
+-- questions/read_pattern
+-- A JSON object as the row that an insert of it would give. Writes nothing, so a standby can, too.
+create function ml_internal.read_pattern(given jsonb) returns ml_internal.questions
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    fields   constant text[] := array[
+        'symbol', 'timeframe', 'pattern_type', 'detected_at', 'started_at', 'direction', 'verdict',
+        'support', 'resistance', 'target', 'entry', 'stoploss', 'rule_confidence', 'confidence',
+        'metadata'];
+    needed   constant text[] := array['symbol', 'timeframe', 'pattern_type'];
+    field    text;
+    problem  text;
+    p        ml_internal.questions;
+begin
+    if jsonb_typeof(given) is distinct from 'object' then
+        raise exception 'a pattern is a JSON object whose fields are columns of pattern_events'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    select k into field from jsonb_object_keys(given) k where k <> all (fields) limit 1;
+    if found then
+        field := left(field, 60);
+        problem := 'is not asked about; fields are ' || array_to_string(fields, ', ');
+    else
+        select f, 'must be a text' || case when f = any (needed) then '' else ', or null' end
+        into field, problem
+        from unnest(needed || array['verdict', 'detected_at', 'started_at']) f
+        where coalesce(jsonb_typeof(given -> f), 'null')
+              not in ('string', case when f = any (needed) then 'string' else 'null' end)
+        limit 1;
+    end if;
+    if field is null then
+        begin
+            p := jsonb_populate_record(null::ml_internal.questions, given);
+        exception when data_exception then
+            -- Which of them? A cast does not say.
+            foreach field in array fields loop
+                begin
+                    perform jsonb_populate_record(
+                        null::ml_internal.questions, jsonb_build_object(field, given -> field));
+                exception when data_exception then
+                    problem := 'cannot be read: ' || sqlerrm;
+                    exit;
+                end;
+            end loop;
+            if problem is null then
+                raise;
+            end if;
+        end;
+    end if;
+    if problem is not null then
+        raise exception '% %', field, problem
+            using errcode = 'invalid_parameter_value', column = field;
+    end if;
+    return ml_internal.take_in(p);
+end
+$$;
+comment on function ml_internal.read_pattern(jsonb) is
+    'Internal: a pattern in JSON as an insert would take it in; an error names its field';
+
+-- questions/decide_score
+-- What an insert would read, of what a model made of its pattern: the fields are columns of
+-- pattern_events and keys of its ml_metadata.
+create function ml_internal.decide_score(
+    rule double precision, detected_at timestamptz, reason text, ml_confidence real,
+    probabilities real[], quality real, bars integer, model_version text, error text)
+returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+set extra_float_digits = 1
+as $$
+    select jsonb_build_object(
+        'confidence', case when d.reason = 'scored' then d.blended else d.rule end,
+        'source', case when d.reason = 'scored' then 'blend' else 'rule' end,
+        'reason', d.reason,
+        'rule_confidence', d.rule,
+        'blended_confidence', d.blended,
+        'ml_confidence', ml_confidence::double precision,
+        'prediction_class', ml_internal.predicted_class(probabilities),
+        'probabilities', to_jsonb(probabilities),
+        'model_version', case when ml_confidence is not null then model_version end,
+        'quality', round(quality::numeric, 4), 'bars', bars, 'detected_at', detected_at,
+        'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
+        'settings_version', s.version, 'error', error)
+    from ml.settings s
+    cross join lateral (
+        select u.rule, ml_internal.decide(ml_confidence, u.rule, decide_score.reason, s.enabled,
+                                          s.threshold) as reason,
+               ml_internal.blended(ml_confidence, u.rule, s.ml_weight, s.rule_weight) as blended
+        from (select ml_internal.usable_rule(decide_score.rule) as rule) u) d
+$$;
+comment on function ml_internal.decide_score(
+    double precision, timestamptz, text, real, real[], real, integer, text, text) is
+    'Internal: the answer to a question, decided as a row would be';
+
+-- questions/ask
+-- Puts a question for the workers; ml.answer gives the answer. Another kind of question is another
+-- line of `options`, and an entry in KINDS of worker/serving/questions.py.
+create function ml.ask(kind text, question jsonb, timeout interval default '5 s') returns uuid
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Fields of the question that are none of a pattern.
+    options  constant text[] := case kind when 'score' then '{}'::text[] end;
+    most     constant integer := 1000;
+    backlog  constant integer := 5000;
+    listed   constant boolean := jsonb_typeof(question) = 'array';
+    id       constant uuid := gen_random_uuid();
+    asked    ml_internal.questions[];
+    one      ml_internal.questions;
+    given    jsonb;
+    message  text;
+    field    text;
+    state    text;
+    n        integer := 0;
+begin
+    if options is null or timeout is null or not timeout between '1 ms' and '60 s' then
+        raise exception 'ml.ask takes a kind of question (score) and a timeout of 1 ms to 60 s, '
+                        'not (%, %)', kind, timeout
+            using errcode = 'invalid_parameter_value';
+    end if;
+    -- Looked at before anything is read of it.
+    if pg_column_size(question) > 4000000
+       or listed and jsonb_array_length(question) not between 1 and most then
+        raise exception 'a question holds 1 to % patterns, and at most 4 MB', most
+            using errcode = 'invalid_parameter_value';
+    end if;
+    begin
+        for given in select e from jsonb_array_elements(
+            case when listed then question else jsonb_build_array(question) end) e
+        loop
+            n := n + 1;
+            one := ml_internal.read_pattern(
+                case when jsonb_typeof(given) = 'object' then given - options else given end);
+            one.id := gen_random_uuid();
+            one.question := id;
+            one.place := case when listed then n else 0 end;
+            one.kind := kind;
+            one.options := coalesce((select jsonb_object_agg(o, given -> o) from unnest(options) o
+                                     where given ? o), '{}');
+            one.asker := session_user;
+            one.expires_at := clock_timestamp() + timeout;
+            asked := asked || one;
+        end loop;
+    exception when data_exception or integrity_constraint_violation then
+        get stacked diagnostics message = message_text, field = column_name,
+                                state = returned_sqlstate;
+        raise exception '%', case when listed then format('pattern %s: ', n) else '' end || message
+            using errcode = state, column = field;
+    end;
+    if not exists (select from ml_internal.live_workers w where w.kind = 'worker') then
+        raise exception 'no worker runs, so nothing answers questions'
+            using errcode = 'ML006', hint = 'Start one: python -m worker run';
+    end if;
+    if (select count(*) from (select from ml_internal.questions q
+                              where q.answer is null and q.expires_at > now()
+                              limit backlog) w) + n > backlog then
+        raise exception 'too many questions wait for an answer'
+            using errcode = 'ML007', hint = 'Ask again later, or fewer patterns at once.';
+    end if;
+    insert into ml_internal.questions select a.* from unnest(asked) a;
+    perform ml_internal.notify((select d.channel from ml_internal.doorbell d), 'question');
+    return id;
+end
+$$;
+comment on function ml.ask(text, jsonb, interval) is
+    'Asks the workers about one pattern or a list of them, which are not inserted; '
+    'ml.answer gives the answer after the commit';
+
+-- questions/answer
+create function ml.answer(id uuid) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    waits       boolean;
+    expires_at  timestamptz;
+    given       jsonb;
+begin
+    select bool_or(q.answer is null), max(q.expires_at) into waits, expires_at
+    from ml_internal.questions q where q.question = answer.id and q.asker = session_user;
+    if waits is null then
+        raise exception 'there is no question % of %; an answer is read once', id, session_user
+            using errcode = 'no_data_found';
+    elsif waits and clock_timestamp() > expires_at then
+        raise exception 'no worker answered in time'
+            using errcode = 'ML007',
+                  hint = 'See ml.workers and ml.queue_status; rows go before questions.';
+    elsif waits then
+        return null;
+    end if;
+    with read as (
+        delete from ml_internal.questions q where q.question = answer.id and q.asker = session_user
+        returning q.place, q.answer
+    )
+    select case when min(r.place) = 0 then (array_agg(r.answer))[1]
+                else jsonb_agg(r.answer order by r.place) end
+    into given from read r;
+    return given;
+end
+$$;
+comment on function ml.answer(uuid) is
+    'The answer to a question of ml.ask, once; null while there is none; only for who asked';
+
+-- questions/ask_and_wait
+-- Commits, since a worker has to see the question, so it runs outside a transaction block only; the
+-- server refuses it there (2D000) before anything is asked. For that it cannot have a path of its
+-- own; it runs as its caller.
+create procedure ml.ask_and_wait(
+    kind text, question jsonb, inout answer jsonb default null, timeout interval default '5 s')
+language plpgsql
+as $$
+declare
+    id       uuid;
+    pause_s  double precision := 0.0005;
+begin
+    commit;
+    set transaction isolation level read committed, read write;
+    id := ml.ask(kind, question, timeout);
+    loop
+        commit;
+        set transaction isolation level read committed, read write;
+        answer := ml.answer(id);
+        exit when answer is not null;
+        perform pg_catalog.pg_sleep(pause_s);
+        pause_s := least(pause_s operator(pg_catalog.*) 1.1, 0.02);
+    end loop;
+end
+$$;
+comment on procedure ml.ask_and_wait(text, jsonb, jsonb, interval) is
+    'Internal: asks the workers, and waits for the answer; outside a transaction block only';
+
+-- questions/score
+create procedure ml.score(
+    question jsonb, inout answer jsonb default null, timeout interval default '5 s')
+language plpgsql
+as $$
+begin
+    call ml.ask_and_wait('score', question, answer, timeout);
+end
+$$;
+comment on procedure ml.score(jsonb, jsonb, interval) is
+    'What a pattern, or each of a list, would score if it were inserted now; nothing is inserted. '
+    'Outside a transaction block only';
+
+-- questions/claim_questions
+-- Those whose time is up first. By the start of the transaction, so that the index serves.
+create function ml_internal.claim_questions(most integer) returns setof ml_internal.questions
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select q.* from ml_internal.questions q
+    where q.answer is null and q.expires_at > now()
+    order by q.expires_at, q.place limit most
+    for update skip locked
+$$;
+comment on function ml_internal.claim_questions(integer) is
+    'Internal: questions that no other worker is answering, locked until the transaction ends';
+
+-- questions/write_answers
+create function ml_internal.write_answers(ids uuid[], answers jsonb[]) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with answered as (
+        update ml_internal.questions q set answer = a.answer
+        from unnest(ids, answers) a (id, answer)
+        where q.id = a.id
+        returning q.kind, a.answer
+    )
+    insert into ml_internal.question_counts as c (kind, reason, patterns)
+    select a.kind, coalesce(a.answer ->> 'reason', 'answered'), count(*)
+    from answered a group by 1, 2 order by 1, 2
+    on conflict (kind, reason) do update set patterns = c.patterns + excluded.patterns
+$$;
+comment on function ml_internal.write_answers(uuid[], jsonb[]) is
+    'Internal: a worker answers questions, and counts them';
+
+-- questions/prune_questions
+create function ml_internal.prune_questions() returns integer
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with gone as (
+        -- A minute is for who polls ml.answer from afar.
+        delete from ml_internal.questions q where q.expires_at < now() - interval '1 minute'
+        returning q.kind, q.answer is null as expired
+    ), counted as (
+        insert into ml_internal.question_counts as c (kind, reason, patterns)
+        select g.kind, 'expired', count(*) from gone g where g.expired group by g.kind
+        on conflict (kind, reason) do update set patterns = c.patterns + excluded.patterns
+    )
+    select count(*)::integer from gone
+$$;
+comment on function ml_internal.prune_questions() is
+    'Removes questions whose time is up, answered or not; returns how many';
+
 -- grants
 -- Who may do what: r read, w lock rows, x call. Nothing for PUBLIC; applications need no right in
 -- schema ml at all, and have only what the last lines say. ml_owner, which cannot log in, owns
@@ -9972,6 +10320,7 @@ begin
             ('ml_internal.refusals',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.paired_counts',          'r' , 'r' , 'r' , 'r'),
             ('ml_internal.paired_weeks',           'r' , 'r' , 'r' , 'r'),
+            ('ml_internal.question_counts',        'r' , 'r' , 'r' , 'r'),
             ('ml_internal.schedule',               'r' , 'r' , 'r' , 'r'),
             ('ml_internal.served_differences',     'r' , 'r' , 'r' , 'r'),
             ('ml_internal.shadow_pairs',           'r' , 'r' , 'r' , 'r'),
@@ -9982,6 +10331,9 @@ begin
             -- Functions                               worker analyst publisher operator
             ('ml.acknowledge',                     ''  , ''  , ''  , 'x'),
             ('ml.alerts_json',                     ''  , 'x' , 'x' , 'x'),
+            ('ml.answer',                          'x' , 'x' , 'x' , 'x'),
+            ('ml.ask',                             'x' , 'x' , 'x' , 'x'),
+            ('ml.ask_and_wait',                    'x' , 'x' , 'x' , 'x'),
             ('ml.blend_advice',                    ''  , 'x' , 'x' , 'x'),
             ('ml.challenge',                       ''  , ''  , ''  , 'x'),
             ('ml.disable',                         ''  , ''  , ''  , 'x'),
@@ -9998,6 +10350,7 @@ begin
             ('ml.redrive',                         ''  , ''  , ''  , 'x'),
             ('ml.retire',                          ''  , ''  , ''  , 'x'),
             ('ml.rollback',                        ''  , ''  , ''  , 'x'),
+            ('ml.score',                           'x' , 'x' , 'x' , 'x'),
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
@@ -10014,9 +10367,11 @@ begin
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
             ('ml_internal.chi_squared_tail',       'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.claim_questions',        'x' , ''  , ''  , ''),
             ('ml_internal.clear_suspect',          'x' , ''  , ''  , ''),
             ('ml_internal.compare_shadow',         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.decide',                 ''  , 'x' , 'x' , 'x' ),
+            ('ml_internal.decide_score',           'x' , 'x' , 'x' , 'x'),
             ('ml_internal.drop_partitions',        'x' , ''  , ''  , ''),
             ('ml_internal.fold',                   'x' , ''  , ''  , ''),
             ('ml_internal.fold_skill',             'x' , ''  , ''  , ''),
@@ -10038,6 +10393,8 @@ begin
             ('ml_internal.ordered_pairs',          'x' , 'x' , 'x' , 'x'),
             ('ml_internal.page_json',              ''  , 'x' , 'x' , 'x'),
             ('ml_internal.prune',                  'x' , ''  , ''  , ''),
+            ('ml_internal.prune_questions',        'x' , ''  , ''  , ''),
+            ('ml_internal.read_pattern',           'x' , 'x' , 'x' , 'x'),
             ('ml_internal.record_parity',          'x' , ''  , 'x' , ''),
             ('ml_internal.register_model',         ''  , ''  , 'x' , ''),
             ('ml_internal.renew_weights',          'x' , ''  , ''  , ''),
@@ -10053,6 +10410,7 @@ begin
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),
+            ('ml_internal.write_answers',          'x' , ''  , ''  , ''),
             ('ml_internal.write_batch',            'x' , ''  , ''  , ''),
             ('ml_internal.write_replay',           ''  , ''  , 'x' , '')
         ) t (object, worker, analyst, publisher, operator)
@@ -10083,7 +10441,9 @@ grant select (id, version, algorithm, bytes, sha256, contract_version, inputs, o
 grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml_operator;
 -- What is made for applications; they need none of it.
 grant usage on schema ml to ml_app;
-grant execute on function ml.wait_for_score(uuid, interval) to ml_app;
+grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
+    ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
+    ml.answer(uuid) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),

@@ -276,15 +276,16 @@ def test_public_has_nothing_in_schema_ml(transaction: Connection) -> None:
 # Whatever is in the catalogue, new objects too
 
 
-FOR_APPLICATIONS = {"wait_for_score"}
-"""What ``ml_app`` may call, and everybody else with it; it changes nothing, and is volatile since it looks again."""
+FOR_APPLICATIONS = {"answer", "ask", "ask_and_wait", "score", "wait_for_score"}
+"""What ``ml_app`` may call, and everybody else with it; it changes nothing but questions, which only their asker reads.
+"""
 WRITING = {
     "ml_app": set[str](),
     "ml_worker": {
-        "apply_environment", "bury_workers", "check_alerts", "clear_suspect", "drop_partitions",
+        "apply_environment", "bury_workers", "check_alerts", "claim_questions", "clear_suspect", "drop_partitions",
         "fold", "fold_skill", "heartbeat", "label_due", "label_outcomes", "make_partitions", "mark_suspect",
-        "mute_doorbell", "note_task", "prune", "record_parity", "renew_weights", "review_suspects", "start_worker",
-        "write_batch",
+        "mute_doorbell", "note_task", "prune", "prune_questions", "record_parity", "renew_weights", "review_suspects",
+        "start_worker", "write_answers", "write_batch",
     },
     "ml_analyst": {"label"},
     "ml_publisher": {"label_outcomes", "record_parity", "register_model", "write_replay", "write_attributions"},

@@ -85,7 +85,21 @@ class Champion:
             logger.error(
                 "%(error)s; set aside for a while", event("model_set_aside", model=model.version, error=self.error)
             )
-        if self._standby is None and model.id == self._tried:
+        return self._ask_standby(connection, gathered, min_quality)
+
+    def consult(
+        self, connection: Connection, gathered: Gathered, min_quality: float
+    ) -> tuple[Model | None, scoring.ModelAnswers]:
+        """As :meth:`ask`, for what is no row: it may not set the model aside."""
+        assert self.model is not None, "no model is loaded"
+        if self._breaker.lets_through():
+            return self.model, scoring.score(self.model, gathered, min_quality)
+        return self._ask_standby(connection, gathered, min_quality)
+
+    def _ask_standby(
+        self, connection: Connection, gathered: Gathered, min_quality: float
+    ) -> tuple[Model | None, scoring.ModelAnswers]:
+        if self._standby is None and self.model is not None and self.model.id == self._tried:
             self._standby = self._fetch_standby(connection)
         if self._standby is None:
             return None, scoring.without_model(len(gathered), scoring.FAILED)

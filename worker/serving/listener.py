@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _READS = 64
 """Reads of the socket in one look, some 16 kB each; where more is waiting then, the channel is flooded."""
+QUESTION = "question"
+"""The payload with which ``ml.ask`` rings."""
 DEAF_S = 30.0
 """How long a flooded channel is not listened to."""
 _POLL_S = 0.25
@@ -40,6 +42,8 @@ class Listener:
         self._signals = signals
         self._deaf_until: float | None = None
         self._rung = False
+        self.asked = False
+        """Whether a question was heard of; for its reader to put back."""
         self._token: str | None = None
         """The payload that :meth:`hears` waits for."""
         self.connection = self._listen()
@@ -60,10 +64,19 @@ class Listener:
         # A notification that arrived during other work was read off the socket already: look before sleeping.
         if self._heard():
             return True
+        if self.asked:
+            return False
         ready, _, _ = select.select([self.connection.fileno(), self._signals.fileno()], [], [], timeout_s)
         if self.connection.fileno() in ready:
             return self._heard() or self._check()
         return False
+
+    def hears_question(self) -> bool:
+        """Whether a question has arrived since this was last asked; without sleeping."""
+        if self._deaf_until is None:
+            self._read()
+        asked, self.asked = self.asked, False
+        return asked
 
     def hears(self, other: Connection, timeout_s: float = 2.0) -> bool:
         """Whether a ring over another connection arrives here; it does not behind a pooler that shares sessions."""
@@ -90,7 +103,10 @@ class Listener:
         return connection
 
     def _note(self, payload: str) -> None:
-        self._rung = True
+        if payload == QUESTION:
+            self.asked = True
+        else:
+            self._rung = True
         if payload == self._token:
             self._token = None
 

@@ -24,6 +24,7 @@ from worker.serving.doorbell import PACE_S, SETTLE_S, Doorbell
 from worker.serving.engine import BATCH, Engine
 from worker.serving.listener import Listener, Signals
 from worker.serving.marks import LOOK_S, Marks
+from worker.serving.questions import Questions
 from worker.serving.startup import apply_environment, start_worker
 from worker.serving.upkeep import EVERY_S, Upkeep
 
@@ -140,6 +141,7 @@ class _Worker:
             raise
         self._marks = Marks()
         self._doorbell = Doorbell()
+        self._questions = Questions(options.poll_interval_s)
         self.too_heavy = False
         self._beat_at = -float("inf")
         self._upkeep = Upkeep(url, options.upkeep_s)
@@ -172,8 +174,8 @@ class _Worker:
             self._doorbell.settled(self._engine.connection)
             self._drain()
             self._settle()
-            if not self._signals.stopping:
-                self._listener.wait(self._nap_s())
+            if not self._signals.stopping and not self._listener.wait(self._nap_s()):
+                self._answer(rows_wait=False)
 
     def close(self) -> None:
         """Say goodbye, if the database still answers."""
@@ -207,6 +209,7 @@ class _Worker:
                 probation.serve(engine, self._listener.connection, self._signals)
                 continue
             marks.claimed(result.claimed_up_to)
+            self._answer(rows_wait=result.done > 0)
             if result.done:
                 self._doorbell.claimed(engine.connection, result.done)
                 # After the claim, so that the first row after a pause does not wait for a look.
@@ -223,6 +226,12 @@ class _Worker:
             else:
                 marks.look_again(engine.connection)
                 full_look = True
+
+    def _answer(self, *, rows_wait: bool) -> None:
+        """Answer questions that were heard of, or that no ring told of."""
+        self._questions.pending |= self._listener.hears_question()
+        self._questions.answer(self._engine, rows_wait=rows_wait)
+        self._listener.asked = self._questions.pending  # then it does not sleep
 
     def _settle(self, *, at_start: bool = False) -> None:
         """Before sleeping: let writers ring again, and wait for those that may have found the bell muted."""

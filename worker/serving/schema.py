@@ -24,7 +24,9 @@ STATEMENTS = (
     "batch_settings",
     "bury_workers",
     "claim",
+    "claim_questions",
     "clear_suspect",
+    "decide_scores",
     "doorbell_channel",
     "heartbeat",
     "lock_queued",
@@ -46,6 +48,7 @@ STATEMENTS = (
     "server_started",
     "start_worker",
     "unfinished_workers",
+    "write_answers",
     "write_batch",
 )
 """The named queries of ``python -m worker run``."""

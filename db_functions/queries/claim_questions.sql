@@ -1,0 +1,12 @@
+-- The settings that questions obey, and those questions that are answered next, locked until the
+-- transaction ends. When none waits: one row without an id.
+select s.*, w.*
+from (
+-- include: batch_settings
+) s
+left join (
+    select p.kind, p.options, p.expires_at, p.place,
+-- include: pattern_columns
+    from ml_internal.claim_questions(%(most)s) p
+) w on true
+order by w.expires_at, w.place

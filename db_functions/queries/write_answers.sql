@@ -1,0 +1,1 @@
+select ml_internal.write_answers(%(ids)s::uuid[], %(answers)s::text[]::jsonb[])

@@ -1,0 +1,16 @@
+create function ml_internal.write_answers(ids uuid[], answers jsonb[]) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    with answered as (
+        update ml_internal.questions q set answer = a.answer
+        from unnest(ids, answers) a (id, answer)
+        where q.id = a.id
+        returning q.kind, a.answer
+    )
+    insert into ml_internal.question_counts as c (kind, reason, patterns)
+    select a.kind, coalesce(a.answer ->> 'reason', 'answered'), count(*)
+    from answered a group by 1, 2 order by 1, 2
+    on conflict (kind, reason) do update set patterns = c.patterns + excluded.patterns
+$$;
+comment on function ml_internal.write_answers(uuid[], jsonb[]) is
+    'Internal: a worker answers questions, and counts them';
