@@ -127,6 +127,8 @@ begin
             ('ml.score',                           'x' , 'x' , 'x' , 'x'),
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
+            ('ml.surface',                         'x' , 'x' , 'x' , 'x'),
+            ('ml.surface_rows',                    'x' , 'x' , 'x' , 'x'),
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
             ('ml.what_if',                         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
@@ -217,7 +219,9 @@ grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml
 grant usage on schema ml to ml_app;
 grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
     ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
-    ml.answer(uuid) to ml_app;
+    ml.answer(uuid), ml.surface_rows(jsonb),
+    ml.surface(jsonb, double precision[], double precision[], jsonb, interval),
+    ml.surface(uuid, double precision[], double precision[], jsonb, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),

@@ -555,6 +555,8 @@ create table ml.settings (
     benchmark_symbol      text,
     label_horizon         integer not null default 20
         constraint label_horizon_range check (label_horizon between 1 and 1000),
+    cost_bps              double precision not null default 0
+        constraint cost_bps_range check (cost_bps between 0 and 10000),
     history_lag           interval not null default '1 day'
         constraint history_lag_range
             check (history_lag between interval '0' and interval '365 days'),
@@ -658,6 +660,9 @@ comment on column ml.settings.benchmark_symbol is
     'a symbol in price_bars, or empty for none: the market beside which patterns are seen';
 comment on column ml.settings.label_horizon is
     '1 to 1000 bars: how long a pattern has to reach target or stop';
+comment on column ml.settings.cost_bps is
+    '0 to 10000 basis points of the price: what getting in and out costs together, for '
+    'expected values';
 comment on column ml.settings.history_lag is
     'an interval of 0 to 365 days: outcomes younger than this are not yet known to the history '
     'inputs';
@@ -10025,6 +10030,28 @@ comment on function ml_internal.decide_score(
     double precision, timestamptz, text, real, real[], real, integer, text, text) is
     'Internal: the answer to a question, decided as a row would be';
 
+-- questions/check_levels
+create function ml_internal.check_levels(options jsonb) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    field   text;
+    prices  jsonb;
+begin
+    for field, prices in select o.key, o.value from jsonb_each(options) o where o.value <> 'null' loop
+        if jsonb_typeof(prices) <> 'array' or jsonb_array_length(prices) not between 1 and 64
+           or exists (select from jsonb_array_elements(prices) p
+                      where case when jsonb_typeof(p) = 'number'
+                                 then p::numeric not between 1e-12 and 1e15 else true end) then
+            raise exception '% must be 1 to 64 prices above 0', field
+                using errcode = 'invalid_parameter_value', column = field;
+        end if;
+    end loop;
+end
+$$;
+comment on function ml_internal.check_levels(jsonb) is
+    'Internal: refuses targets and stops of a surface that are no prices';
+
 -- questions/ask
 -- Puts a question for the workers; ml.answer gives the answer. Another kind of question is another
 -- line of `options`, and an entry in KINDS of worker/serving/questions.py.
@@ -10033,8 +10060,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Fields of the question that are none of a pattern.
-    options  constant text[] := case kind when 'score' then '{}'::text[] end;
-    most     constant integer := 1000;
+    options  constant text[] := case kind when 'score' then '{}'::text[]
+                                          when 'surface' then '{targets,stops}' end;
+    most     constant integer := case kind when 'surface' then 1 else 1000 end;
     backlog  constant integer := 5000;
     listed   constant boolean := jsonb_typeof(question) = 'array';
     id       constant uuid := gen_random_uuid();
@@ -10047,8 +10075,8 @@ declare
     n        integer := 0;
 begin
     if options is null or timeout is null or not timeout between '1 ms' and '60 s' then
-        raise exception 'ml.ask takes a kind of question (score) and a timeout of 1 ms to 60 s, '
-                        'not (%, %)', kind, timeout
+        raise exception 'ml.ask takes a kind of question (score, surface) and a timeout of 1 ms '
+                        'to 60 s, not (%, %)', kind, timeout
             using errcode = 'invalid_parameter_value';
     end if;
     -- Looked at before anything is read of it.
@@ -10072,6 +10100,7 @@ begin
                                      where given ? o), '{}');
             one.asker := session_user;
             one.expires_at := clock_timestamp() + timeout;
+            perform ml_internal.check_levels(one.options);
             asked := asked || one;
         end loop;
     exception when data_exception or integrity_constraint_violation then
@@ -10173,6 +10202,83 @@ $$;
 comment on procedure ml.score(jsonb, jsonb, interval) is
     'What a pattern, or each of a list, would score if it were inserted now; nothing is inserted. '
     'Outside a transaction block only';
+
+-- questions/surface
+create procedure ml.surface(
+    question jsonb, targets double precision[] default null, stops double precision[] default null,
+    inout answer jsonb default null, timeout interval default '5 s')
+language plpgsql
+as $$
+begin
+    call ml.ask_and_wait(
+        'surface',
+        question operator(pg_catalog.||) pg_catalog.jsonb_strip_nulls(
+            pg_catalog.jsonb_build_object('targets', targets, 'stops', stops)),
+        answer, timeout);
+end
+$$;
+comment on procedure ml.surface(
+    jsonb, double precision[], double precision[], jsonb, interval) is
+    'P(target), P(stop) and the expected value of a pattern for up to 64 targets and 64 stops; '
+    'ml.surface_rows makes rows of the answer. Outside a transaction block only';
+
+-- questions/surface_of_row
+-- Runs as its caller, who may see the row or not.
+create procedure ml.surface(
+    pattern uuid, targets double precision[] default null, stops double precision[] default null,
+    inout answer jsonb default null, timeout interval default '5 s')
+language plpgsql
+as $$
+declare
+    question  jsonb;
+begin
+    select pg_catalog.jsonb_build_object(
+               'symbol', p.symbol, 'timeframe', p.timeframe, 'pattern_type', p.pattern_type,
+               'detected_at', p.detected_at, 'started_at', p.started_at,
+               'direction', p.direction, 'support', p.support, 'resistance', p.resistance,
+               'target', p.target, 'entry', p.entry, 'stoploss', p.stoploss,
+               'rule_confidence', p.rule_confidence, 'metadata', p.metadata)
+    into question
+    from public.pattern_events p where p.id operator(pg_catalog.=) surface.pattern;
+    if question is null then
+        raise exception 'there is no pattern %', pattern using errcode = 'no_data_found';
+    end if;
+    call ml.surface(question, targets, stops, answer, timeout);
+end
+$$;
+comment on procedure ml.surface(
+    uuid, double precision[], double precision[], jsonb, interval) is
+    'The surface of a pattern in pattern_events, as of its detected_at';
+
+-- questions/surface_rows
+create function ml.surface_rows(answer jsonb)
+returns table (
+    target double precision, stop double precision, p_target double precision,
+    p_stop double precision, p_neither double precision, expected_value double precision,
+    outside boolean)
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select t.price::double precision, s.price::double precision, p.p_target, p.p_stop, p.p_neither,
+           p.expected_value, p.outside
+    from jsonb_array_elements(answer -> 'targets') with ordinality t (price, n)
+    cross join lateral rows from (
+        jsonb_array_elements(answer -> 'stops'),
+        jsonb_array_elements_text(answer -> 'p_target' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(answer -> 'p_stop' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(answer -> 'p_neither' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(answer -> 'expected_value' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(nullif(answer -> 'outside', 'null') -> (t.n - 1)::integer)
+    ) with ordinality s (price, p_target, p_stop, p_neither, expected_value, outside, n)
+    cross join lateral (
+        select s.p_target::double precision, s.p_stop::double precision,
+               s.p_neither::double precision, s.expected_value::double precision,
+               s.outside::boolean) p
+    order by t.n, s.n
+$$;
+comment on function ml.surface_rows(jsonb) is
+    'A row for each pair of an answer of ml.surface: probabilities null where target and stop are '
+    'on one side of the price, expected_value in multiples of the risk after cost_bps, outside true '
+    'where the model was fitted on no such rows and null where that is not known';
 
 -- questions/claim_questions
 -- Those whose time is up first. By the start of the transaction, so that the index serves.
@@ -10353,6 +10459,8 @@ begin
             ('ml.score',                           'x' , 'x' , 'x' , 'x'),
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
+            ('ml.surface',                         'x' , 'x' , 'x' , 'x'),
+            ('ml.surface_rows',                    'x' , 'x' , 'x' , 'x'),
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
             ('ml.what_if',                         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
@@ -10443,7 +10551,9 @@ grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml
 grant usage on schema ml to ml_app;
 grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
     ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
-    ml.answer(uuid) to ml_app;
+    ml.answer(uuid), ml.surface_rows(jsonb),
+    ml.surface(jsonb, double precision[], double precision[], jsonb, interval),
+    ml.surface(uuid, double precision[], double precision[], jsonb, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),
