@@ -276,6 +276,8 @@ STEPS = (
             "questions/surface",
             "questions/surface_of_row",
             "questions/surface_rows",
+            "reports/series_json",
+            "reports/bars_json",
             "questions/claim_questions",
             "questions/write_answers",
             "questions/prune_questions",

@@ -10038,7 +10038,9 @@ declare
     field   text;
     prices  jsonb;
 begin
-    for field, prices in select o.key, o.value from jsonb_each(options) o where o.value <> 'null' loop
+    for field, prices in
+        select o.key, o.value from jsonb_each(options) o where o.value <> 'null'
+    loop
         if jsonb_typeof(prices) <> 'array' or jsonb_array_length(prices) not between 1 and 64
            or exists (select from jsonb_array_elements(prices) p
                       where case when jsonb_typeof(p) = 'number'
@@ -10277,8 +10279,47 @@ as $$
 $$;
 comment on function ml.surface_rows(jsonb) is
     'A row for each pair of an answer of ml.surface: probabilities null where target and stop are '
-    'on one side of the price, expected_value in multiples of the risk after cost_bps, outside true '
-    'where the model was fitted on no such rows and null where that is not known';
+    'on one side of the price, expected_value in multiples of the risk after cost_bps, outside '
+    'true where the model was fitted on no such rows and null where that is not known';
+
+-- reports/series_json
+-- For the page that asks: each series once, by steps along the key instead of all its bars.
+create function ml_internal.series_json() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with recursive series as (
+        (select b.symbol, b.timeframe from public.price_bars b
+         order by b.symbol, b.timeframe limit 1)
+        union all
+        select n.symbol, n.timeframe
+        from series s cross join lateral (
+            select b.symbol, b.timeframe from public.price_bars b
+            where (b.symbol, b.timeframe) > (s.symbol, s.timeframe)
+            order by b.symbol, b.timeframe limit 1) n
+    )
+    select jsonb_build_object(
+        'series', coalesce((select jsonb_agg(jsonb_build_array(s.symbol, s.timeframe))
+                            from (select * from series limit 2000) s), '[]'),
+        'pattern_types', coalesce((
+            select jsonb_agg(t.pattern_type order by t.pattern_type)
+            from (select distinct c.pattern_type from ml_internal.cohorts c
+                  where c.pattern_type is not null limit 200) t), '[]'))
+$$;
+comment on function ml_internal.series_json() is
+    'Internal: which series have bars, and which pattern types were scored, for the page that asks';
+
+-- reports/bars_json
+create function ml_internal.bars_json(symbol text, timeframe text) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(jsonb_build_array(b.ts, b.open, b.high, b.low, b.close)
+                              order by b.ts), '[]')
+    from (select p.* from public.price_bars p
+          where p.symbol = bars_json.symbol and p.timeframe = bars_json.timeframe
+          order by p.ts desc limit 128) b
+$$;
+comment on function ml_internal.bars_json(text, text) is
+    'Internal: the newest 128 bars of a series, oldest first: ts, open, high, low, close';
 
 -- questions/claim_questions
 -- Those whose time is up first. By the start of the transaction, so that the index serves.
@@ -10473,6 +10514,7 @@ begin
             ('ml_internal.block_weeks',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.bury_workers',           'x' , ''  , ''  , ''),
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
+            ('ml_internal.bars_json',              ''  , 'x' , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
             ('ml_internal.chi_squared_tail',       'x' , 'x' , 'x' , 'x'),
             ('ml_internal.claim_questions',        'x' , ''  , ''  , ''),
@@ -10515,6 +10557,7 @@ begin
             ('ml_internal.sum_skill',              'x' , 'x' , 'x' , 'x'),
             ('ml_internal.t_quantile',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.series_json',            ''  , 'x' , ''  , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),

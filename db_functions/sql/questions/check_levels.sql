@@ -5,7 +5,9 @@ declare
     field   text;
     prices  jsonb;
 begin
-    for field, prices in select o.key, o.value from jsonb_each(options) o where o.value <> 'null' loop
+    for field, prices in
+        select o.key, o.value from jsonb_each(options) o where o.value <> 'null'
+    loop
         if jsonb_typeof(prices) <> 'array' or jsonb_array_length(prices) not between 1 and 64
            or exists (select from jsonb_array_elements(prices) p
                       where case when jsonb_typeof(p) = 'number'

@@ -24,5 +24,5 @@ as $$
 $$;
 comment on function ml.surface_rows(jsonb) is
     'A row for each pair of an answer of ml.surface: probabilities null where target and stop are '
-    'on one side of the price, expected_value in multiples of the risk after cost_bps, outside true '
-    'where the model was fitted on no such rows and null where that is not known';
+    'on one side of the price, expected_value in multiples of the risk after cost_bps, outside '
+    'true where the model was fitted on no such rows and null where that is not known';
