@@ -61,20 +61,18 @@ def score(
     """
     if not patterns:
         return []
-    return [read_answer(given) for given in ask(connection, "score", [dict(one) for one in patterns], seconds)]
+    return [read_answer(given) for given in ask(connection, "score", as_question(patterns), seconds)]
 
 
-def ask(connection: psycopg.Connection[Any], kind: str, question: Any, seconds: float) -> Any:
-    """The answer to a question of ``ml.ask_and_wait``. Raises what :func:`score` raises."""
+def ask(connection: psycopg.Connection[Any], kind: str, question: str, seconds: float) -> Any:
+    """The answer to a question, in JSON, of ``ml.ask_and_wait``. Raises what :func:`score` raises."""
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise InTransaction
-    parameters = {"kind": kind, "question": json.dumps(_as_json(question)), "seconds": seconds}
+    parameters = {"kind": kind, "question": question, "seconds": seconds}
     given, connection.autocommit = connection.autocommit, True
     try:
         with translated():
             return fetch_value(connection, "ask_and_wait", parameters)
-    except psycopg.errors.InvalidTransactionTermination as error:
-        raise InTransaction from error  # as in a pipeline
     finally:
         if not connection.closed:
             connection.autocommit = given
@@ -88,16 +86,13 @@ async def score_async(
         return []
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise InTransaction
-    question = json.dumps([_as_json(dict(one)) for one in patterns])
     given = connection.autocommit
     await connection.set_autocommit(True)
     try:
         with translated():
             async with connection.cursor(row_factory=scalar_row) as cursor:
-                parameters = {"kind": "score", "question": question, "seconds": seconds}
+                parameters = {"kind": "score", "question": as_question(patterns), "seconds": seconds}
                 answers = await (await cursor.execute(query("ask_and_wait"), parameters)).fetchone() or []
-    except psycopg.errors.InvalidTransactionTermination as error:
-        raise InTransaction from error
     finally:
         if not connection.closed:
             await connection.set_autocommit(given)
@@ -109,8 +104,13 @@ def read_answer(given: Mapping[str, Any]) -> Answer:
     return Answer(**{field.name: given[field.name] for field in fields(Answer)})
 
 
+def as_question(value: Any) -> str:
+    """What an insert would take, as JSON."""
+    return json.dumps(_as_json(value))
+
+
 def _as_json(value: Any) -> Any:
-    """What an insert would take, as JSON: moments and exact numbers as text, no number as null."""
+    """Moments and exact numbers as text, no number as null."""
     if isinstance(value, Mapping):
         return {name: _as_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

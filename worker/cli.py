@@ -1,8 +1,9 @@
-"""The command line: ``python -m worker run | backfill | label | first-passage | status | doctor | http``, and more."""
+"""The command line: ``python -m worker run | score | backfill | label | first-passage | status | doctor``, and more."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 
-from db_functions.arguments import moment, not_negative, port, positive, seconds
+from db_functions.arguments import moment, not_negative, port, positive, seconds, version
 from db_functions.database import connect, database_url, show_warnings
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.extras import not_installed
@@ -20,6 +21,7 @@ from db_functions.queries import fetch_value
 from db_functions.sandbox import limit_memory
 from worker.log import configure, event
 from worker.operating import doctor, first_passage, operate
+from worker.operating.ask import answer_lines
 from worker.operating.backfill import START, Selection, backfill, preview
 from worker.operating.finding import Finding
 from worker.operating.status import print_status, read_status
@@ -137,6 +139,17 @@ def _first_passage(options: argparse.Namespace) -> int:
     return 0
 
 
+def _score(options: argparse.Namespace) -> int:
+    refused = 0
+    with options.json as lines, connect(application_name="pattern-scoring score", autocommit=True) as connection:
+        for answer in answer_lines(connection, lines, options.model):
+            refused += "confidence" not in answer
+            print(json.dumps(answer, ensure_ascii=False))
+    if refused:
+        print(f"worker: {refused:,} lines hold no pattern; their answers say why", file=sys.stderr)
+    return 1 if refused else 0
+
+
 def _status(_options: argparse.Namespace) -> int:
     with connect(application_name="pattern-scoring status", autocommit=True) as connection:
         print_status(read_status(connection))
@@ -163,6 +176,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--promote", action="store_true", help="make it the champion at once")
     command.set_defaults(command=_first_passage)
+
+    command = commands.add_parser("score", parents=[common], help="score patterns in JSON lines; nothing is written")
+    command.add_argument(
+        "--json",
+        type=argparse.FileType(encoding="utf-8"),
+        required=True,
+        metavar="FILE",
+        help="one a line; - for stdin",
+    )
+    command.add_argument("--model", type=version, metavar="VERSION", help="by this model instead of the champion")
+    command.set_defaults(command=_score)
 
     command = commands.add_parser("status", parents=[common], help="show what runs, serves and waits")
     command.set_defaults(command=_status)

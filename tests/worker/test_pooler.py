@@ -14,11 +14,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from db_functions.asking import score
 from db_functions.database import Connection
 from db_functions.sessions import is_pooled
 from tests.hostile import set_hostile_defaults
 from tests.servers import Server
-from tests.support import insert_bars, insert_pattern, make_champion, register, row_of, wait_until
+from tests.support import at, insert_bars, insert_pattern, make_champion, register, row_of, wait_until
 from tests.worker_support import FAST, SLOW, count, working
 from worker.cli import main
 from worker.http.store import Store
@@ -117,6 +118,21 @@ def left_behind(url: str) -> set[tuple[str, ...]]:
             assert row is not None
             found.add(tuple(row))
         return found
+
+
+@pytest.mark.slow
+def test_questions_through_a_pooler(ready: Connection, database: str, pool: Pool) -> None:
+    """The application behind one that shares sessions, then the worker, too."""
+    url = pool(database, "transaction")
+    pattern = {"symbol": "ACME", "timeframe": "1d", "pattern_type": "flag", "detected_at": at(150), "confidence": 0.7}
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as application:
+        for behind, options in ((database, SLOW), (url, FAST)):
+            with working(behind, options):
+                answers = [score(application, [pattern, pattern])[0] for _ in range(15)]
+                assert {(answer.reason, answer.ml_confidence) for answer in answers} == {
+                    ("scored", answers[0].ml_confidence)
+                }
+    assert left_behind(url) == {("on", "on", "0", "0")}
 
 
 def test_in_session_mode_the_ring_is_heard(ready: Connection, database: str, pool: Pool) -> None:

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from db_functions.errors import ScoringError
 from worker import __version__
 from worker.http import prometheus, server
+from worker.http.questions import Asker, guarded, read_body
 from worker.http.store import Store
 from worker.log import event
 
@@ -60,12 +61,15 @@ HEADERS = {
 def make_app(url: str) -> Starlette:
     """The application over the database at ``url``."""
     store = Store(url)
+    asker = Asker(url)
     endpoints = Endpoints(store)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         store.open()
+        asker.pool.open()
         yield
+        asker.pool.close()
         store.close()
 
     return Starlette(
@@ -75,6 +79,7 @@ def make_app(url: str) -> Starlette:
             Route("/api/ml/alerts", endpoints.alerts),
             Route("/api/ml/page", endpoints.page),
             Route("/api/ml/baseline", endpoints.baseline, methods=["POST"]),
+            Route("/api/ml/score", guarded(_refused, asker, "score"), methods=["POST"]),
             Route("/metrics", endpoints.exposition),
             Route("/healthz", _alive),
             Route("/readyz", endpoints.ready),
@@ -114,8 +119,9 @@ class Endpoints:
     def exposition(self, _: Request) -> Response:
         store = self._store
         counts = store.rows("counters", class_row(prometheus.SourceCounts))
+        questions = store.rows("question_counts", class_row(prometheus.QuestionCount))
         health, alerts = store.value("health_json"), store.value("alerts_json")["alerts"]
-        text = prometheus.render(health, alerts, counts, store.value("helping_json"))
+        text = prometheus.render(health, alerts, counts, store.value("helping_json"), questions)
         return PlainTextResponse(text, media_type=prometheus.CONTENT_TYPE)
 
     def ready(self, _: Request) -> Response:
@@ -126,7 +132,7 @@ class Endpoints:
         if refusal := _refused(request):
             return refusal
         try:
-            parameters = _read_baseline(await _read_body(request))
+            parameters = _read_baseline(await read_body(request, BODY_BYTES))
         except (ValueError, ClientDisconnect):
             return JSONResponse({"error": NO_BODY}, 400)
         try:
@@ -167,7 +173,7 @@ def _refused(request: Request) -> Response | None:
     """The answer to a request without the token of ML_HTTP_TOKEN; None when it has the token."""
     token = os.environ.get(TOKEN, "").strip()  # read from a file, it may end in a newline
     if not token:
-        return JSONResponse({"error": f"a baseline cannot be set here: {TOKEN} is not set"}, 403)
+        return JSONResponse({"error": f"nothing is set or asked here: {TOKEN} is not set"}, 403)
     given = request.headers.get("authorization", "")
     scheme, _, secret = given.partition(" ")
     if scheme.lower() == "bearer" and hmac.compare_digest(secret.strip().encode(), token.encode()):
@@ -176,16 +182,6 @@ def _refused(request: Request) -> Response | None:
     return JSONResponse(
         {"error": "this needs the bearer token"}, 401, {"www-authenticate": f'Bearer realm="pattern scoring"{error}'}
     )
-
-
-async def _read_body(request: Request) -> bytes:
-    """The body. Raises ValueError as soon as it is larger than BODY_BYTES."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_BYTES:
-            raise ValueError("too large")
-    return body
 
 
 def _read_baseline(body: bytes) -> dict[str, str | None]:

@@ -39,17 +39,28 @@ class SourceCounts:
     inference: Sequence[float] | None
 
 
+@dataclass(frozen=True, slots=True)
+class QuestionCount:
+    """A row of ``question_counts``."""
+
+    kind: str
+    reason: str
+    patterns: int
+
+
 def render(
     health: Mapping[str, Any],
     alerts: Sequence[Mapping[str, Any]],
     counts: Sequence[SourceCounts],
     helping: Mapping[str, Any],
+    questions: Sequence[QuestionCount] = (),
 ) -> str:
-    """The exposition of a row of ``ml.health``, the rows of ``ml.alerts``, the query ``counters`` and the answer of
-    ``ml_internal.helping_json``.
+    """The exposition of a row of ``ml.health``, the rows of ``ml.alerts``, the query ``counters``, the answer of
+    ``ml_internal.helping_json`` and the query ``question_counts``.
     """
     lines: list[str] = []
-    for name, kind, text, samples in (*_states(health, alerts), *_helping(helping), *_counters(counts)):
+    families = (*_states(health, alerts), *_helping(helping), *_counters(counts), _asked(questions))
+    for name, kind, text, samples in families:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *samples]
     return "\n".join(lines) + "\n"
 
@@ -131,6 +142,11 @@ def _counters(counts: Sequence[SourceCounts]) -> Iterable[Family]:
     ):
         samples = [line for one in counts for line in _histogram(name, getattr(one, column), one.source)]
         yield name, "histogram", text, samples
+
+
+def _asked(questions: Sequence[QuestionCount]) -> Family:
+    samples = [_sample("ml_questions_total", one.patterns, kind=one.kind, reason=one.reason) for one in questions]
+    return "ml_questions_total", "counter", "Patterns that were asked about without inserting them", samples
 
 
 def _histogram(name: str, bins: Sequence[float] | None, source: str) -> list[str]:

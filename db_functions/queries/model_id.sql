@@ -1,0 +1,1 @@
+select m.id from ml.models m where m.version = %(version)s
