@@ -98,6 +98,55 @@ class Run:
     versions: str
 
 
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """How good one answer is at one random pair a row; ``less_plain`` is its Brier score less plain first passage's."""
+
+    data: str
+    answer: str
+    rows: int
+    brier: float
+    less_plain: float
+    low: float
+    high: float
+    ece: float
+    ece_null: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Mean gains in multiples of the risk: as drawn, of the pair that gained most in the past, and their difference.
+
+    ``proven`` of ``years`` had a correction surely better than first passage.
+    """
+
+    data: str
+    rows: int
+    drawn: float
+    drawn_low: float
+    drawn_high: float
+    chosen: float
+    chosen_low: float
+    chosen_high: float
+    more: float
+    more_low: float
+    more_high: float
+    years: int
+    proven: int
+
+
+@dataclass(frozen=True, slots=True)
+class Driftless:
+    """Of simulated markets without drift: in which share no pair was surely better, and the mean gain of a pair."""
+
+    runs: int
+    rows: int
+    none: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+
 class Found(NamedTuple):
     """All that was measured on one data set."""
 
@@ -107,7 +156,7 @@ class Found(NamedTuple):
     sides: list[Side]
 
 
-Kind = TypeVar("Kind", Score, Kept, Bin, Side, Run)
+Kind = TypeVar("Kind", Score, Kept, Bin, Side, Run, PairScore, Chosen, Driftless)
 
 
 def keep(found: Sequence[Found], run: Run, folder: Path = KEPT) -> None:
