@@ -134,7 +134,7 @@ function heat(found, answered) {
   const most = Math.max(1e-9, ...table.flat().filter(isNumber).map(Math.abs));
   const svg = draw("svg", { viewBox: `0 0 ${LEFT + SIDE} ${SIDE + BOTTOM}`, role: "img", "aria-label": summary(found, shown) });
   svg.append(draw("rect", { class: "cells", x: LEFT, y: 0, width: SIDE, height: SIDE }));
-  const place = (i, j) => ({ x: LEFT + j * wide, y: SIDE - (i + 1) * high, width: wide + 0.3, height: high + 0.3 });
+  const place = (i, j) => ({ x: LEFT + j * wide, y: SIDE - (i + 1) * high, width: wide, height: high });
   found.targets.forEach((target, i) => found.stops.forEach((stop, j) => {
     const value = table[i][j];
     if (!isNumber(value)) return;
@@ -176,7 +176,7 @@ function summary(found, shown) {
 
 function chart() {
   if (!state.bars.length) return;
-  const width = Math.max($("chart").clientWidth, 300), height = 414, top = 12, bottom = 22, right = 74;
+  const width = Math.max($("chart").clientWidth, 300), height = Math.max(414, $("surface").clientHeight), top = 12, bottom = 22, right = 74;
   const prices = [...state.bars.flatMap(([, , high, low]) => [high, low]), ...Object.values(state.levels)].filter(isNumber);
   const low = Math.min(...prices), room = (Math.max(...prices) - low || 1) * 1.08;
   // While a level is dragged, the scale stays under the finger.
