@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TextIO
 from uuid import UUID
 
 import psycopg
@@ -141,13 +142,25 @@ def _first_passage(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> int:
     refused = 0
-    with options.json as lines, connect(application_name="pattern-scoring score", autocommit=True) as connection:
+    with (
+        _opened(options.json) as lines,
+        connect(application_name="pattern-scoring score", autocommit=True) as connection,
+    ):
         for answer in answer_lines(connection, lines, options.model):
             refused += "confidence" not in answer
             print(json.dumps(answer, ensure_ascii=False))
     if refused:
         print(f"worker: {refused:,} lines hold no pattern; their answers say why", file=sys.stderr)
     return 1 if refused else 0
+
+
+def _opened(name: str) -> AbstractContextManager[TextIO]:
+    if name == "-":
+        return nullcontext(sys.stdin)
+    try:
+        return open(name, encoding="utf-8")
+    except OSError as error:
+        raise ScoringError(f"{name}: {error.strerror}") from error
 
 
 def _status(_options: argparse.Namespace) -> int:
@@ -178,13 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_first_passage)
 
     command = commands.add_parser("score", parents=[common], help="score patterns in JSON lines; nothing is written")
-    command.add_argument(
-        "--json",
-        type=argparse.FileType(encoding="utf-8"),
-        required=True,
-        metavar="FILE",
-        help="one a line; - for stdin",
-    )
+    command.add_argument("--json", required=True, metavar="FILE", help="a pattern a line; - for stdin")
     command.add_argument("--model", type=version, metavar="VERSION", help="by this model instead of the champion")
     command.set_defaults(command=_score)
 

@@ -174,8 +174,7 @@ class _Worker:
             self._doorbell.settled(self._engine.connection)
             self._drain()
             self._settle()
-            if not self._signals.stopping and not self._listener.wait(self._nap_s()):
-                self._answer(rows_wait=False)
+            self._sleep()
 
     def close(self) -> None:
         """Say goodbye, if the database still answers."""
@@ -186,6 +185,14 @@ class _Worker:
             logger.warning("no goodbye: %(error)s", event("goodbye_failed", error=first_line(error)))
         self._close_connections()
         logger.info("worker stopped after %(scored)d scores", event("worker_stopped", **asdict(self._engine.counters)))
+
+    def _sleep(self) -> None:
+        """Until a row rings, or the nap is over; questions are answered meanwhile."""
+        end = time.monotonic() + self._nap_s()
+        while not self._signals.stopping and not self._listener.wait(max(0.0, end - time.monotonic())):
+            if not self._listener.asked and time.monotonic() >= end:
+                return
+            self._answer(rows_wait=False)
 
     def _nap_s(self) -> float:
         """How long to sleep unless the bell rings: a transaction open for long may hold rows that never ring."""
