@@ -112,6 +112,10 @@ class PairScore:
     ece: float
     ece_null: float
 
+    @property
+    def difference(self) -> Difference:
+        return Difference(self.less_plain, self.low, self.high)
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -134,6 +138,14 @@ class Chosen:
     years: int
     proven: int
 
+    @property
+    def means(self) -> dict[str, Difference]:
+        return {
+            "drawn": Difference(self.drawn, self.drawn_low, self.drawn_high),
+            "chosen": Difference(self.chosen, self.chosen_low, self.chosen_high),
+            "more": Difference(self.more, self.more_low, self.more_high),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Driftless:
@@ -145,6 +157,10 @@ class Driftless:
     gain: float
     gain_low: float
     gain_high: float
+
+    @property
+    def mean(self) -> Difference:
+        return Difference(self.gain, self.gain_low, self.gain_high)
 
 
 class Found(NamedTuple):

@@ -42,7 +42,8 @@ SIMPLE: Final = CANDIDATES[:3]
 RUNS: Final = 100
 STEPS: Final = (0.4, 0.7, 1.0, 1.5, 2.0, 2.5)
 """Distances of the pairs that one is chosen from, in spreads of the horizon."""
-_NEAREST, _FARTHEST = 0.3, 2.5
+NEAREST: Final = 0.3
+FARTHEST: Final = 2.5
 """Of a random pair."""
 _TARGET, _ENTRY, _STOP = (LEVEL_COLUMNS.index(name) for name in ("target", "entry", "stoploss"))
 
@@ -141,7 +142,7 @@ def prepare(market: OpenMarket, seed: int) -> Rest:
     dataset, features = dataset.take(defined), to_float32(features[defined]).astype(np.float64)
     bars = bars_of(market, dataset)
     reach = bars.spread[:, None] * np.exp(
-        np.random.default_rng(seed).uniform(math.log(_NEAREST), math.log(_FARTHEST), (len(dataset), 2))
+        np.random.default_rng(seed).uniform(math.log(NEAREST), math.log(FARTHEST), (len(dataset), 2))
     )
     passage = compute_first_passage({**dataset.inputs, "levels": levels_at(dataset, bars, reach)}, np, dataset.horizon)
     random = features.copy()

@@ -16,10 +16,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from db_functions.database import Connection
-from tests.support import insert_bars, random_bars, wait_until
+from tests.support import insert_bars, random_bars, register, wait_until
 from tests.worker.test_http import TOKEN, ask, reader, site
 from tests.worker.test_http_page import AXE, CHROMIUM, DRIVER, SIZES, browser
 from tests.worker_support import SLOW, working
+from training.correction import Fitted, Line, Recalibrated
+from training.export import FittedModel, export
 from worker.operating import first_passage
 
 __all__ = ["reader", "site"]
@@ -38,6 +40,21 @@ def asked(connection: Connection, database: str) -> Iterator[Connection]:
     first_passage.promote(connection, first_passage.register(connection))
     with working(database, SLOW):
         yield connection
+
+
+@pytest.fixture
+def hopeful(connection: Connection, database: str) -> Iterator[None]:
+    """A champion whose evidence says that its correction, upwards for every pattern, is real."""
+    insert_bars(connection, random_bars(200, seed=5))
+    known = {"least": 0.1, "most": 0.9}
+    baseline = {"features": {"first_passage_target": known, "first_passage_stop": known}}
+    evidence = {"evidence": {"brier_minus_first_passage": {"value": -0.01, "low": -0.02, "high": -0.001}}}
+    exported = export(FittedModel(Fitted(Recalibrated(Line(0.4, 0.0, 0.0)))), version="hopeful")
+    register(connection, "hopeful", exported.onnx, metrics=evidence, baseline=baseline)
+    connection.execute("select ml.promote('hopeful', 'a test', force => true)")
+    connection.execute("select ml.set('cost_bps', 10, 'a test')")
+    with working(database, SLOW):
+        yield
 
 
 def test_bars_and_surfaces_need_the_token(site: str, asked: Connection) -> None:
@@ -102,6 +119,12 @@ def expected(connection: Connection, at: dict[str, float]) -> list[str]:
     return [*shares, f"{answer['expected_value'][0][0]:.3f}"]
 
 
+def picture(driver: webdriver.Chrome, name: str) -> None:
+    """For looking at: kept where PICTURES says."""
+    if folder := os.environ.get("PICTURES"):
+        driver.save_screenshot(f"{folder}/ask-{name}.png")
+
+
 class TestInABrowser:
     pytestmark = in_browser
 
@@ -132,6 +155,19 @@ class TestInABrowser:
             assert shown(driver) == expected(asked, levels(driver))
             assert "No pair is surely better" in driver.find_element(By.ID, "verdict").text
 
+    @pytest.mark.usefixtures("hopeful")
+    def test_a_proven_correction_names_the_best_pair(self, site: str) -> None:
+        with browser("desk", "dark") as driver:
+            opened(driver, site)
+            driver.execute_script("document.querySelector('input[value=expected_value]').click()")
+            best = driver.execute_script("return state.answer.best")
+            assert best["p_target"] >= 0.1 - 1e-6
+            assert 0 < best["least_value"] < best["expected_value"]
+            assert "Surely better" in driver.find_element(By.ID, "verdict").text
+            assert len(driver.find_elements(By.CSS_SELECTOR, ".mark.best")) == 1
+            assert driver.find_elements(By.CSS_SELECTOR, ".far")
+            picture(driver, "best")
+
     def test_what_cannot_be_answered_is_said(self, site: str, asked: Connection) -> None:
         with browser("phone", "dark") as driver:
             opened(driver, site)
@@ -149,8 +185,7 @@ class TestInABrowser:
             opened(driver, site)
             for shown_as in ("p_target", "expected_value"):
                 driver.execute_script(f"document.querySelector('input[value={shown_as}]').click()")
-                if folder := os.environ.get("PICTURES"):
-                    driver.save_screenshot(f"{folder}/ask-{size}-{scheme}-{shown_as}.png")
+                picture(driver, f"{size}-{scheme}-{shown_as}")
             driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE})
             found = driver.execute_async_script("axe.run().then(arguments[0])")
             faults = {fault["id"]: fault["nodes"][0]["html"] for fault in found["violations"]}

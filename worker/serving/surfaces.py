@@ -31,7 +31,7 @@ _NEAREST, _FARTHEST = 0.25, 3.0
 _TARGET, _STOP = LEVEL_COLUMNS.index("target"), LEVEL_COLUMNS.index("stoploss")
 _NEAR: Final = np.array([[1.0, 1.0], [2.0, 0.7]])
 """Distances of target and stop in spreads."""
-_DIGITS: Final = 7
+_DIGITS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
