@@ -121,6 +121,7 @@ function render() {
   $("tiles").replaceChildren(...list.map(([label, field, value, kind, note]) =>
     node("div", {}, node("dt", {}, label), node("dd", { class: kind, "data-field": field }, value, ...(note ? [node("small", {}, note)] : [])))));
   heat(found, answered);
+  if (!state.scale) chart();
 }
 
 // The surface: a line a target, a column a stop, the nearest at the lower left.
@@ -164,7 +165,7 @@ function heat(found, answered) {
   });
   $("surface").replaceChildren(svg);
   const beyond = found.outside === null ? "The model does not say on which pairs it was fitted." : found.outside.flat().some(Boolean) ? "Struck out: pairs unlike those that the model was fitted on." : "";
-  $("surface-note").textContent = `${shown === "p_target" ? "Darker: the target is likelier." : most < 5e-4 ? "Every pair is worth the same." : "Green gains, red loses; darker is more."} ${beyond}`;
+  $("surface-note").textContent = `${shown === "p_target" ? "Stronger: the target is likelier." : most < 5e-4 ? "Every pair is worth the same." : "Green gains, red loses; stronger is more."} ${beyond}`;
 }
 
 function summary(found, shown) {
