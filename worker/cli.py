@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -158,7 +159,7 @@ def _opened(name: str) -> AbstractContextManager[TextIO]:
     if name == "-":
         return nullcontext(sys.stdin)
     try:
-        return open(name, encoding="utf-8")
+        return Path(name).open(encoding="utf-8")
     except OSError as error:
         raise ScoringError(f"{name}: {error.strerror}") from error
 
@@ -191,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_first_passage)
 
     command = commands.add_parser("score", parents=[common], help="score patterns in JSON lines; nothing is written")
-    command.add_argument("--json", required=True, metavar="FILE", help="a pattern a line; - for stdin")
+    command.add_argument("--json", default="-", metavar="FILE", help="a pattern a line (default -: stdin)")
     command.add_argument("--model", type=version, metavar="VERSION", help="by this model instead of the champion")
     command.set_defaults(command=_score)
 

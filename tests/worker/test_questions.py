@@ -389,6 +389,22 @@ def test_http_allows_so_many_questions_a_second(monkeypatch: pytest.MonkeyPatch)
     assert sum(allowance.take() for _ in range(30)) == 5
 
 
+@pytest.mark.parametrize("doorbell", ["on", "off"])
+def test_a_row_does_not_wait_for_questions_that_came_before_it(
+    application: Connection, ready: Connection, database: str, doorbell: str
+) -> None:
+    ready.execute("select ml.set('doorbell', %s, 'a test')", [doorbell])
+    question = as_question([PATTERN] * 1000)
+    with working(database):
+        score(application, [PATTERN])
+        for _ in range(4):
+            application.execute("select ml.ask('score', %s::jsonb, '60 s')", [question])
+        row = inserted(ready, PATTERN)
+        left = count(ready, "ml_internal.questions where answer is null")
+    assert row["model_version"] == "small-1"
+    assert left > 1000
+
+
 @pytest.mark.slow
 def test_every_door_and_an_insert_agree_on_real_rows(
     site: str, application: Connection, connection: Connection, database: str

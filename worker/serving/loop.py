@@ -190,7 +190,7 @@ class _Worker:
         """Until a row rings, or the nap is over; questions are answered meanwhile."""
         end = time.monotonic() + self._nap_s()
         while not self._signals.stopping and not self._listener.wait(max(0.0, end - time.monotonic())):
-            if not self._listener.asked and time.monotonic() >= end:
+            if time.monotonic() >= end:
                 return
             self._answer(rows_wait=False)
 

@@ -1,6 +1,7 @@
 create function ml_internal.write_answers(ids uuid[], answers jsonb[]) returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+begin
     with answered as (
         update ml_internal.questions q set answer = a.answer
         from unnest(ids, answers) a (id, answer)
@@ -10,7 +11,8 @@ as $$
     insert into ml_internal.question_counts as c (kind, reason, patterns)
     select a.kind, coalesce(a.answer ->> 'reason', 'answered'), count(*)
     from answered a group by 1, 2 order by 1, 2
-    on conflict (kind, reason) do update set patterns = c.patterns + excluded.patterns
+    on conflict (kind, reason) do update set patterns = c.patterns + excluded.patterns;
+end
 $$;
 comment on function ml_internal.write_answers(uuid[], jsonb[]) is
     'Internal: a worker answers questions, and counts them';
