@@ -195,8 +195,11 @@ def fit(past: Dataset, features: Floats) -> tuple[Fitted, bool]:
     require_enough(past, split)
     evidence = forward(rows, split.folds, recipe, names=SIMPLE)
     choice = choose(evidence, past.outcome[evidence.judged], blocks.blocks_of(past)[evidence.judged])
-    high = next(one["minus_first_passage"]["high"] for one in choice.compared if one["name"] == choice.kept)
-    return refit(rows, split.fit, choice.kept, recipe, ()), high is not None and high < 0
+    less = next(one["minus_first_passage"] for one in choice.compared if one["name"] == choice.kept)
+    # As surface_trust.sql has it.
+    sure = choice.kept != "recalibrated" and less["high"] is not None and less["high"] * 1.5 < less["value"] * 0.5
+    print(choice.kept, less, sure, flush=True)
+    return refit(rows, split.fit, choice.kept, recipe, ()), sure and less["value"] < 0
 
 
 def measure(name: str, since: int) -> tuple[list[PairScore], Chosen]:
@@ -222,18 +225,23 @@ def measure(name: str, since: int) -> tuple[list[PairScore], Chosen]:
     )  # fmt: skip
 
 
-def simulated(seed: int, symbols: int = 3, days: int = 1200) -> OpenMarket:
-    """Bars of geometric Brownian motions without drift in log price, 16 steps a bar."""
+def simulated(seed: int, symbols: int = 3, days: int = 1000) -> OpenMarket:
+    """Bars of geometric Brownian motions without drift in log price: 16 steps a bar, and the extremes between them.
+
+    Those of a Brownian bridge are drawn as in Glasserman, *Monte Carlo Methods in Financial Engineering* (2003), 6.4.
+    """
     rng = np.random.default_rng(seed)
     series = {}
     for symbol in (f"S{i}" for i in range(symbols)):
-        steps = rng.normal(0, rng.uniform(0.008, 0.025) / 4, (days, 16))
-        path = 100 * np.exp(np.cumsum(steps).reshape(days, 16))
-        opened = np.concatenate([[100.0], path[:-1, -1]])
-        whole = np.concatenate([opened[:, None], path], axis=1)
-        bars = np.stack(
-            [opened, whole.max(axis=1), whole.min(axis=1), path[:, -1], rng.uniform(1e6, 2e6, days)], axis=1
-        )
+        deviation = rng.uniform(0.008, 0.025) / 4
+        steps = rng.normal(0, deviation, (days, 16))
+        ends = np.cumsum(steps).reshape(days, 16)
+        far = np.sqrt(steps**2 - 2 * deviation**2 * np.log(rng.uniform(size=(2, days, 16))))
+        opened, close = np.concatenate([[0.0], ends[:-1, -1]]), ends[:, -1]
+        high = np.maximum.reduce([opened, close, (ends + (far[0] - steps) / 2).max(axis=1)])
+        low = np.minimum.reduce([opened, close, (ends - (far[1] + steps) / 2).min(axis=1)])
+        prices = 100 * np.exp(np.stack([opened, high, low, close], axis=1))
+        bars = np.concatenate([prices, rng.uniform(1e6, 2e6, (days, 1))], axis=1)
         series[symbol] = Series(symbol, 1_000_000_000 + 86_400 * np.arange(days), bars)
     return OpenMarket("simulated", "", "", series, None)
 

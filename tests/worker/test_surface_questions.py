@@ -12,7 +12,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from db_functions.database import Connection
-from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, row_of, wait_until
+from db_functions.queries import query
+from tests.support import at, insert_bars, insert_pattern, make_champion, random_bars, register, row_of, wait_until
 from tests.worker_support import SLOW, count, working
 from worker.operating import first_passage
 
@@ -104,6 +105,30 @@ def test_a_row_that_its_asker_may_not_see_is_not_asked_about(application: Connec
     connection.execute("revoke all on pattern_events from public, ml_app")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         surface(application, pattern)
+
+
+BETTER = {"value": -0.01, "low": -0.014, "high": -0.006}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "proven"),
+    [
+        ({"evidence": {"brier_minus_first_passage": BETTER}, "candidates": {"kept": "ridge"}}, True),
+        ({"evidence": {"brier_minus_first_passage": BETTER}}, True),
+        ({"evidence": {"brier_minus_first_passage": BETTER}, "candidates": {"kept": "recalibrated"}}, False),
+        ({"evidence": {"brier_minus_first_passage": BETTER | {"high": -0.001}}}, False),
+        ({"evidence": {"brier_minus_first_passage": {"value": 0.01, "low": 0.0, "high": 0.003}}}, False),
+        ({"evidence": {"brier_minus_first_passage": {"value": None, "low": None, "high": "low"}}}, False),
+        ({"evidence": []}, False),
+        ({}, False),
+    ],
+)
+def test_a_correction_is_proven_by_evidence(transaction: Connection, metrics: dict[str, Any], proven: bool) -> None:
+    register(transaction, "tried", metrics=metrics)
+    (model,) = transaction.execute("select id from ml.models where version = 'tried'").fetchone() or ()
+    found = transaction.execute(query("surface_trust"), {"model": model}).fetchone()
+    assert found is not None
+    assert found[0] is proven
 
 
 def test_reasons_are_those_of_rows(application: Connection, connection: Connection, database: str) -> None:
