@@ -274,7 +274,6 @@ STEPS = (
             "questions/ask_and_wait",
             "questions/score",
             "questions/surface",
-            "questions/surface_of_row",
             "questions/surface_rows",
             "reports/series_json",
             "reports/bars_json",

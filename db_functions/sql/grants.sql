@@ -222,8 +222,7 @@ grant usage on schema ml to ml_app;
 grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
     ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
     ml.answer(uuid), ml.surface_rows(jsonb),
-    ml.surface(jsonb, double precision[], double precision[], jsonb, interval),
-    ml.surface(uuid, double precision[], double precision[], jsonb, interval) to ml_app;
+    ml.surface(jsonb, double precision[], double precision[], jsonb, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),

@@ -10212,51 +10212,43 @@ comment on procedure ml.score(jsonb, jsonb, interval) is
     'Outside a transaction block only';
 
 -- questions/surface
+-- Runs as its caller, who may see the row or not; with qualified names, since it commits.
 create procedure ml.surface(
     question jsonb, targets double precision[] default null, stops double precision[] default null,
     inout answer jsonb default null, timeout interval default '5 s')
 language plpgsql
 as $$
+declare
+    asked  jsonb := question operator(pg_catalog.-) 'id';
 begin
+    if question operator(pg_catalog.?) 'id' then
+        select pg_catalog.jsonb_build_object(
+                   'symbol', p.symbol, 'timeframe', p.timeframe, 'pattern_type', p.pattern_type,
+                   'detected_at', p.detected_at, 'started_at', p.started_at,
+                   'direction', p.direction, 'support', p.support, 'resistance', p.resistance,
+                   'target', p.target, 'entry', p.entry, 'stoploss', p.stoploss,
+                   'rule_confidence', p.rule_confidence, 'metadata', p.metadata)
+               operator(pg_catalog.||) asked
+        into asked
+        from public.pattern_events p
+        where p.id operator(pg_catalog.=) (question operator(pg_catalog.->>) 'id')::pg_catalog.uuid;
+        if asked is null then
+            raise exception 'there is no pattern %', question operator(pg_catalog.->>) 'id'
+                using errcode = 'no_data_found';
+        end if;
+    end if;
     call ml.ask_and_wait(
         'surface',
-        question operator(pg_catalog.||) pg_catalog.jsonb_strip_nulls(
+        asked operator(pg_catalog.||) pg_catalog.jsonb_strip_nulls(
             pg_catalog.jsonb_build_object('targets', targets, 'stops', stops)),
         answer, timeout);
 end
 $$;
 comment on procedure ml.surface(
     jsonb, double precision[], double precision[], jsonb, interval) is
-    'P(target), P(stop) and the expected value of a pattern for up to 64 targets and 64 stops; '
-    'ml.surface_rows makes rows of the answer. Outside a transaction block only';
-
--- questions/surface_of_row
--- Runs as its caller, who may see the row or not.
-create procedure ml.surface(
-    pattern uuid, targets double precision[] default null, stops double precision[] default null,
-    inout answer jsonb default null, timeout interval default '5 s')
-language plpgsql
-as $$
-declare
-    question  jsonb;
-begin
-    select pg_catalog.jsonb_build_object(
-               'symbol', p.symbol, 'timeframe', p.timeframe, 'pattern_type', p.pattern_type,
-               'detected_at', p.detected_at, 'started_at', p.started_at,
-               'direction', p.direction, 'support', p.support, 'resistance', p.resistance,
-               'target', p.target, 'entry', p.entry, 'stoploss', p.stoploss,
-               'rule_confidence', p.rule_confidence, 'metadata', p.metadata)
-    into question
-    from public.pattern_events p where p.id operator(pg_catalog.=) surface.pattern;
-    if question is null then
-        raise exception 'there is no pattern %', pattern using errcode = 'no_data_found';
-    end if;
-    call ml.surface(question, targets, stops, answer, timeout);
-end
-$$;
-comment on procedure ml.surface(
-    uuid, double precision[], double precision[], jsonb, interval) is
-    'The surface of a pattern in pattern_events, as of its detected_at';
+    'P(target), P(stop) and the expected value of a pattern for up to 64 targets and 64 stops; of '
+    'a row where the question has its id; ml.surface_rows makes rows of the answer. Outside a '
+    'transaction block only';
 
 -- questions/surface_rows
 create function ml.surface_rows(answer jsonb)
@@ -10606,8 +10598,7 @@ grant usage on schema ml to ml_app;
 grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
     ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
     ml.answer(uuid), ml.surface_rows(jsonb),
-    ml.surface(jsonb, double precision[], double precision[], jsonb, interval),
-    ml.surface(uuid, double precision[], double precision[], jsonb, interval) to ml_app;
+    ml.surface(jsonb, double precision[], double precision[], jsonb, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),

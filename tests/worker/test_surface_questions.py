@@ -37,11 +37,10 @@ def application(close: float, connection: Connection, database: str) -> Iterator
 
 
 def surface(application: Connection, question: Any, *levels: Any) -> dict[str, Any]:
-    kind = "uuid" if isinstance(question, str) else "jsonb"
-    given = question if isinstance(question, str) else Jsonb(question)
     targets, stops = levels or (None, None)
     row = application.execute(
-        f"call ml.surface(%s::{kind}, %s::double precision[], %s::double precision[])", [given, targets, stops]
+        "call ml.surface(%s, %s::double precision[], %s::double precision[], timeout => '30 s')",
+        [Jsonb(question), targets, stops],
     ).fetchone()
     assert row is not None
     answer: dict[str, Any] = row[0]
@@ -57,12 +56,14 @@ def test_a_row_and_a_question_have_one_surface(
     with working(database, SLOW):
         wait_until(lambda: row_of(connection, pattern, "scored_at")["scored_at"] is not None, "it is scored")
         before = count(connection, "ml.predictions"), count(connection, "pattern_events")
-        by_id = surface(application, pattern, targets, stops)
+        by_id = surface(application, {"id": pattern}, targets, stops)
         asked = surface(application, PATTERN | drawn, targets, stops)
         choice = surface(application, PATTERN | drawn)
         connection.execute("select ml.set('cost_bps', 20, 'a test')")
         costly = surface(application, PATTERN | drawn, targets, stops)
+        lower = surface(application, {"id": pattern, "stoploss": 0.9 * close}, targets, stops)
     assert by_id == asked
+    assert lower["drawn"]["p_stop"] < asked["drawn"]["p_stop"]
     score = row_of(connection, pattern, "ml_confidence")["ml_confidence"]
     assert by_id["p_target"][1][1] == pytest.approx(score, abs=1e-6)
     assert by_id["drawn"]["p_target"] == by_id["p_target"][1][1]
@@ -75,7 +76,7 @@ def test_a_row_and_a_question_have_one_surface(
     assert [row[2] for row in rows] == [p for line in by_id["p_target"] for p in line]
     assert {row[6] for row in rows} == {False}
     assert (count(connection, "ml.predictions"), count(connection, "pattern_events")) == before
-    assert count(connection, "ml_internal.question_counts where kind = 'surface' and patterns = 4") == 1
+    assert count(connection, "ml_internal.question_counts where kind = 'surface' and patterns = 5") == 1
 
 
 @pytest.mark.parametrize(
@@ -101,10 +102,10 @@ def test_bad_levels_are_refused_by_name(
 def test_a_row_that_its_asker_may_not_see_is_not_asked_about(application: Connection, connection: Connection) -> None:
     pattern = insert_pattern(connection, detected_at=at(299))
     with pytest.raises(psycopg.errors.NoDataFound):
-        surface(application, str(uuid.uuid4()))
+        surface(application, {"id": str(uuid.uuid4())})
     connection.execute("revoke all on pattern_events from public, ml_app")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        surface(application, pattern)
+        surface(application, {"id": pattern})
 
 
 BETTER = {"value": -0.01, "low": -0.014, "high": -0.006}
