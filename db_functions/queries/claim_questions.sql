@@ -1,5 +1,5 @@
--- The settings that questions obey, and those questions that are answered next, locked until the
--- transaction ends. When none waits: one row without an id.
+-- The settings that questions obey, and the questions to answer now. When none waits: one row
+-- without an id.
 select s.*, w.*
 from (
 -- include: batch_settings
@@ -7,6 +7,6 @@ from (
 left join (
     select p.kind, p.options, p.expires_at, p.place,
 -- include: pattern_columns
-    from ml_internal.claim_questions(%(most)s) p
+    from ml_internal.claim_questions(%(most)s::jsonb) p
 ) w on true
 order by w.expires_at, w.place

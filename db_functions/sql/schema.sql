@@ -9899,6 +9899,7 @@ alter table ml_internal.questions
     add column place       integer not null check (place >= 0),  -- from 1; 0: not of a list
     add column kind        text not null,                        -- see ml.ask
     add column options     jsonb not null,                       -- what is asked beside the pattern
+    add column claimed_at  timestamptz,                          -- by a worker
     add column asker       name not null default session_user,
     add column expires_at  timestamptz not null,
     add column answer      jsonb,
@@ -10000,41 +10001,44 @@ comment on function ml_internal.read_pattern(jsonb) is
 -- questions/decide_score
 -- What an insert would read, of what a model made of its pattern: the fields are columns of
 -- pattern_events and keys of its ml_metadata.
-create function ml_internal.decide_score(
-    rule double precision, detected_at timestamptz, reason text, ml_confidence real,
-    probabilities real[], quality real, bars integer, model_version text, error text)
-returns jsonb
+create function ml_internal.decide_score(score jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 set extra_float_digits = 1
 as $$
 declare
+    g        record;
     s        record;
-    usable   constant double precision := ml_internal.usable_rule(rule);
-    ml       constant double precision := ml_confidence;
+    rule     double precision;
+    ml       double precision;
     decided  text;
     blended  double precision;
 begin
+    select * into strict g from jsonb_to_record(score) r (
+        rule_confidence double precision, detected_at_us bigint, reason text, ml_confidence real,
+        probabilities real[], quality real, bars integer, model_version text, error text);
     select version, enabled, threshold, ml_weight, rule_weight into strict s from ml.settings;
-    decided := ml_internal.decide(ml, usable, reason, s.enabled, s.threshold);
-    blended := ml_internal.blended(ml, usable, s.ml_weight, s.rule_weight);
+    rule := ml_internal.usable_rule(g.rule_confidence);
+    ml := g.ml_confidence;
+    decided := ml_internal.decide(ml, rule, g.reason, s.enabled, s.threshold);
+    blended := ml_internal.blended(ml, rule, s.ml_weight, s.rule_weight);
     return jsonb_build_object(
-        'confidence', case when decided = 'scored' then blended else usable end,
+        'confidence', case when decided = 'scored' then blended else rule end,
         'source', case when decided = 'scored' then 'blend' else 'rule' end,
         'reason', decided,
-        'rule_confidence', usable,
+        'rule_confidence', rule,
         'blended_confidence', blended,
         'ml_confidence', ml,
-        'prediction_class', ml_internal.predicted_class(probabilities),
-        'probabilities', to_jsonb(probabilities),
-        'model_version', case when ml is not null then model_version end,
-        'quality', round(quality::numeric, 4), 'bars', bars, 'detected_at', detected_at,
+        'prediction_class', ml_internal.predicted_class(g.probabilities),
+        'probabilities', to_jsonb(g.probabilities),
+        'model_version', case when ml is not null then g.model_version end,
+        'quality', round(g.quality::numeric, 4), 'bars', g.bars,
+        'detected_at', 'epoch'::timestamptz + g.detected_at_us * interval '1 microsecond',
         'ml_weight', s.ml_weight, 'rule_weight', s.rule_weight, 'threshold', s.threshold,
-        'settings_version', s.version, 'error', error);
+        'settings_version', s.version, 'error', g.error);
 end
 $$;
-comment on function ml_internal.decide_score(
-    double precision, timestamptz, text, real, real[], real, integer, text, text) is
-    'Internal: the answer to a question, decided as a row would be';
+comment on function ml_internal.decide_score(jsonb) is
+    'Internal: the answer to a question for a score, decided as a row would be';
 
 -- questions/check_levels
 create function ml_internal.check_levels(options jsonb) returns void
@@ -10128,7 +10132,9 @@ begin
             using errcode = 'ML007', hint = 'Ask again later, or fewer patterns at once.';
     end if;
     insert into ml_internal.questions select a.* from unnest(asked) a;
-    perform ml_internal.notify((select d.channel from ml_internal.doorbell d), 'question');
+    if (select s.doorbell = 'on' from ml.settings s) then
+        perform ml_internal.notify((select d.channel from ml_internal.doorbell d), 'question');
+    end if;
     return id;
 end
 $$;
@@ -10320,20 +10326,36 @@ comment on function ml_internal.bars_json(text, text) is
     'Internal: the newest 128 bars of a series, oldest first: ts, open, high, low, close';
 
 -- questions/claim_questions
--- Those whose time is up first. By the start of the transaction, so that the index serves.
-create function ml_internal.claim_questions(most integer) returns setof ml_internal.questions
+-- Of one kind, that of the question whose time is up first. A claim is a commit of its own and
+-- holds no lock while a model runs; after a while another worker answers in the place of one that
+-- died.
+create function ml_internal.claim_questions(most jsonb) returns setof ml_internal.questions
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    patience  constant interval := '2 s';
+    first     text;
 begin
+    -- By the start of the transaction, so that the index serves.
+    select q.kind into first from ml_internal.questions q
+    where q.answer is null and q.expires_at > now() and most ? q.kind
+      and (q.claimed_at is null or q.claimed_at < now() - patience)
+    order by q.expires_at, q.place limit 1;
     return query
-    select q.* from ml_internal.questions q
-    where q.answer is null and q.expires_at > now()
-    order by q.expires_at, q.place limit most
-    for update skip locked;
+    with taken as (
+        select q.id from ml_internal.questions q
+        where q.answer is null and q.expires_at > now() and q.kind = first
+          and (q.claimed_at is null or q.claimed_at < now() - patience)
+        order by q.expires_at, q.place limit (most ->> first)::integer
+        for update skip locked
+    )
+    update ml_internal.questions q set claimed_at = now()
+    from taken t where q.id = t.id
+    returning q.*;
 end
 $$;
-comment on function ml_internal.claim_questions(integer) is
-    'Internal: questions that no other worker is answering, locked until the transaction ends';
+comment on function ml_internal.claim_questions(jsonb) is
+    'Internal: questions for a worker to answer; so many at most of each kind that it knows';
 
 -- questions/write_answers
 create function ml_internal.write_answers(ids uuid[], answers jsonb[]) returns void
@@ -10341,10 +10363,12 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     with answered as (
-        update ml_internal.questions q set answer = a.answer
+        update ml_internal.questions q
+        set answer = case q.kind when 'score' then ml_internal.decide_score(a.answer)
+                                 else a.answer end
         from unnest(ids, answers) a (id, answer)
-        where q.id = a.id
-        returning q.kind, a.answer
+        where q.id = a.id and q.answer is null
+        returning q.kind, q.answer
     )
     insert into ml_internal.question_counts as c (kind, reason, patterns)
     select a.kind, coalesce(a.answer ->> 'reason', 'answered'), count(*)

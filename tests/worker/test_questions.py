@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -35,6 +37,7 @@ from tests.support import (
 )
 from tests.worker.test_http import TOKEN, ask, reader, site
 from tests.worker_support import FAST, SLOW, count, poison_model, process, working
+from worker.cli import main
 from worker.http.questions import BYTES, Allowance
 from worker.operating import first_passage
 from worker.operating.ask import answer_lines
@@ -107,6 +110,7 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.compat
 def test_a_question_gets_what_an_insert_would(application: Connection, ready: Connection, database: str) -> None:
     insert_bars(ready, random_bars(50, seed=3), symbol="OTHER")
     cases = [{**PATTERN, **case} for case in [*CASES, {"symbol": "OTHER", "detected_at": at(30)}]]
@@ -188,11 +192,19 @@ def test_an_answer_that_cannot_come_is_said_at_once_or_in_time(application: Conn
     assert ready.execute("select * from ml_internal.question_counts").fetchall() == [("score", "expired", 1)]
 
 
+def leave_questions(connection: Connection, number: int) -> None:
+    """Questions to a worker that does not answer."""
+    connection.execute("select ml_internal.start_worker('gone', 1, '0', 'worker')")
+    connection.execute(
+        "insert into ml_internal.questions (id, question, place, kind, options, asker, expires_at) select "
+        "gen_random_uuid(), gen_random_uuid(), 0, 'score', '{}', 'another', now() + interval '1 minute' "
+        "from generate_series(1, %s)",
+        [number],
+    )
+
+
 def test_too_many_questions_are_refused(application: Connection, ready: Connection) -> None:
-    ready.execute("select ml_internal.start_worker('gone', 1, '0', 'worker')")
-    question = as_question([PATTERN] * 1000)
-    for _ in range(5):
-        application.execute("select ml.ask('score', %s::jsonb, '60 s')", [question])
+    leave_questions(ready, 5_000)
     with pytest.raises(NoAnswer, match="too many"):
         score(application, [PATTERN])
 
@@ -344,6 +356,26 @@ def test_a_question_is_taken_in_as_a_row_is(transaction: Connection) -> None:
     assert same == (True,)
 
 
+def test_the_shell_reads_and_prints_lines(
+    ready: Connection,
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "patterns.jsonl"
+    file.write_text(as_question(PATTERN) + "\n")
+    monkeypatch.setenv("DATABASE_URL", database)
+    assert main(["score", "--json", str(file)]) == 0
+    assert read_answer(json.loads(capsys.readouterr().out)).model_version == "small-1"
+    monkeypatch.setattr("sys.stdin", io.StringIO("no pattern\n" + as_question(PATTERN)))
+    assert main(["score"]) == 1
+    broken, whole = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (broken.keys(), whole["reason"]) == ({"error"}, "scored")
+    assert main(["score", "--json", str(tmp_path / "none")]) == 1
+    assert "none" in capsys.readouterr().err
+
+
 def test_while_rows_wait_questions_take_half_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     now, turns = [0.0], Questions(1e9)
 
@@ -378,6 +410,8 @@ def test_the_http_door(site: str, application: Connection, ready: Connection, da
     assert (refused.status, refused.json["field"]) == (400, "entry")
     assert ask(url, "POST", "[" + " " * BYTES, **allowed).status == 413
     assert ask(url, "POST", as_question(PATTERN), **allowed).status == 503
+    leave_questions(ready, 5_000)
+    assert ask(url, "POST", as_question(PATTERN), **allowed).status == 504
 
 
 def test_http_allows_so_many_questions_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

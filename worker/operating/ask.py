@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -12,12 +13,12 @@ from db_functions.database import Connection
 from db_functions.errors import UnknownModel
 from db_functions.gather import Gatherer, Pattern, pattern_rows
 from db_functions.model import Model
-from db_functions.queries import fetch_all, fetch_row, fetch_value
+from db_functions.queries import fetch_all, fetch_row, fetch_value, fetch_values
 from db_functions.sessions import begin_reading
 from worker.serving import scoring
 from worker.serving.batch import BatchSettings
 from worker.serving.champion import fetch
-from worker.serving.questions import decide
+from worker.serving.questions import describe
 
 _PAGE = 256
 
@@ -70,9 +71,14 @@ def _ask(
     if not patterns:
         return []
     if model is None:
-        return decide(connection, patterns, None, None, scoring.without_model(len(patterns)))
+        return _decide(connection, describe(patterns, None, None, scoring.without_model(len(patterns))))
     settings = fetch_row(connection, "batch_settings", BatchSettings)
     gathered = gatherer.gather(
         connection, patterns, benchmark=settings.benchmark, history_lag_us=settings.history_lag_us
     )
-    return decide(connection, patterns, gathered, model, scoring.score(model, gathered, settings.min_quality))
+    answers = scoring.score(model, gathered, settings.min_quality)
+    return _decide(connection, describe(patterns, gathered, model, answers))
+
+
+def _decide(connection: Connection, scores: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return fetch_values(connection, "decide_scores", {"scores": json.dumps(scores)})

@@ -20,10 +20,10 @@ from psycopg import Cursor
 from psycopg.rows import no_result
 
 from db_functions.database import Connection
-from db_functions.errors import SchemaMissing, SchemaOutdated, first_line, translated
+from db_functions.errors import first_line, translated
 from db_functions.gather import Gathered, Pattern
 from db_functions.model import Model
-from db_functions.queries import columns_of, fetch_all, fetch_values, query
+from db_functions.queries import columns_of, fetch_all, query
 from worker.log import event
 from worker.serving import scoring
 from worker.serving.batch import BatchSettings
@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Patterns in a turn at most."""
-_TRIES = 4
-"""How often a turn is tried while the champion keeps changing."""
 
 Answer = Mapping[str, Any]
 
@@ -69,29 +67,25 @@ def answer_scores(
     if error is not None:
         answers = scoring.without_model(len(patterns), scoring.FAILED)
         answers.error = [error] * len(patterns)
-        return decide(engine.connection, patterns, None, None, answers)
+        return describe(patterns, None, None, answers)
     if engine.model is None:
-        return decide(engine.connection, patterns, None, None, scoring.without_model(len(patterns)))
+        return describe(patterns, None, None, scoring.without_model(len(patterns)))
     gathered = engine.gatherer.gather(
         engine.connection, patterns, benchmark=settings.benchmark, history_lag_us=settings.history_lag_us
     )
     model, answers = engine.champion.consult(engine.connection, gathered, settings.min_quality)
-    return decide(engine.connection, patterns, gathered, model, answers)
+    return describe(patterns, gathered, model, answers)
 
 
 KINDS: Mapping[str, Kind] = {"score": Kind(answer_scores, AT_ONCE), "surface": Kind(SurfaceAnswers().answer, 1)}
 
 
-def decide(
-    connection: Connection,
-    patterns: Sequence[Pattern],
-    gathered: Gathered | None,
-    model: Model | None,
-    answers: ModelAnswers,
+def describe(
+    patterns: Sequence[Pattern], gathered: Gathered | None, model: Model | None, answers: ModelAnswers
 ) -> list[Answer]:
-    """The answers of a model as the settings decide them now."""
+    """What a model made of patterns, for ``ml_internal.decide_score``."""
     scored = [math.isfinite(value) for value in answers.confidence]
-    scores = [
+    return [
         {
             "rule_confidence": pattern.rule_confidence,
             "detected_at_us": pattern.detected_at_us,
@@ -105,7 +99,6 @@ def decide(
         }
         for i, pattern in enumerate(patterns)
     ]
-    return fetch_values(connection, "decide_scores", {"scores": json.dumps(scores)})
 
 
 class Questions:
@@ -116,7 +109,8 @@ class Questions:
         """How often to look when nothing rings."""
         self._looked_at = -math.inf
         self._took_s = 0.0
-        self._most = AT_ONCE
+        self._alone: list[Question] = []
+        """Those to be answered one by one: together they failed."""
         self.pending = False
         """Whether more may wait."""
 
@@ -131,22 +125,17 @@ class Questions:
         self._took_s = time.monotonic() - now
 
     def _turn(self, engine: Engine) -> bool:
-        """Answer some questions; returns whether more may wait."""
-        questions: list[Question] = []
+        """Answer some questions, outside a transaction: no lock is held; returns whether more may wait."""
+        with translated():
+            settings, questions = _claim(engine.connection, nothing=bool(self._alone))
+        if self._alone:
+            questions = [self._alone.pop()]
+        if not questions:
+            return False
+        if not engine.champion.follows(settings.champion):
+            engine.refresh_model()
         try:
-            for _ in range(_TRIES):
-                with translated(), engine.connection.transaction():
-                    settings, questions = _claim(engine.connection, self._most)
-                    if not questions:
-                        return False
-                    if engine.champion.follows(settings.champion):
-                        _answer(engine, settings, questions)
-                        break
-                engine.refresh_model()  # outside the transaction: it takes a while
-            else:
-                return True
-        except (SchemaMissing, SchemaOutdated):
-            raise
+            _answer(engine, settings, questions)
         except Exception as error:
             # Whatever it is, rows must not wait for it.
             if engine.connection.closed or isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
@@ -155,41 +144,27 @@ class Questions:
                 "%(count)d questions cannot be answered: %(error)s",
                 event("questions_failed", count=len(questions), error=first_line(error)),
             )
-            if len(questions) == 1:
-                _refuse(engine, questions[0], first_line(error))
-            self._most = 1
-            return True
-        most, self._most = self._most, AT_ONCE
-        return len(questions) == most or len(questions) > KINDS[questions[0].kind].at_once or _mixed(questions)
-
-
-def _mixed(questions: Sequence[Question]) -> bool:
-    return len({question.kind for question in questions}) > 1
-
-
-def _refuse(engine: Engine, question: Question, error: str) -> None:
-    """Answer with the error, if it is next again."""
-    with engine.connection.transaction():
-        settings, questions = _claim(engine.connection, 1)
-        if [one.pattern.id for one in questions] == [question.pattern.id]:
-            _answer(engine, settings, questions, error)
+            if len(questions) > 1:
+                self._alone = questions
+            else:
+                _answer(engine, settings, questions, first_line(error))
+        return bool(self._alone) or len(questions) == KINDS[questions[0].kind].at_once
 
 
 def _answer(engine: Engine, settings: BatchSettings, questions: Sequence[Question], error: str | None = None) -> None:
-    """Answer those of the kind of the first."""
-    name = questions[0].kind
-    kind = KINDS[name]
-    mine = [question for question in questions if question.kind == name][: kind.at_once]
-    answers = kind.answer(engine, settings, mine, error)
+    """Answer questions of one kind."""
+    answers = KINDS[questions[0].kind].answer(engine, settings, questions, error)
     parameters = {
-        "ids": [question.pattern.id for question in mine],
+        "ids": [question.pattern.id for question in questions],
         "answers": [json.dumps(answer) for answer in answers],
     }
     engine.connection.execute(query("write_answers"), parameters)
 
 
-def _claim(connection: Connection, most: int) -> tuple[BatchSettings, list[Question]]:
-    found = fetch_all(connection, "claim_questions", _claimed, {"most": most})
+def _claim(connection: Connection, *, nothing: bool) -> tuple[BatchSettings, list[Question]]:
+    """The settings, and questions of one kind, or none."""
+    most = {} if nothing else {name: kind.at_once for name, kind in KINDS.items()}
+    found = fetch_all(connection, "claim_questions", _claimed, {"most": json.dumps(most)})
     return found[0][0], [question for _, question in found if question is not None]
 
 

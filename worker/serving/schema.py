@@ -26,7 +26,6 @@ STATEMENTS = (
     "claim",
     "claim_questions",
     "clear_suspect",
-    "decide_scores",
     "doorbell_channel",
     "heartbeat",
     "lock_queued",

@@ -65,7 +65,9 @@ begin
             using errcode = 'ML007', hint = 'Ask again later, or fewer patterns at once.';
     end if;
     insert into ml_internal.questions select a.* from unnest(asked) a;
-    perform ml_internal.notify((select d.channel from ml_internal.doorbell d), 'question');
+    if (select s.doorbell = 'on' from ml.settings s) then
+        perform ml_internal.notify((select d.channel from ml_internal.doorbell d), 'question');
+    end if;
     return id;
 end
 $$;

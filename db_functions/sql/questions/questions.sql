@@ -16,6 +16,7 @@ alter table ml_internal.questions
     add column place       integer not null check (place >= 0),  -- from 1; 0: not of a list
     add column kind        text not null,                        -- see ml.ask
     add column options     jsonb not null,                       -- what is asked beside the pattern
+    add column claimed_at  timestamptz,                          -- by a worker
     add column asker       name not null default session_user,
     add column expires_at  timestamptz not null,
     add column answer      jsonb,

@@ -3,10 +3,12 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     with answered as (
-        update ml_internal.questions q set answer = a.answer
+        update ml_internal.questions q
+        set answer = case q.kind when 'score' then ml_internal.decide_score(a.answer)
+                                 else a.answer end
         from unnest(ids, answers) a (id, answer)
-        where q.id = a.id
-        returning q.kind, a.answer
+        where q.id = a.id and q.answer is null
+        returning q.kind, q.answer
     )
     insert into ml_internal.question_counts as c (kind, reason, patterns)
     select a.kind, coalesce(a.answer ->> 'reason', 'answered'), count(*)
