@@ -198,7 +198,6 @@ def fit(past: Dataset, features: Floats) -> tuple[Fitted, bool]:
     less = next(one["minus_first_passage"] for one in choice.compared if one["name"] == choice.kept)
     # As surface_trust.sql has it.
     sure = choice.kept != "recalibrated" and less["high"] is not None and less["high"] * 1.5 < less["value"] * 0.5
-    print(choice.kept, less, sure, flush=True)
     return refit(rows, split.fit, choice.kept, recipe, ()), sure and less["value"] < 0
 
 
