@@ -10349,7 +10349,9 @@ begin
         order by q.expires_at, q.place limit (most ->> first)::integer
         for update skip locked
     )
-    update ml_internal.questions q set claimed_at = now()
+    -- Once: a question that ends its worker ends two at most.
+    update ml_internal.questions q
+    set claimed_at = case when q.claimed_at is null then now() else 'infinity' end
     from taken t where q.id = t.id
     returning q.*;
 end
@@ -10367,7 +10369,8 @@ begin
         set answer = case q.kind when 'score' then ml_internal.decide_score(a.answer)
                                  else a.answer end
         from unnest(ids, answers) a (id, answer)
-        where q.id = a.id and q.answer is null
+        -- Who asked has been told otherwise when the time was up.
+        where q.id = a.id and q.answer is null and q.expires_at > now()
         returning q.kind, q.answer
     )
     insert into ml_internal.question_counts as c (kind, reason, patterns)

@@ -186,6 +186,7 @@ class TestInABrowser:
             for shown_as in ("p_target", "expected_value"):
                 driver.execute_script(f"document.querySelector('input[value={shown_as}]').click()")
                 picture(driver, f"{size}-{scheme}-{shown_as}")
+            driver.set_script_timeout(180)
             driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE})
             found = driver.execute_async_script("axe.run().then(arguments[0])")
             faults = {fault["id"]: fault["nodes"][0]["html"] for fault in found["violations"]}

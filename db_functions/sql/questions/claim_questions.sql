@@ -21,7 +21,9 @@ begin
         order by q.expires_at, q.place limit (most ->> first)::integer
         for update skip locked
     )
-    update ml_internal.questions q set claimed_at = now()
+    -- Once: a question that ends its worker ends two at most.
+    update ml_internal.questions q
+    set claimed_at = case when q.claimed_at is null then now() else 'infinity' end
     from taken t where q.id = t.id
     returning q.*;
 end

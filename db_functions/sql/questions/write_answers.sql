@@ -7,7 +7,8 @@ begin
         set answer = case q.kind when 'score' then ml_internal.decide_score(a.answer)
                                  else a.answer end
         from unnest(ids, answers) a (id, answer)
-        where q.id = a.id and q.answer is null
+        -- Who asked has been told otherwise when the time was up.
+        where q.id = a.id and q.answer is null and q.expires_at > now()
         returning q.kind, q.answer
     )
     insert into ml_internal.question_counts as c (kind, reason, patterns)
