@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from db_functions.database import Connection
+from db_functions.model import Model
 from db_functions.queries import fetch_row
 from db_functions.surface import read_ranges
 from worker.serving import scoring, surfaces
@@ -40,7 +41,8 @@ class _Trust:
 
 
 class _Kept(NamedTuple):
-    model: int
+    model: Model
+    """As it was loaded: by its id, another server might mean another one."""
     until: float
     trust: surfaces.Trust
 
@@ -73,13 +75,13 @@ class SurfaceAnswers:
         asked = surfaces.Question(
             question.options.get("targets"), question.options.get("stops"), own.horizon, own.cost_bps
         )
-        trust = self._trust(connection, model.id)
+        trust = self._trust(connection, model)
         return surfaces.answer(model, row, trust, asked, time.monotonic() + ANSWER_S)
 
-    def _trust(self, connection: Connection, model: int) -> surfaces.Trust:
+    def _trust(self, connection: Connection, model: Model) -> surfaces.Trust:
         kept = self._kept
-        if kept is None or kept.model != model or time.monotonic() > kept.until:
-            found = fetch_row(connection, "surface_trust", _Trust, {"model": model})
+        if kept is None or kept.model is not model or time.monotonic() > kept.until:
+            found = fetch_row(connection, "surface_trust", _Trust, {"model": model.id})
             trust = surfaces.Trust(found.proven, read_ranges(found.baseline))
             self._kept = kept = _Kept(model, time.monotonic() + TRUST_S, trust)
         return kept.trust
