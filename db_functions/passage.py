@@ -155,17 +155,24 @@ def corrected_pairs(
     terms = np.sin(place[:, :1] * _ANGLES)[:, None] * _SIGNS
     levels, back = np.unique(distances, return_inverse=True)
     back = back.reshape(distances.shape)
-    means = np.zeros((len(distances), 2, 3))
+    means, decays, near = np.zeros((len(distances), 2, 3)), np.zeros((8, len(distances))), np.zeros(len(distances))
     for weight, spread in zip(_MEANS[1, 1:], spreads[0, 1:], strict=True):
         width = length / spread
         far = width > SWITCH
         ever = two_tails(levels / spread)[back]
-        decay = np.exp(_DECAY / (width[~far] * width[~far])[:, None])
-        hits = ever.copy()
-        hits[far] -= two_tails((distances + 2 * opposite)[far] / spread)
-        hits[~far] = place[~far] + np.einsum("pn,pin->pi", decay, terms[~far])
-        means[:, 0, :2] += weight * hits
+        by_series = np.where(far, 0.0, weight)
+        # x to the powers n^2: each is the one before times x^(2n - 1).
+        x = np.exp(_DECAY[0] / (width * width))
+        square, power, term = x * x, x, by_series
+        for total in decays:
+            term = term * power
+            total += term
+            power = power * square
+        near += by_series
+        means[:, 0, :2] += (weight - by_series)[:, None] * ever
+        means[far, 0, :2] -= weight * two_tails((distances + 2 * opposite)[far] / spread)
         means[:, 0, 2] += weight * ever[:, 1]
+    means[:, 0, :2] += near[:, None] * place + np.einsum("np,pin->pi", decays, terms)
     bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(horizon)
     z = np.minimum(length / spreads[0, _MIDDLE] / bar, _FARTHEST)
     both = _touching_both(z, two_tails(z), np.exp(z * z * -0.5))
