@@ -64,6 +64,22 @@ def score(
     return [read_answer(given) for given in ask(connection, "score", as_question(patterns), seconds)]
 
 
+def surface(
+    connection: psycopg.Connection[Any],
+    pattern: Mapping[str, Any],
+    targets: Sequence[float] | None = None,
+    stops: Sequence[float] | None = None,
+    seconds: float = 5.0,
+) -> dict[str, Any]:
+    """Ask a running worker for the surface of a pattern: up to 64 targets and 64 stops, prices, each with each.
+
+    The answer is that of ``call ml.surface``; docs/applications.md lists its fields. Raises what :func:`score` raises.
+    """
+    asked = dict(pattern) | {"targets": targets, "stops": stops}
+    answer: dict[str, Any] = ask(connection, "surface", as_question(asked), seconds)
+    return answer
+
+
 def ask(connection: psycopg.Connection[Any], kind: str, question: str, seconds: float) -> Any:
     """The answer to a question, in JSON, of ``ml.ask_and_wait``. Raises what :func:`score` raises."""
     if connection.info.transaction_status != TransactionStatus.IDLE:

@@ -110,6 +110,8 @@ def _counted(values: NDArray[np.float32], edges: NDArray[np.float64]) -> dict[st
         "nan": int(np.isnan(values).sum()),
         "infinite": int(np.isinf(values).sum()),
         "rows": len(values),
+        "least": float(finite.min()) if len(finite) else None,
+        "most": float(finite.max()) if len(finite) else None,
         "mean": float(finite.mean()) if len(finite) else None,
         "deviation": float(finite.std()) if len(finite) else None,
     }

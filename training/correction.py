@@ -33,6 +33,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from db_functions.passage import EDGE
 from training.dataset import POSITIVE
 from training.features import FEATURE_NAMES, FIRST_PASSAGE_NAMES, LEVEL_FREE
 from training.learners import FittedEnsemble, Member, combined, in_chunks
@@ -43,8 +44,6 @@ Ask = Callable[[Member, Any], Any]
 
 CANDIDATES: Final = ("first_passage", "recalibrated", "ridge", "ensemble")
 """From simple to rich."""
-EDGE: Final = 1e-6
-"""Probabilities are held within [EDGE, 1 - EDGE] before their log-odds are taken."""
 NEWTON_EDGE: Final = 0.02
 """The same for Newton targets: one row at the edge would outweigh all others."""
 FARTHEST: Final = 4.0

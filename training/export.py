@@ -37,12 +37,12 @@ from db_functions.contract import (
     Arrays,
     TensorSpec,
 )
+from db_functions.walk import LEAST_BARS
 from training import features as feature_code
 from training.attribution import background as background_rows
 from training.convert import OUTPUT, convert
 from training.correction import SERVED, Ask, FirstPassage, Fitted, by_library, side_by_side
 from training.features import FIRST_PASSAGE_NAMES
-from training.features.first_passage import LEAST_BARS
 from training.features.graph import trace
 from training.learners import Member
 

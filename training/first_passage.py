@@ -16,11 +16,11 @@ from db_functions import shipped
 from db_functions.contract import CONTRACT_VERSION, DEFAULT_HORIZON, META_LABEL_HORIZON, WINDOW
 from db_functions.golden import Golden
 from db_functions.shipped import ALGORITHM
+from db_functions.walk import LEAST_BARS
 from training.check import require_valid
 from training.correction import FirstPassage, Fitted
 from training.export import Exported, FittedModel, export
 from training.features import FIRST_PASSAGE_NAMES, Array, compute_first_passage
-from training.features.first_passage import LEAST_BARS
 from training.pipeline import Artifact
 from training.toolchain import toolchain_versions
 from training.verify import check_parity

@@ -15,7 +15,21 @@ from matplotlib.figure import Figure
 
 from bench.evidence.forward import ANSWERS, CHAMPION, PLAIN, WITHOUT
 from bench.evidence.measure import DATA, PLOTTED
-from bench.evidence.results import EVERY, KEPT, Bin, Difference, Kept, Run, Score, Side, read
+from bench.evidence.results import (
+    EVERY,
+    KEPT,
+    Bin,
+    Chosen,
+    Difference,
+    Driftless,
+    Kept,
+    PairScore,
+    Run,
+    Score,
+    Side,
+    read,
+)
+from bench.evidence.surfaces import FARTHEST, NEAREST, STEPS
 from training.correction import CANDIDATES
 
 DOCUMENT: Final = Path("docs/model.md")
@@ -70,11 +84,12 @@ def write(kept: Path = KEPT, document: Path = DOCUMENT, plots: Path = PLOTS) -> 
     """Write the document and its plots."""
     evidence = Evidence.read(kept)
     draw(evidence, plots)
-    (run,) = read(Run, kept)
+    (run,), (driftless,) = read(Run, kept), read(Driftless, kept)
     text = _environment().get_template("model.md.jinja").render(
         e=evidence, run=run, data=DATA, answers=ANSWERS, candidates=CANDIDATES, champion=CHAMPION, plain=PLAIN,
         without=WITHOUT,
-        most_lost=MOST_LOST,
+        most_lost=MOST_LOST, pairs=read(PairScore, kept), chosen=read(Chosen, kept), driftless=driftless,
+        nearest=NEAREST, farthest=FARTHEST, steps=STEPS,
     )  # fmt: skip
     document.write_text(text, encoding="utf-8")
 
@@ -84,7 +99,11 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, autoescape=False,
     )  # fmt: skip
-    environment.filters |= {"difference": _difference, "met": {True: "met", False: "**missed**", None: "not asked"}.get}
+    environment.filters |= {
+        "difference": _difference,
+        "gain": _gain,
+        "met": {True: "met", False: "**missed**", None: "not asked"}.get,
+    }
     return environment
 
 
@@ -92,6 +111,11 @@ def _difference(found: Difference) -> str:
     """Below zero is better; what is sure is bold."""
     text = f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _gain(found: Difference) -> str:
+    """In multiples of the risk."""
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def draw(evidence: Evidence, folder: Path) -> None:

@@ -98,6 +98,71 @@ class Run:
     versions: str
 
 
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """How good one answer is at one random pair a row; ``less_plain`` is its Brier score less plain first passage's."""
+
+    data: str
+    answer: str
+    rows: int
+    brier: float
+    less_plain: float
+    low: float
+    high: float
+    ece: float
+    ece_null: float
+
+    @property
+    def difference(self) -> Difference:
+        return Difference(self.less_plain, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Mean gains in multiples of the risk: as drawn, of the pair that gained most in the past, and their difference.
+
+    ``proven`` of ``years`` had a correction surely better than first passage.
+    """
+
+    data: str
+    rows: int
+    drawn: float
+    drawn_low: float
+    drawn_high: float
+    chosen: float
+    chosen_low: float
+    chosen_high: float
+    more: float
+    more_low: float
+    more_high: float
+    years: int
+    proven: int
+
+    @property
+    def means(self) -> dict[str, Difference]:
+        return {
+            "drawn": Difference(self.drawn, self.drawn_low, self.drawn_high),
+            "chosen": Difference(self.chosen, self.chosen_low, self.chosen_high),
+            "more": Difference(self.more, self.more_low, self.more_high),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Driftless:
+    """Of simulated markets without drift: in which share no pair was surely better, and the mean gain of a pair."""
+
+    runs: int
+    rows: int
+    none: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+    @property
+    def mean(self) -> Difference:
+        return Difference(self.gain, self.gain_low, self.gain_high)
+
+
 class Found(NamedTuple):
     """All that was measured on one data set."""
 
@@ -107,7 +172,7 @@ class Found(NamedTuple):
     sides: list[Side]
 
 
-Kind = TypeVar("Kind", Score, Kept, Bin, Side, Run)
+Kind = TypeVar("Kind", Score, Kept, Bin, Side, Run, PairScore, Chosen, Driftless)
 
 
 def keep(found: Sequence[Found], run: Run, folder: Path = KEPT) -> None:

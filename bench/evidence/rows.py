@@ -22,10 +22,10 @@ from db_functions.contract import DEFAULT_HORIZON
 from db_functions.database import Connection
 from db_functions.gather import Gatherer
 from db_functions.gather import Pattern as GatheredPattern
+from db_functions.walk import STAND_IN_ATRS, STAND_IN_BARS
 from demo.application import Pattern
 from demo.market import BENCHMARK, CLOSE, HIGH, LOW, TIMEFRAME, Series
 from training.dataset import NEGATIVE, NEUTRAL, POSITIVE, Dataset
-from training.features.first_passage import STAND_IN_ATRS, STAND_IN_BARS
 
 Floats = NDArray[np.float64]
 

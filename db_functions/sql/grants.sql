@@ -129,6 +129,8 @@ begin
             ('ml.score',                           'x' , 'x' , 'x' , 'x'),
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
+            ('ml.surface',                         'x' , 'x' , 'x' , 'x'),
+            ('ml.surface_rows',                    'x' , 'x' , 'x' , 'x'),
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
             ('ml.what_if',                         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
@@ -142,6 +144,7 @@ begin
             ('ml_internal.block_weeks',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.bury_workers',           'x' , ''  , ''  , ''),
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
+            ('ml_internal.bars_json',              ''  , 'x' , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
             ('ml_internal.chi_squared_tail',       'x' , 'x' , 'x' , 'x'),
             ('ml_internal.claim_questions',        'x' , ''  , ''  , ''),
@@ -190,6 +193,7 @@ begin
             ('ml_internal.take_page',              'x' , ''  , 'x' , ''),
             ('ml_internal.t_quantile',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.series_json',            ''  , 'x' , ''  , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),
@@ -226,7 +230,8 @@ grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml
 grant usage on schema ml to ml_app;
 grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
     ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
-    ml.answer(uuid) to ml_app;
+    ml.answer(uuid), ml.surface_rows(jsonb),
+    ml.surface(jsonb, double precision[], double precision[], jsonb, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),

@@ -558,6 +558,8 @@ create table ml.settings (
     benchmark_symbol      text,
     label_horizon         integer not null default 20
         constraint label_horizon_range check (label_horizon between 1 and 1000),
+    cost_bps              double precision not null default 0
+        constraint cost_bps_range check (cost_bps between 0 and 10000),
     history_lag           interval not null default '1 day'
         constraint history_lag_range
             check (history_lag between interval '0' and interval '365 days'),
@@ -661,6 +663,9 @@ comment on column ml.settings.benchmark_symbol is
     'a symbol in price_bars, or empty for none: the market beside which patterns are seen';
 comment on column ml.settings.label_horizon is
     '1 to 1000 bars: how long a pattern has to reach target or stop';
+comment on column ml.settings.cost_bps is
+    '0 to 10000 basis points of the price: what getting in and out costs together, for '
+    'expected values';
 comment on column ml.settings.history_lag is
     'an interval of 0 to 365 days: outcomes younger than this are not yet known to the history '
     'inputs';
@@ -10186,6 +10191,7 @@ alter table ml_internal.questions
     add column asker       name not null default session_user,
     add column expires_at  timestamptz not null,
     add column answer      jsonb,
+    alter column answer set storage external,  -- compressing a surface takes longer than reading it
     -- Rows live for milliseconds, as those of the queue do.
     set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
          autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000);
@@ -10322,6 +10328,30 @@ $$;
 comment on function ml_internal.decide_score(jsonb) is
     'Internal: the answer to a question for a score, decided as a row would be';
 
+-- questions/check_levels
+create function ml_internal.check_levels(options jsonb) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    field   text;
+    prices  jsonb;
+begin
+    for field, prices in
+        select o.key, o.value from jsonb_each(options) o where o.value <> 'null'
+    loop
+        if jsonb_typeof(prices) <> 'array' or jsonb_array_length(prices) not between 1 and 64
+           or exists (select from jsonb_array_elements(prices) p
+                      where case when jsonb_typeof(p) = 'number'
+                                 then p::numeric not between 1e-12 and 1e15 else true end) then
+            raise exception '% must be 1 to 64 prices above 0', field
+                using errcode = 'invalid_parameter_value', column = field;
+        end if;
+    end loop;
+end
+$$;
+comment on function ml_internal.check_levels(jsonb) is
+    'Internal: refuses targets and stops of a surface that are no prices';
+
 -- questions/ask
 -- Puts a question for the workers; ml.answer gives the answer. Another kind of question is another
 -- line of `options`, and an entry in KINDS of worker/serving/questions.py.
@@ -10330,8 +10360,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Fields of the question that are none of a pattern.
-    options  constant text[] := case kind when 'score' then '{}'::text[] end;
-    most     constant integer := 1000;
+    options  constant text[] := case kind when 'score' then '{}'::text[]
+                                          when 'surface' then '{targets,stops}' end;
+    most     constant integer := case kind when 'surface' then 1 else 1000 end;
     backlog  constant integer := 5000;
     listed   constant boolean := jsonb_typeof(question) = 'array';
     id       constant uuid := gen_random_uuid();
@@ -10344,8 +10375,8 @@ declare
     n        integer := 0;
 begin
     if options is null or timeout is null or not timeout between '1 ms' and '60 s' then
-        raise exception 'ml.ask takes a kind of question (score) and a timeout of 1 ms to 60 s, '
-                        'not (%, %)', kind, timeout
+        raise exception 'ml.ask takes a kind of question (score, surface) and a timeout of 1 ms '
+                        'to 60 s, not (%, %)', kind, timeout
             using errcode = 'invalid_parameter_value';
     end if;
     -- Looked at before anything is read of it.
@@ -10369,6 +10400,7 @@ begin
                                      where given ? o), '{}');
             one.asker := session_user;
             one.expires_at := clock_timestamp() + timeout;
+            perform ml_internal.check_levels(one.options);
             asked := asked || one;
         end loop;
     exception when data_exception or integrity_constraint_violation then
@@ -10472,6 +10504,114 @@ $$;
 comment on procedure ml.score(jsonb, jsonb, interval) is
     'What a pattern, or each of a list, would score if it were inserted now; nothing is inserted. '
     'Outside a transaction block only';
+
+-- questions/surface
+-- Runs as its caller, who may see the row or not; with qualified names, since it commits.
+create procedure ml.surface(
+    question jsonb, targets double precision[] default null, stops double precision[] default null,
+    inout answer jsonb default null, timeout interval default '5 s')
+language plpgsql
+as $$
+declare
+    asked  jsonb := question operator(pg_catalog.-) 'id';
+begin
+    if question operator(pg_catalog.?) 'id' then
+        select pg_catalog.jsonb_build_object(
+                   'symbol', p.symbol, 'timeframe', p.timeframe, 'pattern_type', p.pattern_type,
+                   'detected_at', p.detected_at, 'started_at', p.started_at,
+                   'direction', p.direction, 'support', p.support, 'resistance', p.resistance,
+                   'target', p.target, 'entry', p.entry, 'stoploss', p.stoploss,
+                   'rule_confidence', p.rule_confidence, 'metadata', p.metadata)
+               operator(pg_catalog.||) asked
+        into asked
+        from public.pattern_events p
+        where p.id operator(pg_catalog.=) (question operator(pg_catalog.->>) 'id')::pg_catalog.uuid;
+        if asked is null then
+            raise exception 'there is no pattern %', question operator(pg_catalog.->>) 'id'
+                using errcode = 'no_data_found';
+        end if;
+    end if;
+    call ml.ask_and_wait(
+        'surface',
+        asked operator(pg_catalog.||) pg_catalog.jsonb_strip_nulls(
+            pg_catalog.jsonb_build_object('targets', targets, 'stops', stops)),
+        answer, timeout);
+end
+$$;
+comment on procedure ml.surface(
+    jsonb, double precision[], double precision[], jsonb, interval) is
+    'P(target), P(stop) and the expected value of a pattern for up to 64 targets and 64 stops; of '
+    'a row where the question has its id; ml.surface_rows makes rows of the answer. Outside a '
+    'transaction block only';
+
+-- questions/surface_rows
+create function ml.surface_rows(answer jsonb)
+returns table (
+    target double precision, stop double precision, p_target double precision,
+    p_stop double precision, p_neither double precision, expected_value double precision,
+    outside boolean)
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select t.price::double precision, s.price::double precision, p.p_target, p.p_stop, p.p_neither,
+           p.expected_value, p.outside
+    from jsonb_array_elements(answer -> 'targets') with ordinality t (price, n)
+    cross join lateral rows from (
+        jsonb_array_elements(answer -> 'stops'),
+        jsonb_array_elements_text(answer -> 'p_target' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(answer -> 'p_stop' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(answer -> 'p_neither' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(answer -> 'expected_value' -> (t.n - 1)::integer),
+        jsonb_array_elements_text(nullif(answer -> 'outside', 'null') -> (t.n - 1)::integer)
+    ) with ordinality s (price, p_target, p_stop, p_neither, expected_value, outside, n)
+    cross join lateral (
+        select s.p_target::double precision, s.p_stop::double precision,
+               s.p_neither::double precision, s.expected_value::double precision,
+               s.outside::boolean) p
+    order by t.n, s.n
+$$;
+comment on function ml.surface_rows(jsonb) is
+    'A row for each pair of an answer of ml.surface: probabilities null where target and stop are '
+    'on one side of the price, expected_value in multiples of the risk after cost_bps, outside '
+    'true where the model was fitted on no such rows and null where that is not known';
+
+-- reports/series_json
+-- For the page that asks: each series once, by steps along the key instead of all its bars.
+create function ml_internal.series_json() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    with recursive series as (
+        (select b.symbol, b.timeframe from public.price_bars b
+         order by b.symbol, b.timeframe limit 1)
+        union all
+        select n.symbol, n.timeframe
+        from series s cross join lateral (
+            select b.symbol, b.timeframe from public.price_bars b
+            where (b.symbol, b.timeframe) > (s.symbol, s.timeframe)
+            order by b.symbol, b.timeframe limit 1) n
+    )
+    select jsonb_build_object(
+        'series', coalesce((select jsonb_agg(jsonb_build_array(s.symbol, s.timeframe))
+                            from (select * from series limit 2000) s), '[]'),
+        'pattern_types', coalesce((
+            select jsonb_agg(t.pattern_type order by t.pattern_type)
+            from (select distinct c.pattern_type from ml_internal.cohorts c
+                  where c.pattern_type is not null limit 200) t), '[]'))
+$$;
+comment on function ml_internal.series_json() is
+    'Internal: which series have bars, and which pattern types were scored, for the page that asks';
+
+-- reports/bars_json
+create function ml_internal.bars_json(symbol text, timeframe text) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(jsonb_agg(jsonb_build_array(b.ts, b.open, b.high, b.low, b.close)
+                              order by b.ts), '[]')
+    from (select p.* from public.price_bars p
+          where p.symbol = bars_json.symbol and p.timeframe = bars_json.timeframe
+          order by p.ts desc limit 128) b
+$$;
+comment on function ml_internal.bars_json(text, text) is
+    'Internal: the newest 128 bars of a series, oldest first: ts, open, high, low, close';
 
 -- questions/claim_questions
 -- Of one kind, that of the question whose time is up first. A claim is a commit of its own and
@@ -10680,6 +10820,8 @@ begin
             ('ml.score',                           'x' , 'x' , 'x' , 'x'),
             ('ml.set',                             ''  , ''  , ''  , 'x'),
             ('ml.set_baseline',                    ''  , ''  , ''  , 'x'),
+            ('ml.surface',                         'x' , 'x' , 'x' , 'x'),
+            ('ml.surface_rows',                    'x' , 'x' , 'x' , 'x'),
             ('ml.wait_for_score',                  'x' , 'x' , 'x' , 'x'),
             ('ml.what_if',                         ''  , 'x' , 'x' , 'x'),
             ('ml_internal.add_arrays',             'x' , 'x' , 'x' , 'x'),
@@ -10693,6 +10835,7 @@ begin
             ('ml_internal.block_weeks',            'x' , 'x' , 'x' , 'x'),
             ('ml_internal.bury_workers',           'x' , ''  , ''  , ''),
             ('ml_internal.check_alerts',           'x' , ''  , ''  , 'x'),
+            ('ml_internal.bars_json',              ''  , 'x' , ''  , 'x'),
             ('ml_internal.chi_squared_critical',   'x' , 'x' , 'x' , 'x'),
             ('ml_internal.chi_squared_tail',       'x' , 'x' , 'x' , 'x'),
             ('ml_internal.claim_questions',        'x' , ''  , ''  , ''),
@@ -10741,6 +10884,7 @@ begin
             ('ml_internal.take_page',              'x' , ''  , 'x' , ''),
             ('ml_internal.t_quantile',             'x' , 'x' , 'x' , 'x'),
             ('ml_internal.unseen',                 'x' , 'x' , 'x' , 'x'),
+            ('ml_internal.series_json',            ''  , 'x' , ''  , 'x'),
             ('ml_internal.usable_rule',            ''  , 'x' , 'x' , 'x' ),
             ('ml_internal.wilson',                 'x' , 'x' , 'x' , 'x'),
             ('ml_internal.write_attributions',     ''  , ''  , 'x' , ''),
@@ -10777,7 +10921,8 @@ grant usage on schema ml, ml_internal to ml_worker, ml_analyst, ml_publisher, ml
 grant usage on schema ml to ml_app;
 grant execute on routine ml.wait_for_score(uuid, interval), ml.score(jsonb, jsonb, interval),
     ml.ask_and_wait(text, jsonb, jsonb, interval), ml.ask(text, jsonb, interval),
-    ml.answer(uuid) to ml_app;
+    ml.answer(uuid), ml.surface_rows(jsonb),
+    ml.surface(jsonb, double precision[], double precision[], jsonb, interval) to ml_app;
 -- What its functions call.
 grant usage on schema ml_internal to ml_writer;
 grant execute on function ml_internal.predicted_class(real[]),

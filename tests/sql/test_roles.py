@@ -280,7 +280,7 @@ def test_public_has_nothing_in_schema_ml(transaction: Connection) -> None:
 # Whatever is in the catalogue, new objects too
 
 
-FOR_APPLICATIONS = {"answer", "ask", "ask_and_wait", "score", "wait_for_score"}
+FOR_APPLICATIONS = {"answer", "ask", "ask_and_wait", "score", "surface", "surface_rows", "wait_for_score"}
 """What ``ml_app`` may call, and everybody else with it; it changes nothing but questions, which only their asker reads.
 """
 BULK = {"add_page", "finish_job", "finish_page", "open_job", "pin_job", "take_page"}

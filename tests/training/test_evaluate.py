@@ -218,7 +218,8 @@ def test_a_feature_never_seen_or_constant_has_a_baseline() -> None:
     types = np.array(["flag"] * 15 + ["wedge"] * 5, dtype=object)
     found = drift_baseline(features, ["never", "constant"], {"pattern_type": types}, probabilities)
     assert found["features"]["never"] == {
-        "edges": [], "counts": [0], "nan": 20, "infinite": 0, "rows": 20, "mean": None, "deviation": None,
+        "edges": [], "counts": [0], "nan": 20, "infinite": 0, "rows": 20,
+        "least": None, "most": None, "mean": None, "deviation": None,
     }  # fmt: skip
     assert (found["features"]["constant"]["edges"], found["features"]["constant"]["counts"]) == ([], [20])
     assert found["inputs"]["pattern_type"]["categories"] == ["flag", "wedge"]

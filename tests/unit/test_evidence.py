@@ -13,7 +13,7 @@ from bench.evidence import report
 from bench.evidence.forward import ANSWERS, BASE, CHAMPION, PLAIN, judge
 from bench.evidence.measure import DATA
 from bench.evidence.report import MOST_LOST, Evidence
-from bench.evidence.results import EVERY, Bin, Kept, Run, Score, Side, read, save
+from bench.evidence.results import EVERY, Bin, Chosen, Driftless, Kept, PairScore, Run, Score, Side, read, save
 from tests.training_support import SMALL, dataset
 from training.correction import CANDIDATES
 
@@ -32,7 +32,7 @@ def test_the_document_is_that_of_the_kept_numbers(tmp_path: Path) -> None:
     assert drawn == {file.name for file in (ROOT / "docs" / "model").iterdir()}
 
 
-@pytest.mark.parametrize("kind", [Score, Kept, Bin, Side, Run])
+@pytest.mark.parametrize("kind", [Score, Kept, Bin, Side, Run, PairScore, Chosen, Driftless])
 def test_what_is_kept_is_read_back(kind: Any, tmp_path: Path) -> None:
     rows = read(kind, KEPT)
     save(rows, tmp_path)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from db_functions.contract import LEVEL_COLUMNS, WINDOW
+from db_functions.passage import passage, two_tails
 from tests.features_compare import HORIZON, differences, features_of
 from tests.features_rows import Rows, one_row, real_rows, with_bars, with_holes
 from tests.first_passage_oracle import corrected, of_row, plain, touching_both
@@ -24,7 +25,6 @@ from training.features import (
     compute_first_passage,
 )
 from training.features.graph import to_model
-from training.features.passage import passage, two_tails
 
 Floats = NDArray[np.float64]
 PLAIN = slice(3, 6)

@@ -14,33 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db_functions.contract import LEVEL_COLUMNS, WINDOW
-from training.features.passage import passage
+from db_functions.passage import REVERTED, SHIFTS, corrected
+from db_functions.walk import LEAST_BARS, STAND_IN_ATRS, STAND_IN_BARS
 from training.features.registry import Family
 from training.features.window import Array, Window, shared
 
 FIRST_PASSAGE = Family("first passage")
 feature = FIRST_PASSAGE.feature
-
-LEAST_BARS: Final = 15
-"""A stand-in level needs 14 true ranges; with fewer returns than that, volatility is a guess."""
-
-STAND_IN_ATRS: Final = 2.0
-STAND_IN_BARS: Final = 14
-REVERSION: Final = 0.3
-"""How far volatility goes back to its mean within the horizon, as an exponent."""
-UNCERTAINTY: Final = 0.15
-"""Standard deviation of the logarithm of volatility."""
-
-# Gauss-Hermite with seven nodes: Abramowitz and Stegun, table 25.10. Written out, so that every machine has these bits.
-_NODES: Final = (0.816287882858965, 1.673551628767471, 2.651961356835233)
-_NODE_WEIGHTS: Final = (0.8102646175568073, 0.4256072526101278, 0.05451558281912703, 0.0009717812450995192)
-_STANDARD_NORMAL: Final = math.sqrt(2) * np.array([*(-x for x in reversed(_NODES)), 0.0, *_NODES])
-_MIDDLE: Final = 4
-"""Place of the node 0 among the spreads; the plain one stands in front of the seven."""
-_MEANS: Final = np.array(
-    [[1.0, *[0.0] * 7], [0.0, *(w / math.sqrt(math.pi) for w in (*_NODE_WEIGHTS[:0:-1], *_NODE_WEIGHTS))]]
-)
-"""[2, 8]: plain and averaged."""
 
 _FARTHEST: Final = 1000.0
 """Of a distance in log prices; no price that counts is as far from another."""
@@ -48,7 +28,7 @@ _RANGES: Final = 32
 _SERIES: Final = (_RANGES, _RANGES, _RANGES - 1, WINDOW - 1, 2)
 """Logarithms taken side by side: high / low, close / open, open / close before, close / close before, level / close.
 
-They are a multiple of 8 together, as in :mod:`training.features.passage`.
+They are a multiple of 8 together, as in :mod:`db_functions.passage`.
 """
 _ESTIMATORS: Final = 5
 
@@ -166,30 +146,15 @@ def _spreads(w: Window) -> Array:
     chosen = w.constant(np.array([[1.0]] * _ESTIMATORS + [[0.0]] * 3))
     plain = xp.matmul(halves, chosen) / xp.matmul(w.as_float(known), chosen)
     longer = xp.where(known[:, _ESTIMATORS : _ESTIMATORS + 1], halves[:, _ESTIMATORS : _ESTIMATORS + 1], plain)
-    reverted = np.array([[0.0, *[REVERSION] * 7]])
-    shifts = np.array([[0.0, *(UNCERTAINTY * _STANDARD_NORMAL - UNCERTAINTY**2 / 2)]]) + math.log(w.horizon) / 2
-    return xp.exp(plain + w.constant(reverted) * (longer - plain) + w.constant(shifts))
+    shifts = SHIFTS + math.log(w.horizon) / 2
+    return xp.exp(plain + w.constant(REVERTED) * (longer - plain) + w.constant(shifts))
 
 
 @shared
 def _probabilities(w: Window) -> Array:
     """Target, stop and neither, each corrected and plain, [N, 6]."""
-    xp = w.xp
-    spreads = _spreads(w)
-    bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(w.horizon)
-    found = passage(_distances(w), spreads, bar, xp)
-    means = xp.reshape(xp.matmul(w.constant(_MEANS[::-1]), found.hits), (-1, 6))
-    target, stop, ever_stop = (means[:, i::3] for i in range(3))
-    nothing, everything = w.constant(np.array(0.0)), w.constant(np.array(1.0))
-    # Paths that go on to the stop: no more can be moved, and with a horizon of one bar all of them touch both in it.
-    onward = xp.maximum(ever_stop - stop, nothing) * w.constant(np.array([[1.0, 0.0]]))
-    both = found.both[:, _MIDDLE : _MIDDLE + 1]
-    moved = onward if w.horizon == 1 else xp.minimum(target * both, onward)
-    target = xp.minimum(xp.maximum(target - moved, nothing), everything)
-    rest = 1.0 - target
-    stop = xp.minimum(xp.maximum(stop + moved, nothing), rest)
-    columns = xp.concat([target, stop, rest - stop], axis=1)
-    return xp.where(_defined(w), columns, math.nan)
+    found = corrected(_distances(w), _spreads(w), w.horizon, w.xp)
+    return w.xp.where(_defined(w), found.ends, math.nan)
 
 
 @shared

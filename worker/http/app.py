@@ -40,8 +40,11 @@ FILES = {
     "page.css": ("page.css", "text/css"),
     "page.js": ("page.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
+    "ask": ("ask.html", "text/html"),
+    "ask.css": ("ask.css", "text/css"),
+    "ask.js": ("ask.js", "text/javascript"),
 }
-"""Paths of the page, each with its file in ``page/`` and its media type."""
+"""Paths of the pages, each with its file in ``page/`` and its media type."""
 BASELINE = ("version", "since", "until", "reason")
 """What the body of a POST may name; every value is text."""
 BODY_BYTES = 65_536
@@ -80,6 +83,9 @@ def make_app(url: str) -> Starlette:
             Route("/api/ml/page", endpoints.page),
             Route("/api/ml/baseline", endpoints.baseline, methods=["POST"]),
             Route("/api/ml/score", guarded(_refused, asker, "score"), methods=["POST"]),
+            Route("/api/ml/surface", guarded(_refused, asker, "surface"), methods=["POST"]),
+            Route("/api/ml/series", endpoints.series),
+            Route("/api/ml/bars", endpoints.bars),
             Route("/metrics", endpoints.exposition),
             Route("/healthz", _alive),
             Route("/readyz", endpoints.ready),
@@ -115,6 +121,17 @@ class Endpoints:
 
     def page(self, _: Request) -> Response:
         return JSONResponse(self._store.value("page_json"))
+
+    def series(self, request: Request) -> Response:
+        return _refused(request) or JSONResponse(self._store.value("series_json"))
+
+    def bars(self, request: Request) -> Response:
+        if refusal := _refused(request):
+            return refusal
+        wanted = {name: request.query_params.get(name, "") for name in ("symbol", "timeframe")}
+        if not all(wanted.values()) or any("\0" in value for value in wanted.values()):
+            return JSONResponse({"error": "symbol and timeframe are needed"}, 400)
+        return JSONResponse(self._store.value("bars_json", wanted))
 
     def exposition(self, _: Request) -> Response:
         store = self._store

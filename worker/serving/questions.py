@@ -29,6 +29,7 @@ from worker.serving import scoring
 from worker.serving.batch import BatchSettings
 from worker.serving.engine import Engine
 from worker.serving.scoring import ModelAnswers
+from worker.serving.surface_answers import SurfaceAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def answer_scores(
     return describe(patterns, gathered, model, answers)
 
 
-KINDS: Mapping[str, Kind] = {"score": Kind(answer_scores, AT_ONCE)}
+KINDS: Mapping[str, Kind] = {"score": Kind(answer_scores, AT_ONCE), "surface": Kind(SurfaceAnswers().answer, 1)}
 
 
 def describe(

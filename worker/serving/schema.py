@@ -45,6 +45,8 @@ STATEMENTS = (
     "ring",
     "server_started",
     "start_worker",
+    "surface_settings",
+    "surface_trust",
     "unfinished_workers",
     "write_answers",
     "write_batch",

@@ -5,8 +5,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Fields of the question that are none of a pattern.
-    options  constant text[] := case kind when 'score' then '{}'::text[] end;
-    most     constant integer := 1000;
+    options  constant text[] := case kind when 'score' then '{}'::text[]
+                                          when 'surface' then '{targets,stops}' end;
+    most     constant integer := case kind when 'surface' then 1 else 1000 end;
     backlog  constant integer := 5000;
     listed   constant boolean := jsonb_typeof(question) = 'array';
     id       constant uuid := gen_random_uuid();
@@ -19,8 +20,8 @@ declare
     n        integer := 0;
 begin
     if options is null or timeout is null or not timeout between '1 ms' and '60 s' then
-        raise exception 'ml.ask takes a kind of question (score) and a timeout of 1 ms to 60 s, '
-                        'not (%, %)', kind, timeout
+        raise exception 'ml.ask takes a kind of question (score, surface) and a timeout of 1 ms '
+                        'to 60 s, not (%, %)', kind, timeout
             using errcode = 'invalid_parameter_value';
     end if;
     -- Looked at before anything is read of it.
@@ -44,6 +45,7 @@ begin
                                      where given ? o), '{}');
             one.asker := session_user;
             one.expires_at := clock_timestamp() + timeout;
+            perform ml_internal.check_levels(one.options);
             asked := asked || one;
         end loop;
     exception when data_exception or integrity_constraint_violation then

@@ -20,6 +20,7 @@ alter table ml_internal.questions
     add column asker       name not null default session_user,
     add column expires_at  timestamptz not null,
     add column answer      jsonb,
+    alter column answer set storage external,  -- compressing a surface takes longer than reading it
     -- Rows live for milliseconds, as those of the queue do.
     set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
          autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000);

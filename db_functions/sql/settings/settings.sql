@@ -18,6 +18,8 @@ create table ml.settings (
     benchmark_symbol      text,
     label_horizon         integer not null default 20
         constraint label_horizon_range check (label_horizon between 1 and 1000),
+    cost_bps              double precision not null default 0
+        constraint cost_bps_range check (cost_bps between 0 and 10000),
     history_lag           interval not null default '1 day'
         constraint history_lag_range
             check (history_lag between interval '0' and interval '365 days'),
@@ -121,6 +123,9 @@ comment on column ml.settings.benchmark_symbol is
     'a symbol in price_bars, or empty for none: the market beside which patterns are seen';
 comment on column ml.settings.label_horizon is
     '1 to 1000 bars: how long a pattern has to reach target or stop';
+comment on column ml.settings.cost_bps is
+    '0 to 10000 basis points of the price: what getting in and out costs together, for '
+    'expected values';
 comment on column ml.settings.history_lag is
     'an interval of 0 to 365 days: outcomes younger than this are not yet known to the history '
     'inputs';

@@ -11,18 +11,42 @@ Karlin and Taylor, *A First Course in Stochastic Processes* (1975), chapter 7; B
 Brownian Motion* (2002), part II, 1.3. Eight terms of the first and the one of the second meet at ``SWITCH`` with errors
 below 1e-13.
 
+:func:`corrected` makes of it what is served: volatility is uncertain, and a bar that touches both levels is a stop.
+
 Written for NumPy and ``ndonnx``. ONNX Runtime has no ``Erf`` in float64, so ``E`` is built here from exp.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.features.window import Array
+Array: TypeAlias = Any
+"""Of the namespace in use: NumPy, or ndonnx where the graph is traced."""
+
+EDGE: Final = 1e-6
+"""Probabilities are held within [EDGE, 1 - EDGE] before their log-odds are taken."""
+REVERSION: Final = 0.3
+"""How far volatility goes back to its mean within the horizon, as an exponent."""
+UNCERTAINTY: Final = 0.15
+"""Standard deviation of the logarithm of volatility."""
+
+# Gauss-Hermite with seven nodes: Abramowitz and Stegun, table 25.10. Written out, so that every machine has these bits.
+_NODES: Final = (0.816287882858965, 1.673551628767471, 2.651961356835233)
+_NODE_WEIGHTS: Final = (0.8102646175568073, 0.4256072526101278, 0.05451558281912703, 0.0009717812450995192)
+_STANDARD_NORMAL: Final = math.sqrt(2) * np.array([*(-x for x in reversed(_NODES)), 0.0, *_NODES])
+SHIFTS: Final = np.array([[0.0, *(UNCERTAINTY * _STANDARD_NORMAL - UNCERTAINTY**2 / 2)]])
+"""[1, 8]: of the logarithm of volatility, none for the plain one, then at the seven nodes."""
+REVERTED: Final = np.array([[0.0, *[REVERSION] * 7]])
+_MIDDLE: Final = 4
+"""Place of the node 0 among the spreads; the plain one stands in front of the seven."""
+_MEANS: Final = np.array(
+    [[1.0, *[0.0] * 7], [0.0, *(w / math.sqrt(math.pi) for w in (*_NODE_WEIGHTS[:0:-1], *_NODE_WEIGHTS))]]
+)
+"""[2, 8]: plain and averaged."""
 
 SWITCH: Final = 1 / math.sqrt(0.07)
 """``L / spread`` above which the images are used."""
@@ -89,6 +113,76 @@ def passage(distances: Array, spread: Array, bar: float, xp: Any) -> Passage:
     return Passage(hits, _touching_both(*in_bars))
 
 
+class Corrected(NamedTuple):
+    """Target, stop and neither, each corrected and plain, [N, 6], and what ties move from target to stop, [N, 2]."""
+
+    ends: Array
+    tied: Array
+
+
+def corrected(distances: Array, spreads: Array, horizon: int, xp: Any) -> Corrected:
+    """The probabilities of the three ends, for distances of target and stop [N, 2] >= 0 and spreads [N or 1, 8].
+
+    The first spread is the plain one, the other seven are at the nodes of its uncertainty.
+    """
+    bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(horizon)
+    found = passage(distances, spreads, bar, xp)
+    means = xp.matmul(xp.asarray(_MEANS[::-1]), found.hits)
+    return _judge_ties(means, found.both[:, _MIDDLE : _MIDDLE + 1], horizon, xp)
+
+
+def _judge_ties(means: Array, both: Array, horizon: int, xp: Any) -> Corrected:
+    """From the hits of :class:`Passage`, averaged [N, 2, 3] (the plain ones second), and ``both`` [N, 1]."""
+    side_by_side = xp.reshape(means, (-1, 6))
+    target, stop, ever_stop = (side_by_side[:, i::3] for i in range(3))
+    nothing, everything = xp.asarray(np.array(0.0)), xp.asarray(np.array(1.0))
+    # Paths that go on to the stop: no more can be moved, and with a horizon of one bar all of them touch both in it.
+    onward = xp.maximum(ever_stop - stop, nothing) * xp.asarray(np.array([[1.0, 0.0]]))
+    tied = onward if horizon == 1 else xp.minimum(target * both, onward)
+    target = xp.minimum(xp.maximum(target - tied, nothing), everything)
+    rest = 1.0 - target
+    stop = xp.minimum(xp.maximum(stop + tied, nothing), rest)
+    return Corrected(xp.concat([target, stop, rest - stop], axis=1), tied)
+
+
+def corrected_pairs(
+    distances: NDArray[np.float64], spreads: NDArray[np.float64], horizon: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """:func:`corrected` by NumPy for many pairs [P, 2] of one walk (``spreads`` [1, 8]): its ends [P, 3], tied [P].
+
+    Each pair takes only the expansion that converges fast, and levels that many pairs share are looked at once.
+    """
+    length = distances.sum(axis=1)
+    opposite = distances[:, ::-1]
+    place = opposite / length[:, None]
+    terms = np.sin(place[:, :1] * _ANGLES)[:, None] * _SIGNS
+    levels, back = np.unique(distances, return_inverse=True)
+    back = back.reshape(distances.shape)
+    means, decays, near = np.zeros((len(distances), 2, 3)), np.zeros((8, len(distances))), np.zeros(len(distances))
+    for weight, spread in zip(_MEANS[1, 1:], spreads[0, 1:], strict=True):
+        width = length / spread
+        far = width > SWITCH
+        ever = two_tails(levels / spread)[back]
+        by_series = np.where(far, 0.0, weight)
+        # x to the powers n^2: each is the one before times x^(2n - 1).
+        x = np.exp(_DECAY[0] / (width * width))
+        square, power, term = x * x, x, by_series
+        for total in decays:
+            term = term * power
+            total += term
+            power = power * square
+        near += by_series
+        means[:, 0, :2] += (weight - by_series)[:, None] * ever
+        means[far, 0, :2] -= weight * two_tails((distances + 2 * opposite)[far] / spread)
+        means[:, 0, 2] += weight * ever[:, 1]
+    means[:, 0, :2] += near[:, None] * place + np.einsum("np,pin->pi", decays, terms)
+    bar = math.exp(UNCERTAINTY**2 / 2) / math.sqrt(horizon)
+    z = np.minimum(length / spreads[0, _MIDDLE] / bar, _FARTHEST)
+    both = _touching_both(z, two_tails(z), np.exp(z * z * -0.5))
+    found = _judge_ties(means, both[:, None], horizon, np)
+    return found.ends[:, ::2], found.tied[:, 0]
+
+
 def _series(place: Array, decay: Array, xp: Any) -> Array:
     """[N, M, 2] from (b/L, a/L) [N, 2] and the decay of each term [N, M, 8]."""
     waves = xp.sin(place[:, :1] * xp.asarray(_ANGLES[None]))
@@ -120,7 +214,7 @@ def _touching_both(z: Array, tail: Array, density: Array) -> Array:
 
 
 def two_tails(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``2 Phi(-x)`` by NumPy, for x >= 0 [N]."""
-    clipped = np.minimum(x, _FARTHEST)[:, None, None]
-    answer: NDArray[np.float64] = _two_tails(clipped, np.exp(clipped * clipped * -0.5), np)[:, 0, 0]
-    return answer
+    """``2 Phi(-x)`` by NumPy, for x >= 0 [...]."""
+    clipped = np.minimum(x, _FARTHEST).reshape(1, 1, -1)
+    answer: NDArray[np.float64] = _two_tails(clipped, np.exp(clipped * clipped * -0.5), np)
+    return answer.reshape(x.shape)

@@ -1,0 +1,1 @@
+select ml_internal.bars_json(%(symbol)s, %(timeframe)s)

@@ -1,0 +1,1 @@
+select ml_internal.series_json()
