@@ -1,6 +1,6 @@
 """Labelled rows made ready to learn from: their features are kept, their windows are not.
 
-A row's windows take 10 kB and its features 448 bytes, so a million rows are read, turned into features and forgotten
+A row's windows take 10 kB and its features 472 bytes, so a million rows are read, turned into features and forgotten
 slice by slice. Features are float32, as the graph records them with every score: nothing is fitted on more digits.
 """
 
