@@ -155,7 +155,7 @@ def corrected_pairs(
     length = distances.sum(axis=1)
     opposite = distances[:, ::-1]
     place = opposite / length[:, None]
-    terms = np.sin(place[:, :1] * _ANGLES)[:, None] * _SIGNS
+    terms = np.sin(place[:, :1] * _ANGLES)[:, None] * _SIGNS.T
     levels, back = np.unique(distances, return_inverse=True)
     back = back.reshape(distances.shape)
     means, decays, near = np.zeros((len(distances), 2, 3)), np.zeros((8, len(distances))), np.zeros(len(distances))

@@ -138,6 +138,10 @@ def test_reasons_are_those_of_rows(application: Connection, connection: Connecti
         assert surface(application, PATTERN)["reason"] == "low_quality"
         connection.execute("select ml.disable('a test')")
         assert surface(application, PATTERN | {"direction": -1})["reason"] == "answered"
-        make_champion(connection, "small-1")
-        blind = surface(application, PATTERN | {"direction": -1})
-        assert (blind["reason"], blind["model_version"]) == ("failed", "small-1")
+        make_champion(connection, "small-1")  # the one before answers until it is loaded
+
+        def refused() -> bool:
+            blind = surface(application, PATTERN | {"direction": -1})
+            return (blind["reason"], blind["model_version"]) == ("failed", "small-1")
+
+        wait_until(refused, "a model that reads no levels is refused")
