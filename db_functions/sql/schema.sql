@@ -5236,6 +5236,7 @@ comment on function ml_internal.is_arithmetic(text, jsonb) is
 create or replace function ml.gates(version text)
     returns table (gate text, passed boolean, found text, hint text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
     model     record;
@@ -8230,6 +8231,7 @@ comment on column ml.skill.surely is 'better or worse when e_value is 20 or more
 -- registry/surely_worse
 create function ml_internal.surely_worse(version text) returns text
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
                              replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),
@@ -9234,6 +9236,7 @@ comment on function ml.reblend(text, boolean, text, timestamptz, integer, bigint
 -- JSON value each.
 create or replace function ml.health_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select to_jsonb(h) || jsonb_build_object('phase5_enabled', h.ml_enabled) from ml.health h
 $$;
@@ -9243,6 +9246,7 @@ comment on function ml.health_json() is
 -- reports/metrics_json
 create or replace function ml.metrics_json(grain text default 'minute') returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select jsonb_build_object(
         'current', (
@@ -9262,6 +9266,7 @@ comment on function ml.metrics_json(text) is
 -- reports/alerts_json
 create or replace function ml.alerts_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select jsonb_build_object(
         'alerts', coalesce(jsonb_agg(to_jsonb(a) order by a.level = 'critical' desc, a.since),
@@ -9276,6 +9281,7 @@ comment on function ml.alerts_json() is 'ml.alerts as JSON, the critical ones fi
 -- any, else those of a backfill.
 create or replace function ml_internal.helping_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     with champion as (
         select m.id, m.version from ml_internal.champion c join ml.models m on m.id = c.model_id
@@ -9368,6 +9374,7 @@ comment on function ml_internal.helping_json() is
 -- The status page asks once. Confidences and calibration are the champion's, from the counts.
 create or replace function ml_internal.page_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     with champion as (
         select m.id, m.version, m.score_edges, m.calibration_edges

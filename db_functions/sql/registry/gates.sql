@@ -1,6 +1,7 @@
 create or replace function ml.gates(version text)
     returns table (gate text, passed boolean, found text, hint text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
     model     record;

@@ -1,5 +1,6 @@
 create function ml_internal.surely_worse(version text) returns text
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select string_agg(format('than %s by %s [%s, %s] of Brier score on %s rows',
                              replace(k.baseline, '_', ' '), round(-k.gain::numeric, 5),

@@ -1,5 +1,6 @@
 create or replace function ml.alerts_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select jsonb_build_object(
         'alerts', coalesce(jsonb_agg(to_jsonb(a) order by a.level = 'critical' desc, a.since),

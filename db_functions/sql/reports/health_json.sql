@@ -2,6 +2,7 @@
 -- JSON value each.
 create or replace function ml.health_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select to_jsonb(h) || jsonb_build_object('phase5_enabled', h.ml_enabled) from ml.health h
 $$;

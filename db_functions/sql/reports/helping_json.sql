@@ -2,6 +2,7 @@
 -- any, else those of a backfill.
 create or replace function ml_internal.helping_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     with champion as (
         select m.id, m.version from ml_internal.champion c join ml.models m on m.id = c.model_id

@@ -1,5 +1,6 @@
 create or replace function ml.metrics_json(grain text default 'minute') returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     select jsonb_build_object(
         'current', (

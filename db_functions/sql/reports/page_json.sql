@@ -1,6 +1,7 @@
 -- The status page asks once. Confidences and calibration are the champion's, from the counts.
 create or replace function ml_internal.page_json() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
     with champion as (
         select m.id, m.version, m.score_edges, m.calibration_edges
