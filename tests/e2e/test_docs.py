@@ -244,7 +244,12 @@ def complain(step: Step, given: str) -> None:
         assert same(step.shown, given), f"line {step.line} shows\n{step.shown}\nbut this is printed:\n{given}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    # Three tools that write ONNX take a minute.
+    [pytest.param(it, marks=pytest.mark.slow) if it.name == "bring-your-own.md" else it for it in DOCUMENTS],
+    ids=lambda path: path.name,
+)
 def test_blocks_run_and_print_what_is_shown(
     document: Path, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -234,6 +234,7 @@ def test_a_learner_whose_library_is_missing_says_what_to_install(monkeypatch: py
         fit_small(models=("xgboost",))
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_process() -> None:
     """Hash seeds order sets, and the graph builder uses sets."""
     program = """

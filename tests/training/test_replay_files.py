@@ -62,6 +62,7 @@ def test_files_hold_what_a_replay_writes(scored: Connection, tmp_path: Path) -> 
     assert all(f"{row['detected_at']:%Y-%m}" == row["month"] for row in written)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_ended(scored: Connection, tmp_path: Path) -> None:
     whole = write(tmp_path / "whole")
     assert write(tmp_path / "processes", how=How(local_processes(2))) == whole

@@ -76,6 +76,7 @@ def test_nothing_is_asked_where_first_passage_is_no_better_than_the_base_rate() 
     assert Evidence(scores, [], [], []).verdicts(data)["better_than_base"] is None
 
 
+@pytest.mark.slow
 def test_a_year_is_answered_by_what_was_known_before_it() -> None:
     """Outcomes of the last year decide nothing, neither for it nor for the years before."""
     data = dataset()
