@@ -52,14 +52,19 @@ def test_the_previous_worker_runs_on_this_schema(
         insert_pattern(connection, symbol="NOBARS")
         wait_until(lambda: count(connection, "ml.queue") == 0, "the queue is empty")
         make_champion(connection, "small-2", small_model("small-2", bias=3.0))
-        later = insert_pattern(connection)
-        wait_until(lambda: row_of(connection, later, "scored_at")["scored_at"] is not None, "the new champion scores")
-    assert row_of(connection, later, "model_version") == {"model_version": "small-2"}
-    found = reasons(connection)
-    assert (found["failed"], found["insufficient_bars"], sum(found.values())) == (1, 1, 23)
-    assert count(connection, "ml.predictions") == 21
+
+        def the_new_one_scores() -> bool:
+            later = insert_pattern(connection)
+            wait_until(lambda: row_of(connection, later, "scored_at")["scored_at"] is not None, "it is scored")
+            return bool(row_of(connection, later, "model_version")["model_version"] == "small-2")
+
+        # The one before serves until it is loaded.
+        wait_until(the_new_one_scores, "the new champion scores")
+    found, scored = reasons(connection), count(connection, "pattern_events") - 2
+    assert (found["failed"], found["insufficient_bars"], found["scored"]) == (1, 1, scored)
+    assert count(connection, "ml.predictions") == scored
     assert count(connection, "ml.failures") == 1
-    assert connection.execute("select stopped_at is not null, scored from ml.workers").fetchall() == [(True, 21)]
+    assert connection.execute("select stopped_at is not null, scored from ml.workers").fetchall() == [(True, scored)]
     assert "2 rows done" in run(release, database, tmp_path, "-m", "worker", "backfill")
     assert "outcomes labelled" in run(release, database, tmp_path, "-m", "worker", "label")
     assert "champion   small-2" in run(release, database, tmp_path, "-m", "worker", "status")
