@@ -258,7 +258,7 @@ def test_without_settling_that_row_waits_for_the_poll(
 
 
 def test_a_steady_load_rings_seldom(database: str, connection: Connection) -> None:
-    rings = []
+    rings: list[int] = []
     with psycopg.connect(database, autocommit=True) as listening, working(database, SLOW):
         listen_to_doorbell(listening)
         # A machine that is busy with other things makes pauses in the load, so the quietest of three counts.
