@@ -7,7 +7,7 @@ with places as (
     from pg_class c join places n on n.oid = c.relnamespace
     where c.relname not in ('ml_alembic_version', 'ml_alembic_version_pkc') and c.relkind in ('r', 'p', 'v', 'm', 'S')
 )
-select 'schema', nspname, concat_ws(' | ', pg_get_userbyid(nspowner), obj_description(oid, 'pg_namespace'),
+select 'schema', nspname::text, concat_ws(' | ', pg_get_userbyid(nspowner), obj_description(oid, 'pg_namespace'),
     (select string_agg(a::text, ' ' order by a::text) from (select grantee::regrole, privilege_type, is_grantable
         from aclexplode(coalesce(nspacl, acldefault('n', nspowner)))) a))
 from places
