@@ -276,14 +276,14 @@ def test_a_question_that_breaks_the_turn_is_refused_alone(
         engine: Engine, settings: BatchSettings, asked: Sequence[Question], error: str | None
     ) -> Sequence[questions.Answer]:
         if error is None and any(question.pattern.rule_confidence == 0.25 for question in asked):
-            raise KeyError("a fault of ours")
+            raise KeyError("a fault in the worker")
         return questions.answer_scores(engine, settings, asked, error)
 
     monkeypatch.setattr(questions, "KINDS", {"score": questions.Kind(break_on_one, 64)})
     with working(database, SLOW):
         answers = score(application, [PATTERN, PATTERN | {"confidence": 0.25}, PATTERN])
         assert [answer.reason for answer in answers] == ["scored", "failed", "scored"]
-        assert "a fault of ours" in (answers[1].error or "")
+        assert "a fault in the worker" in (answers[1].error or "")
         assert inserted(ready, PATTERN)["model_version"] == "small-1"
 
 

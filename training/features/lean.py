@@ -47,7 +47,7 @@ def lean(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _without_repeats(nodes: Iterable[onnx.NodeProto], constants: dict[str, NDArray[Any]]) -> Iterable[onnx.NodeProto]:
-    """The nodes but for constants, which move to ``constants``, and those that do what an earlier one did."""
+    """The nodes, without constants (which move to ``constants``) and without repetitions of earlier nodes."""
     first: dict[object, Sequence[str]] = {}
     names: dict[str, str] = {}
     for node in nodes:
