@@ -256,6 +256,24 @@ def test_logs_from_another_cluster_are_folded_once(scored: Connection, ahead: in
     assert scored.execute("select count(*) from ml_internal.fresh_metrics").fetchone() == (0,)
 
 
+def test_a_row_in_flight_at_the_first_fold_after_a_restore_is_counted(scored: Connection, database: str) -> None:
+    """Its transaction began after the last one that ended, so that no snapshot names it as running."""
+    before = totals(scored, "day")
+    scored.execute("update ml_internal.folds set cluster = cluster + 1")
+    with psycopg.connect(database) as writer:
+        writer.execute("select pg_current_xact_id()")
+        scored.execute("select ml_internal.fold()")
+        writer.execute(
+            "insert into ml_internal.batches (at, source, role, sla_ms, reasons, latency_ms, classes, confidences, "
+            "rules, blends, thresholds, pattern_types, timeframes) values (clock_timestamp(), 'live', 'champion', 75, "
+            "'{no_model}', '{1}', '{null}', '{null}', '{0.5}', '{null}', '{0.5}', '{double_top}', '{1d}')"
+        )
+        writer.commit()
+    assert totals(scored, "day")["rows"] == before["rows"] + 1
+    scored.execute("select ml_internal.fold()")
+    assert totals(scored, "day")["rows"] == before["rows"] + 1
+
+
 def test_a_row_scored_by_somebody_else_meanwhile_is_counted_once(scored: Connection) -> None:
     before = totals(scored, "day")
     engine = Engine(scored)

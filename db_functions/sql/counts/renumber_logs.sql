@@ -28,13 +28,17 @@ begin
     update ml_internal.batches set xid = own;
     update ml_internal.tallies set xid = own;
     update ml_internal.outcome_changes set xid = own;
-    -- Everything below this transaction has been seen, except what is still running.
+    -- Everything below this transaction has been seen, except what is still running: what the
+    -- snapshot names, and what began between the last transaction that ended and this one.
     update ml_internal.folds set snapshot = (
-        select format('%s:%s:%s',
-                      least(pg_snapshot_xmin(s)::text::numeric, own::text::numeric), own,
-                      (select string_agg(x::text, ',' order by x::text::numeric)
-                       from pg_snapshot_xip(s) x where x < own))::pg_snapshot
-        from pg_current_snapshot() s),
+        select format('%s:%s:%s', coalesce(min(r.x), own::text::numeric), own,
+                      string_agg(r.x::text, ',' order by r.x))::pg_snapshot
+        from pg_current_snapshot() s
+        cross join lateral (
+            select x::text::numeric from pg_snapshot_xip(s) x where x < own
+            union all
+            select x from generate_series(pg_snapshot_xmax(s)::text::numeric,
+                                          own::text::numeric - 1) x) r (x)),
         cluster = (select c.system_identifier from pg_control_system() c);
 end
 $$;
