@@ -1,8 +1,8 @@
 """What it takes to ask: a question through SQL and HTTP beside an insert that is waited for, a surface, and what
 questions do to rows that come meanwhile.
 
-Each way of asking takes its turn with the others, one question after the other, over one connection. Its time is that
-of the asker, from the first byte sent to the answer in hand.
+Each way of asking takes its turn with the others, one question after the other, at most 50 a second, over one
+connection. Its time is that of the asker, from the first byte sent to the answer in hand.
 """
 
 from __future__ import annotations
@@ -45,15 +45,17 @@ def measure(bench: Bench, recorder: Recorder) -> None:
     asked = recorder.scaled(ASKED)
     with bench.database() as url, workers(url, 1), connect(url) as connection, _http(url) as http:
         questions = _questions(connection)
+        large = [_with_levels(connection, question) for question in questions[: 10 + SURFACES]]
         ways: dict[str, Callable[[int], object]] = {
             WAITED: lambda n: _insert_and_wait(connection, n),
             SQL: lambda n: ask(connection, "score", questions[n % len(questions)], 5.0),
             HTTP: lambda n: _post(http, questions[n % len(questions)]),
         }
         for repeat in range(recorder.repeats):
+            http.close()  # the server has closed it meanwhile; the next request connects again
             for name, way in ways.items():
                 _note(recorder, name, _times(way, asked), repeat)
-            _note(recorder, SURFACE, _times(lambda n: _surface(connection, questions[n]), SURFACES), repeat)
+            _note(recorder, SURFACE, _times(lambda n: ask(connection, "surface", large[n], 5.0), SURFACES), repeat)
             for name, beside in ((ALONE, False), (BESIDE, True)):
                 _note(recorder, name, _live(url, questions if beside else []), repeat)
 
@@ -70,7 +72,9 @@ def _times(way: Callable[[int], object], number: int) -> list[float]:
     for n in range(10 + number):
         began = time.perf_counter()
         way(n)
-        found.append((time.perf_counter() - began) * 1000)
+        took_s = time.perf_counter() - began
+        found.append(took_s * 1000)
+        time.sleep(max(0.0, 1 / PER_S - took_s))
     return found[10:]
 
 
@@ -87,9 +91,16 @@ def _insert_and_wait(connection: Connection, number: int) -> None:
     assert wait_for_score(connection, row[0]).reason != "pending"
 
 
-def _surface(connection: Connection, question: str) -> None:
-    answer = ask(connection, "surface", question, 5.0)
-    assert answer["reason"] != "answered" or len(answer["targets"]) * len(answer["stops"]) == 64 * 64, answer
+def _with_levels(connection: Connection, question: str) -> str:
+    """A question for a surface of 64 by 64, each level on its side of the close."""
+    found = ask(connection, "surface", question, 5.0)
+    side, close = (found["direction"], found["close"]) if "close" in found else (1, 100.0)
+    away = [side * 0.002 * step for step in range(1, 65)]
+    levels = {"targets": [close * (1 + step) for step in away], "stops": [close * (1 - step) for step in away]}
+    large = as_question(json.loads(question) | levels)
+    answer = ask(connection, "surface", large, 5.0)
+    assert [len(answer["p_target"]), len(answer["p_target"][0])] == [64, 64], answer["reason"]
+    return large
 
 
 def _live(url: str, questions: list[str]) -> list[float]:

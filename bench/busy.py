@@ -24,15 +24,17 @@ OURS: Final = "one worker"
 _TICKS_PER_S: Final = 10
 _APPEND: Final = """
 insert into price_bars
-select 'S' || 1 + n %% %(series)s, '1d', timestamptz '2023-01-01 21:00+00' + (201 + n / %(series)s) * interval '1 day',
+select 'S' || 1 + n %% v.series, '1d', timestamptz '2023-01-01 21:00+00' + (201 + n / v.series) * interval '1 day',
        p, p * 1.01, p * 0.99, p * 1.005, 1000
-from generate_series(%(first)s::integer, %(first)s + %(count)s - 1) n, lateral (select 100 + n %% 7 as p) v
+from (select %(series)s::integer as series, %(first)s::integer as first, %(count)s::integer as count) v,
+     generate_series(v.first, v.first + v.count - 1) n, lateral (select 100 + n %% 7 as p) b
 """
 _PATTERN: Final = f"""
 insert into pattern_events ({COLUMNS})
-select 'S' || 1 + %(n)s::bigint %% %(series)s, '1d', 'engulfing',
-       timestamptz '2023-01-01 21:00+00' + (201 + %(n)s / %(series)s) * interval '1 day', null, null, null,
-       105, 100, 95, 0.6, '{{}}'
+select 'S' || 1 + v.n %% v.series, '1d', 'engulfing',
+       timestamptz '2023-01-01 21:00+00' + (201 + v.n / v.series) * interval '1 day', null, null, null, 105, 100, 95,
+       0.6, '{{}}'
+from (select %(series)s::integer as series, %(n)s::integer as n) v
 """
 
 
