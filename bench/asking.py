@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from typing import Any, Final
 
-from bench.harness import COLUMNS, Bench, wait_until, workers
+from bench.harness import COLUMNS, PATTERNS, Bench, wait_until, workers
 from bench.latency import INSERT, LATENCIES, insert_steadily, quantiles
 from bench.results import Recorder
 from bench.server import connect
@@ -86,7 +86,7 @@ def _questions(connection: Connection) -> list[str]:
 
 
 def _insert_and_wait(connection: Connection, number: int) -> None:
-    row = connection.execute(INSERT, [1 + number % 4_000]).fetchone()
+    row = connection.execute(INSERT, [1 + number % PATTERNS]).fetchone()
     assert row is not None
     assert wait_for_score(connection, row[0]).reason != "pending"
 

@@ -41,7 +41,7 @@ def _latency(results: Results) -> Figures:
 
     def p99(subject: str, rate: str) -> str:
         scored = results.median(subject, rate, "scored of inserted")
-        return cell(results, subject, rate, "p99 ms") + ("" if scored > 0.95 else f", {scored:.0%} scored")
+        return cell(results, subject, rate, "p99 ms") + (f", {scored:.0%} scored" if scored <= 0.95 else "")
 
     table = [
         [subject, *(text for rate in rates for text in (cell(results, subject, rate, "p50 ms"), p99(subject, rate)))]

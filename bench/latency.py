@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from bench.harness import COLUMNS, Bench, workers
+from bench.harness import COLUMNS, PATTERNS, Bench, workers
 from bench.network import far
 from bench.peers import PEERS, Peer, poll_every_second, work_with_peer
 from bench.results import Recorder
@@ -116,7 +116,7 @@ def insert_steadily(url: str, statement: str, rate: int, seconds: float) -> int:
             began = time.monotonic()
             for number in range(first, total, writers):
                 time.sleep(max(0.0, began + number / rate - time.monotonic()))
-                connection.execute(statement, [1 + number * 7 % 4_000])
+                connection.execute(statement, [1 + number * 7 % PATTERNS])
 
     threads = [threading.Thread(target=write, args=(first,)) for first in range(writers)]
     for thread in threads:
