@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bench import claims, drain, engines, growth, inference, inserts, latency, questions, views
+from bench import asking, busy, claims, drain, engines, growth, inference, inserts, latency, questions, views
 from bench.results import Results
 
 Figures = dict[str, Any]
@@ -41,7 +41,7 @@ def _latency(results: Results) -> Figures:
 
     def p99(subject: str, rate: str) -> str:
         scored = results.median(subject, rate, "scored of inserted")
-        return cell(results, subject, rate, "p99 ms") + ("" if scored > 0.95 else f", {scored:.0%} scored")
+        return cell(results, subject, rate, "p99 ms") + (f", {scored:.0%} scored" if scored <= 0.95 else "")
 
     table = [
         [subject, *(text for rate in rates for text in (cell(results, subject, rate, "p50 ms"), p99(subject, rate)))]
@@ -287,6 +287,34 @@ def _questions(results: Results) -> Figures:
     }
 
 
+def _asking(results: Results) -> Figures:
+    case = results.cases()[0]
+    return {
+        "per_s": asking.PER_S,
+        "limit": 50.0,
+        "surface": results.median(asking.SURFACE, case, "p50 ms"),
+        "beside": results.median(asking.BESIDE, case, "p99 ms") / results.median(asking.ALONE, case, "p99 ms"),
+        "table": [[name, *(cell(results, name, case, f"p{q} ms") for q in (50, 99))] for name in results.subjects()],
+    }
+
+
+def _busy(results: Results) -> Figures:
+    cases = results.cases()
+    return {
+        "series": busy.SERIES,
+        "bars": busy.BARS_PER_S,
+        "patterns": busy.PATTERNS_PER_S,
+        "limit": busy.LIMIT_MS,
+        "seconds": sum(results.median(busy.OURS, case, "seconds") for case in cases),
+        "p99": max(results.median(busy.OURS, case, "p99 ms") for case in cases),
+        "grown": results.median(busy.OURS, cases[-1], "MB") / results.median(busy.OURS, cases[0], "MB"),
+        "table": [
+            [case, *(cell(results, busy.OURS, case, metric) for metric in ("p50 ms", "p99 ms", "bars/s", "MB"))]
+            for case in cases
+        ],
+    }
+
+
 FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "latency": _latency,
     "drain": _drain,
@@ -300,4 +328,6 @@ FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "stages": _stages,
     "views": _views,
     "questions": _questions,
+    "asking": _asking,
+    "busy": _busy,
 }

@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.drain import insert_scattered, insert_series
 from bench.engine import drain, rate_of, timed
-from bench.harness import Bench, drained, enqueue, store, unwatched_bars, workers
+from bench.harness import PATTERNS, Bench, drained, enqueue, store, unwatched_bars, workers
 from bench.results import Recorder
 from bench.server import connect
 from db_functions.database import Connection
@@ -100,7 +100,7 @@ def _table(bench: Bench, recorder: Recorder, rows: int, repeat: int) -> None:
 
 def _fill(connection: Connection, engine: Engine, rows: int, series: int) -> None:
     """Real patterns, scored here, repeated as rows of ``series`` series; nothing is queued or updated."""
-    kinds = min(4_000, rows)
+    kinds = min(PATTERNS, rows)
     store(connection, kinds)
     rate_of(connection, engine)
     connection.execute("create table bench.scored as select * from pattern_events")

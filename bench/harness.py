@@ -26,6 +26,8 @@ COLUMNS: Final = (
     "symbol, timeframe, pattern_type, detected_at, started_at, support, resistance, target, entry, stoploss, "
     "confidence, metadata"
 )
+PATTERNS: Final = 3_500
+"""Rows of ``bench.patterns``, numbered from 1."""
 _STOP_TIMEOUT_S: Final = 15
 
 
@@ -45,7 +47,7 @@ class Bench:
             ensemble.insert_market(connection, patterns=False)
             ensemble.make_champion(connection, self.artifact)
             connection.execute("create schema bench")
-            ensemble.insert_patterns(connection, ensemble.market().history[1_500:6_000])
+            ensemble.insert_patterns(connection, ensemble.market().history[1_500 : 1_500 + PATTERNS])
             connection.execute(
                 f"create table bench.patterns as select row_number() over () as n, {COLUMNS} from pattern_events"
             )
@@ -74,7 +76,7 @@ def store(connection: Connection, rows: int) -> None:
     connection.execute(
         f"insert into pattern_events ({COLUMNS}) select {COLUMNS} "
         "from bench.patterns, generate_series(1, %s::integer) g order by g, n limit %s",
-        [rows // 4_000 + 1, rows],
+        [rows // PATTERNS + 1, rows],
     )
     connection.execute("alter table pattern_events enable trigger ml_enqueue")
     connection.execute("vacuum analyze pattern_events")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-from bench.harness import COLUMNS, Bench, workers
+from bench.harness import COLUMNS, PATTERNS, Bench, workers
 from bench.network import far
 from bench.peers import PEERS, Peer, poll_every_second, work_with_peer
 from bench.results import Recorder
@@ -31,7 +31,7 @@ BARE: Final = "the insert and its commit"
 POLLER: Final = "a poller, every second"
 INSERT: Final = f"insert into pattern_events ({COLUMNS}) select {COLUMNS} from bench.patterns where n = %s returning id"
 _DEFER: Final = f"with i as ({INSERT}) select bench.defer(array_agg(id)) from i"
-_LATENCIES: Final = """
+LATENCIES: Final = """
 select extract(epoch from pg_xact_commit_timestamp(xmin) - created_at)::float8 * 1000
 from pattern_events where (scored_at is not null or %s) and pg_xact_commit_timestamp(xmin) >= created_at
 and id not in (select id from bench.before)
@@ -55,7 +55,7 @@ def _note(
     case = NETWORKS[network_ms] if network_ms else f"{rate}/s"
     found, sent = _latencies(bench, subject, rate, max(3.0, seconds * recorder.scale), network_ms)
     if found:
-        p50, p99 = _quantiles(found)
+        p50, p99 = quantiles(found)
         recorder.note(name, case, "p50 ms", p50, repeat)
         recorder.note(name, case, "p99 ms", p99, repeat)
     recorder.note(name, case, "scored of inserted", len(found) / sent, repeat)
@@ -78,7 +78,7 @@ def _latencies(
                 connection.execute("create table bench.before as select id from pattern_events")
                 insert_steadily(url, statement, rate, seconds)
                 time.sleep(1.5)
-                found = connection.execute(_LATENCIES, [subject == BARE]).fetchall()
+                found = connection.execute(LATENCIES, [subject == BARE]).fetchall()
         return [ms for (ms,) in found], max(1, int(rate * seconds))
 
 
@@ -116,7 +116,7 @@ def insert_steadily(url: str, statement: str, rate: int, seconds: float) -> int:
             began = time.monotonic()
             for number in range(first, total, writers):
                 time.sleep(max(0.0, began + number / rate - time.monotonic()))
-                connection.execute(statement, [1 + number * 7 % 4_000])
+                connection.execute(statement, [1 + number * 7 % PATTERNS])
 
     threads = [threading.Thread(target=write, args=(first,)) for first in range(writers)]
     for thread in threads:
@@ -126,7 +126,7 @@ def insert_steadily(url: str, statement: str, rate: int, seconds: float) -> int:
     return total
 
 
-def _quantiles(values: Sequence[float]) -> tuple[float, float]:
+def quantiles(values: Sequence[float]) -> tuple[float, float]:
     """The median and the 99th percentile."""
     ordered = sorted(values)
     return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]

@@ -27,6 +27,8 @@ SECTIONS: Final = (
     "stages",
     "views",
     "questions",
+    "asking",
+    "busy",
 )
 """In the order of the document; each is a module of this package with a function ``measure``."""
 RESULTS: Final = Path("bench/results")

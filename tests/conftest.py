@@ -57,12 +57,17 @@ def downgrade(url: str, revision: str = "base") -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One server, the first available, for most tests; each of them for those marked ``compat``."""
+    """One server, the first available, for most tests; each of them for those marked ``compat``.
+
+    The others are ``slow`` unless TEST_SERVERS asks for them.
+    """
     if "server" in metafunc.fixturenames:
-        names = available()
+        first, *others = available()
         if metafunc.definition.get_closest_marker("compat") is None:
-            names = names[:1]
-        metafunc.parametrize("server", names, indirect=True, ids=map(label, names), scope="session")
+            others = []
+        marks = () if "TEST_SERVERS" in os.environ else (pytest.mark.slow,)
+        servers = [first, *(pytest.param(name, marks=marks) for name in others)]
+        metafunc.parametrize("server", servers, indirect=True, ids=map(label, [first, *others]), scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -10496,7 +10496,7 @@ begin
         answer := ml.answer(id);
         exit when answer is not null;
         perform pg_catalog.pg_sleep(pause_s);
-        pause_s := least(pause_s operator(pg_catalog.*) 1.25, 0.02);
+        pause_s := least(pause_s operator(pg_catalog.*) 1.1, 0.02);
     end loop;
 end
 $$;

@@ -114,6 +114,7 @@ def runs(step: Step, port: int) -> str:
     return step.text.replace("8000", str(port))
 
 
+@pytest.mark.slow
 def test_the_checklist_pasted_from_the_document(owner: str, tmp_path: Path) -> None:
     port = free_port()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

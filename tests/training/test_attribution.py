@@ -216,6 +216,7 @@ def test_trees_that_are_no_sum_over_one_target_are_refused(change: dict[str, Any
 # The whole
 
 
+@pytest.mark.slow
 def test_what_is_recorded_gives_the_score_again_to_the_bit() -> None:
     data = export(small_model(), background=explainer().background).onnx
     session = open_session(data)

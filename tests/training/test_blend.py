@@ -87,6 +87,7 @@ def test_only_rows_with_a_rule_confidence_count_and_without_any_there_is_no_weig
     assert learn(p, _with_rule(np.full(len(data), np.nan))) is None
 
 
+@pytest.mark.slow
 def test_training_keeps_it_with_what_it_was_measured_on_and_says_so() -> None:
     artifact = small_artifact()
     kept = artifact.metrics["weights"]

@@ -170,6 +170,7 @@ def test_a_trained_model_states_its_horizon_and_fit_window() -> None:
     assert stated.items() <= artifact.metrics.items()
 
 
+@pytest.mark.slow
 def test_a_registered_file_keeps_what_it_states(connection: Connection, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(small_artifact().onnx)

@@ -156,7 +156,7 @@ def _answer(engine: Engine, settings: BatchSettings, questions: Sequence[Questio
     answers = KINDS[questions[0].kind].answer(engine, settings, questions, error)
     parameters = {
         "ids": [question.pattern.id for question in questions],
-        "answers": [json.dumps(answer) for answer in answers],
+        "answers": [json.dumps(answer, separators=(",", ":")) for answer in answers],
     }
     engine.connection.execute(query("write_answers"), parameters)
 

@@ -221,8 +221,11 @@ def _best(least: Floats, beyond: NDArray[np.bool_] | None, learned: bool, trust:
 
 def _table(column: Floats) -> list[Any]:
     """A line a target, a column a stop; null where a number is absent."""
-    rounded: NDArray[Any] = np.round(column, _DIGITS).astype(object)
-    rounded[~np.isfinite(column)] = None
+    rounded: NDArray[Any] = np.round(column, _DIGITS)
+    absent = ~np.isfinite(column)
+    if absent.any():
+        rounded = rounded.astype(object)
+        rounded[absent] = None
     return list(rounded.tolist())
 
 
