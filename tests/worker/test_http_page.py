@@ -338,15 +338,19 @@ def test_names_from_the_database_stay_text(site: str, served: Connection) -> Non
     served.execute("update ml.predictions set pattern_type = %s, timeframe = %s", [HOSTILE, HOSTILE])
     served.execute("update ml_internal.outcome_changes set pattern_type = %s, timeframe = %s", [HOSTILE, HOSTILE])
     served.execute("update ml_internal.cohorts set pattern_type = %s, timeframe = %s", [HOSTILE, HOSTILE])
-    served.execute(
-        "insert into ml.alert_log (type, subject, level, message, since, last_seen) "
-        "values ('model_fault', %s, 'critical', %s, now(), now())",
-        [HOSTILE, HOSTILE],
-    )
     register(served, "small-2")
     served.execute("select ml.promote('small-2', %s)", [HOSTILE])
     with browser("desk", "light") as driver:
-        opened(driver, site)
+        for _ in range(3):  # upkeep clears an alert that is not so, perhaps before the page has read it
+            served.execute(
+                "insert into ml.alert_log (type, subject, level, message, since, last_seen) "
+                "values ('model_fault', %s, 'critical', %s, now(), now())",
+                [HOSTILE, HOSTILE],
+            )
+            opened(driver, site)
+            if HOSTILE in driver.find_element(By.ID, "alerts").text:
+                break
+            served.execute("delete from ml.alert_log where type = 'model_fault'")
         assert HOSTILE in driver.find_element(By.ID, "alerts").text
         assert driver.page_source.count("&lt;script&gt;") > 1
         assert driver.execute_script("return document.querySelectorAll('main img, main script').length") == 0
