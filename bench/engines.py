@@ -1,4 +1,6 @@
-"""A backfill on each engine, one after the other in turns: rates beside each other, and what the ledger costs."""
+"""A backfill on each engine, one after the other in turns: rates beside each other, what the ledger costs, and what a
+backfill does to live rows of the same database.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,12 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from typing import Final
 
 from bench.drain import insert_scattered, insert_series
-from bench.harness import Bench
+from bench.harness import Bench, wait_until, workers
+from bench.latency import INSERT, LATENCIES, insert_steadily, quantiles
 from bench.results import Recorder
 from bench.server import connect
 from db_functions.bulk.tasks import PAGE_ROWS, SLICE_PAGES
@@ -26,6 +30,10 @@ ENGINES: Final = {
     "Dask, 1": ["--engine", "dask", "--processes", "1"],
     "Dask, 2": ["--engine", "dask", "--processes", "2"],
 }
+LIVE_PER_S: Final = 50
+LIVE_S: Final = 8.0
+ALONE: Final = "live rows alone"
+BESIDE: Final = "live rows beside a backfill by two processes"
 _PAGES: Final = 500
 
 
@@ -42,6 +50,40 @@ def measure(bench: Bench, recorder: Recorder) -> None:
                 recorder.note(name, rows, "rows/s, start included", rows / whole_s, repeat)
                 if name == "one process":
                     recorder.note("the ledger", rows, "us/row", _ledger_s(connection) / PAGE_ROWS * 1e6, repeat)
+        for name, bulk in ((ALONE, False), (BESIDE, True)):
+            p50, p99 = quantiles(_live(bench, rows, bulk=bulk))
+            recorder.note(name, rows, "p50 ms", p50, repeat)
+            recorder.note(name, rows, "p99 ms", p99, repeat)
+
+
+def _live(bench: Bench, rows: int, *, bulk: bool) -> list[float]:
+    """Milliseconds from insert to score, of rows that come while a backfill works, or none does."""
+    with bench.database() as url, connect(url) as connection, ExitStack() as stack:
+        connection.execute("alter table pattern_events disable trigger ml_enqueue")
+        insert_series(connection, SERIES)
+        insert_scattered(connection, SERIES, 4 * rows)
+        connection.execute("alter table pattern_events enable trigger ml_enqueue")
+        stack.enter_context(workers(url, 1))
+        insert_steadily(url, INSERT, LIVE_PER_S, 1.0)
+        connection.execute("create table bench.before as select id from pattern_events")
+        if bulk:
+            command = [sys.executable, "-m", "worker", "backfill", *ENGINES["processes, 2"]]
+            environment = {**os.environ, "DATABASE_URL": url}
+            backfill = subprocess.Popen(
+                command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
+            )
+            stack.callback(_stop, backfill)
+            pages = "select from ml_internal.pages where done_at is not null limit 1"
+            wait_until(lambda: connection.execute(pages).fetchone() is not None, 60)
+        insert_steadily(url, INSERT, LIVE_PER_S, LIVE_S)
+        assert not bulk or backfill.poll() is None, "the backfill ended before the live rows"
+        time.sleep(1.0)
+        return [ms for (ms,) in connection.execute(LATENCIES, [False]).fetchall()]
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(60)
 
 
 def _run(url: str, arguments: list[str]) -> float:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bench import asking, busy, claims, drain, engines, growth, inference, inserts, latency, questions, views
+from bench import asking, busy, claims, drain, engines, growth, inference, inserts, latency, questions, starting, views
 from bench.results import Results
 
 Figures = dict[str, Any]
@@ -249,6 +249,11 @@ def _engines(results: Results) -> Figures:
         "dask": rate["Dask, 2"] / rate["processes, 2"],
         "ledger": ledger,
         "share": ledger * rate["one process"] / 1e6,
+        "live": [
+            [name, cell(results, name, rows, "p50 ms"), cell(results, name, rows, "p99 ms")]
+            for name in (engines.ALONE, engines.BESIDE)
+        ],
+        "live_p99": results.median(engines.BESIDE, rows, "p99 ms"),
     }
 
 
@@ -315,6 +320,19 @@ def _busy(results: Results) -> Figures:
     }
 
 
+def _starting(results: Results) -> Figures:
+    starts = (starting.FIRST, starting.AGAIN, starting.IMPORTS)
+    swap = f"{starting.PER_S}/s"
+    return {
+        "per_s": starting.PER_S,
+        "again": results.median(starting.AGAIN, "quiet", "s"),
+        "ratio": results.median(starting.AGAIN, "quiet", "s") / results.median(starting.IMPORTS, "quiet", "s"),
+        "starts": [[name, cell(results, name, "quiet", "s")] for name in starts],
+        "swap": results.median(starting.SWAP, swap, "ms at most"),
+        "waits": [[name, cell(results, name, swap, "ms at most")] for name in (starting.STEADY, starting.SWAP)],
+    }
+
+
 FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "latency": _latency,
     "drain": _drain,
@@ -330,4 +348,5 @@ FIGURES: Final[Mapping[str, Callable[[Results], Figures]]] = {
     "questions": _questions,
     "asking": _asking,
     "busy": _busy,
+    "starting": _starting,
 }

@@ -29,6 +29,7 @@ SECTIONS: Final = (
     "questions",
     "asking",
     "busy",
+    "starting",
 )
 """In the order of the document; each is a module of this package with a function ``measure``."""
 RESULTS: Final = Path("bench/results")

@@ -1,4 +1,7 @@
-"""The command line: ``python -m worker run | score | backfill | label | first-passage | status | doctor``, and more."""
+"""The command line: ``python -m worker run | score | backfill | label | first-passage | status | doctor``, and more.
+
+What only one command needs is imported there: a worker is to start soon.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import psycopg
 
@@ -24,14 +27,13 @@ from db_functions.pipes import reader_may_leave
 from db_functions.queries import fetch_value
 from db_functions.sandbox import limit_memory
 from worker.log import configure, event
-from worker.operating import doctor, first_passage, operate
-from worker.operating.ask import answer_lines
-from worker.operating.backfill import Selection, backfill, preview
-from worker.operating.finding import Finding
-from worker.operating.status import print_status, read_status
+from worker.operating import operate
 from worker.serving.listener import Signals
 from worker.serving.loop import Options, run
 from worker.serving.supervisor import supervise
+
+if TYPE_CHECKING:
+    from worker.operating.finding import Finding
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from worker.operating import doctor
+
     def say(name: str, finding: Finding) -> None:
         print(
             f"{finding.outcome:<5} {name:<16} {finding.text}" + (f" -> {finding.remedy}" if finding.remedy else ""),
@@ -97,7 +101,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _http(options: argparse.Namespace) -> int:
     try:
-        from worker.http.app import serve  # a worker does not need it
+        from worker.http.app import serve
     except ModuleNotFoundError as error:
         raise ScoringError(not_installed(error)) from None
     try:
@@ -108,6 +112,8 @@ def _http(options: argparse.Namespace) -> int:
 
 
 def _backfill(options: argparse.Namespace) -> int:
+    from worker.operating.backfill import Selection, backfill, preview
+
     selection = Selection(options.limit, options.symbol, options.since, options.rescore)
     if options.dry_run:
         with connect(application_name="pattern-scoring backfill", autocommit=True) as connection:
@@ -141,6 +147,8 @@ def _label(options: argparse.Namespace) -> int:
 
 
 def _first_passage(options: argparse.Namespace) -> int:
+    from worker.operating import first_passage
+
     with connect(application_name="pattern-scoring first-passage", autocommit=True) as connection:
         show_warnings(connection)
         version = first_passage.register(connection)
@@ -152,6 +160,8 @@ def _first_passage(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
+    from worker.operating.ask import answer_lines
+
     refused = 0
     with (
         _opened(options.json) as lines,
@@ -175,6 +185,8 @@ def _opened(name: str) -> AbstractContextManager[TextIO]:
 
 
 def _status(_options: argparse.Namespace) -> int:
+    from worker.operating.status import print_status, read_status
+
     with connect(application_name="pattern-scoring status", autocommit=True) as connection:
         print_status(read_status(connection))
     return 0

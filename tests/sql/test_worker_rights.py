@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from db_functions.database import Connection
+from db_functions.queries import query
 from tests.sql_support import refusal, refused_with
 from tests.support import make_champion, register
+from worker.serving.loading import RUNTIME, fetch
 
 PARITY = "select ml_internal.record_parity(%s, %s, 1e-5, 8, 'worker 0, test')"
 Login = Callable[[str], Connection]
@@ -55,6 +57,27 @@ def test_a_worker_may_stop_a_model(connection: Connection, login: Login) -> None
     assert "parity" in refused_with(connection, "ML002", "select ml.promote('b', 'test')")
     worker.execute(PARITY, ["b", 0.0])
     connection.execute("select ml.promote('b', 'test')")
+
+
+def test_only_what_a_worker_has_loaded_is_not_tried_again(
+    connection: Connection, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr("worker.serving.loading.require_trial", lambda version, *_: tried.append(version))
+    worker, publisher = login("ml_worker"), login("ml_publisher")
+    make_champion(connection, "first")
+    row = connection.execute("select id from ml.models where version = 'first'").fetchone()
+    assert row is not None
+    said = {"version": "first", "max_abs_diff": 0.0, "tolerance": 1e-5, "rows": 8, "runtime": RUNTIME}
+    publisher.execute(query("record_parity"), said)
+    fetch(worker, row[0])
+    assert tried == ["first"], "a publisher's word does not spare a worker the trial"
+    worker.execute(query("record_parity"), said | {"runtime": "worker 0, another"})
+    fetch(worker, row[0])
+    assert tried == ["first"] * 2, "another runtime proves nothing about this one"
+    worker.execute(query("record_parity"), said)
+    fetch(worker, row[0])
+    assert tried == ["first"] * 2
 
 
 def test_an_operator_can_close_the_way_through_the_environment(connection: Connection, login: Login) -> None:

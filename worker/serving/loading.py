@@ -1,6 +1,7 @@
 """Loading models: read from the registry, tried in a child, loaded here, checked against their golden rows.
 
-A worker that serves goes on serving meanwhile: all but the reading is done in a thread.
+What a worker with the same runtime has loaded before is not tried again. A worker that serves goes on serving
+meanwhile: all but the reading is done in a thread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 import onnxruntime as ort
 from psycopg.rows import class_row
 
+from db_functions.children import dismiss_trial
 from db_functions.contract import PARITY_TOLERANCE
 from db_functions.database import Connection
 from db_functions.errors import HostFault, InvalidModel, first_line
@@ -26,6 +28,8 @@ from worker.log import event
 
 logger = logging.getLogger(__name__)
 
+RUNTIME: Final = f"worker {__version__}, onnxruntime {ort.__version__}, {platform.machine()}"
+"""What may make a difference to how a model loads and answers, as parity checks name it."""
 KEPT: Final = 3
 """Models that stay loaded, so that a rollback, or the promotion of a challenger, takes no time."""
 
@@ -38,6 +42,8 @@ class _ModelFile:
     onnx: bytes
     sha256: str
     golden: bytes | None
+    proven: bool
+    """Whether a worker with this runtime has loaded it and compared its golden rows: then it needs no trial."""
 
 
 class Loader:
@@ -122,14 +128,17 @@ def fetch(connection: Connection, model_id: int, *, record: bool = True) -> Mode
 def _read(connection: Connection, model_id: int) -> _ModelFile:
     # In binary: as text a file of megabytes is twice as long, and takes time to decode.
     with connection.cursor(row_factory=class_row(_ModelFile), binary=True) as cursor:
-        file = cursor.execute(query("model_file"), {"id": model_id}).fetchone()
+        file = cursor.execute(query("model_file"), {"id": model_id, "runtime": RUNTIME}).fetchone()
     if file is None:
         raise InvalidModel(f"model {model_id} is not in the registry")
     return file
 
 
 def _try(model_id: int, file: _ModelFile) -> tuple[Model, Parity | None]:
-    require_trial(file.version, file.onnx, file.golden)
+    if file.proven:
+        dismiss_trial()
+    else:
+        require_trial(file.version, file.onnx, file.golden)
     model = load(model_id, file.version, file.onnx, file.sha256, file.golden)
     parity = verify(model)
     if parity is None:
@@ -161,6 +170,6 @@ def _record_parity(connection: Connection, model: Model, parity: Parity) -> None
             "max_abs_diff": parity.max_abs_diff,
             "tolerance": PARITY_TOLERANCE,
             "rows": parity.rows,
-            "runtime": f"worker {__version__}, onnxruntime {ort.__version__}, {platform.machine()}",
+            "runtime": RUNTIME,
         },
     )
