@@ -1,12 +1,14 @@
 """A replay into Parquet files by month, which writes nothing to the database: its ledger lies beside the files.
 
-``DIR/month=2024-05/slice-000012.parquet``; ``DIR/_plan.parquet`` says which patterns belong to a slice, and
-``DIR/_ledger/`` which slices are done. Cluster workers need the same folder.
+``DIR/month=2024-05/slice-000012.parquet``; ``DIR/_plan.parquet`` says which patterns belong to a slice, the entries of
+``DIR/_ledger/`` which slices are done; ``DIR/_pages/`` has the pages of others. Cluster workers need the same folder.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +19,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.feather as pf
 import pyarrow.parquet as pq
 from psycopg.rows import kwargs_row
 
@@ -33,6 +36,8 @@ from training.replay import Finished, Replayed, ReplaySession, Scored
 
 _PLAN: Final = "_plan.parquet"
 _LEDGER: Final = "_ledger"
+_PAGES: Final = "_pages"
+_FOUND: Final = b"found"
 _SCHEMA: Final = pa.schema(
     {
         "pattern_id": pa.string(),
@@ -63,7 +68,9 @@ def replay_to_files(
     how, selection = how or How(), {"version": version, "since": since, "until": until}
     try:
         with Pool(how.engine) as pool:
-            failed = drive(_FilesJob(folder.absolute(), selection, how), pool, how, "replay")
+            job = _FilesJob(folder.absolute(), selection, how)
+            failed = drive(job, pool, how, "replay")
+            job.tidy()
     finally:
         sessions.close_kept()
     found = [Replayed.read(json.loads(file.read_text())) for file in sorted((folder / _LEDGER).glob("[0-9]*.json"))]
@@ -96,11 +103,23 @@ class _FilesJob:
         done = {int(path.stem) for path in (self._folder / _LEDGER).glob("[0-9]*.json")}
         return [number for number in range(len(self._rows)) if number not in done]
 
+    def _kept(self) -> Counter[int]:
+        """How many pages of a slice lie in the folder."""
+        return Counter(int(path.stem.partition("-")[0]) for path in (self._folder / _PAGES).glob("[0-9]*"))
+
     def open_slices(self, beside: Collection[int], limit: int) -> Sequence[OpenSlice]:
-        return [OpenSlice(number, 1) for number in self._open() if number not in beside][:limit]
+        kept = self._kept()
+        chosen = [number for number in self._open() if number not in beside][:limit]
+        return [OpenSlice(number, max(1, -(-self._rows[number] // PAGE_ROWS) - kept[number])) for number in chosen]
 
     def left(self) -> int:
-        return sum(self._rows[number] for number in self._open())
+        kept = self._kept()
+        return sum(max(0, self._rows[number] - PAGE_ROWS * kept[number]) for number in self._open())
+
+    def tidy(self) -> None:
+        """Remove what a slice that ran twice has left."""
+        if not self._open():
+            shutil.rmtree(self._folder / _PAGES, ignore_errors=True)
 
     def call(self, number: int) -> Sequence[Any]:
         return self._run, Task(str(self._folder), number, self._selection, self._pins, code(), self._replica)
@@ -153,23 +172,46 @@ def _write_slice(task: Task, session: Session, stopping: Stopping) -> Outcome:
     require_pins(session, task.pins)
     planned = pq.ParquetFile(folder / _PLAN).read_row_group(task.slice).to_pylist()[0]
     ids = [one.hex() for one in planned["ids"]]
-    tables, found = [], Replayed()
-    for start in range(0, len(ids), PAGE_ROWS):
+    pages: list[tuple[pa.Table, Replayed]] = []
+    files = [folder / _PAGES / f"{task.slice:06d}-{number:03d}.arrow" for number in range(-(-len(ids) // PAGE_ROWS))]
+    for number, file in enumerate(files):
         session.before(stopping)
         if stopping():
             return Outcome("done")
-        with session.connection.transaction():
-            for scored, part in session.score(ids[start : start + PAGE_ROWS]):
-                tables.append(_table(scored))
-                found += part
+        pages.append(_read_page(file) or _make_page(file, session, ids[number * PAGE_ROWS : (number + 1) * PAGE_ROWS]))
     name = folder / f"month={planned['month']}" / f"slice-{task.slice:06d}.parquet"
     name.parent.mkdir(exist_ok=True)
-    with _replacing(name) as file:
-        pq.write_table(pa.concat_tables(tables), file)
-    # Last: what it speaks of is there.
-    with _replacing(entry) as file:
-        file.write_text(json.dumps(asdict(found)))
+    with _replacing(name) as part:
+        pq.write_table(pa.concat_tables([table for table, _ in pages]).combine_chunks(), part)
+    # What the entry speaks of is there.
+    with _replacing(entry) as part:
+        part.write_text(json.dumps(asdict(sum((found for _, found in pages), Replayed()))))
+    for file in files:
+        file.unlink(missing_ok=True)
     return Outcome("done")
+
+
+def _read_page(file: Path) -> tuple[pa.Table, Replayed] | None:
+    """A page that is done; None when it is not, or when another process has just finished the slice."""
+    try:
+        table = pf.read_table(file, memory_map=False)
+    except FileNotFoundError:
+        return None
+    return table.replace_schema_metadata(), Replayed.read(json.loads(table.schema.metadata[_FOUND]))
+
+
+def _make_page(file: Path, session: ReplaySession, ids: Sequence[str]) -> tuple[pa.Table, Replayed]:
+    tables, found = [_SCHEMA.empty_table()], Replayed()
+    with session.connection.transaction():
+        for scored, part in session.score(ids):
+            tables.append(_table(scored))
+            found += part
+    table = pa.concat_tables(tables)
+    file.parent.mkdir(exist_ok=True)
+    with _replacing(file) as written:
+        noted = table.replace_schema_metadata({_FOUND: json.dumps(asdict(found))})
+        pf.write_feather(noted, written, compression="uncompressed")
+    return table, found
 
 
 def _table(scored: Scored) -> pa.Table:

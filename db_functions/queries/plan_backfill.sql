@@ -1,6 +1,6 @@
 -- Patterns that want a score, series by series and oldest first, so that bars are read once.
 with picked as (
-    select p.id, row_number() over (order by p.symbol, p.timeframe, p.detected_at, p.id) - 1 as n
+    select p.id, row_number() over (order by p.symbol collate "C", p.timeframe collate "C", p.detected_at, p.id) - 1 as n
     from public.pattern_events p
     where (%(rescore)s or p.scored_at is null)
       and (%(symbol)s::text is null or p.symbol = %(symbol)s)

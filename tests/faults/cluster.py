@@ -175,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.cluster", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--kill-every", type=float, default=2.0, help="seconds (default 2)")
+    parser.add_argument("--only", choices=("backfill", "replay"))
     options = parser.parse_args(arguments)
     found = Found()
     with ExitStack() as stack:
@@ -186,8 +187,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             places, host = [[], stack.enter_context(namespace())], _HERE
         url = _prepare(server, host, options.rows)
         connection = stack.enter_context(psycopg.connect(url, autocommit=True))
-        _backfill(found, connection, url, folder, options, places, host)
-        _replay(found, url, folder, options, places, host)
+        if options.only != "replay":
+            _backfill(found, connection, url, folder, options, places, host)
+        if options.only != "backfill":
+            _replay(found, url, folder, options, places, host)
     print("every row is right" if not found.wrong else f"WRONG: {'; '.join(found.wrong)}")
     return min(len(found.wrong), 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.training.test_replay import ROWS, scored
 from tests.worker_support import count
 from training import cli
 from training.errors import OutputRefused
-from training.replay import Replayed, replay
+from training.replay import Replayed, ReplaySession, Scored, replay
 from training.replay_files import replay_to_files
 
 __all__ = ["scored"]
@@ -60,6 +61,27 @@ def test_files_hold_what_a_replay_writes(scored: Connection, tmp_path: Path) -> 
     columns = ("pattern_id", "ml_confidence", "input_hash", "features", "bars")
     assert sorted(_bits(*(row[name] for name in columns)) for row in written) == [_bits(*row) for row in rows]
     assert all(f"{row['detected_at']:%Y-%m}" == row["month"] for row in written)
+
+
+def test_it_goes_on_within_a_slice(scored: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.replay_files.PAGE_ROWS", 3)
+    whole = write(tmp_path / "whole")
+    made: list[int] = []
+    real = ReplaySession.score
+
+    def counted(self: ReplaySession, ids: Sequence[str]) -> Iterator[tuple[Scored, Replayed]]:
+        made.append(len(ids))
+        return real(self, ids)
+
+    monkeypatch.setattr(ReplaySession, "score", counted)
+    write(tmp_path / "out", how=How(stopping=lambda: len(made) >= 2))
+    kept = sorted((tmp_path / "out" / "_pages").iterdir())
+    assert (len(kept), sum(made)) == (2, 6)
+    kept[0].unlink()  # as if it had been killed before it wrote that one
+    assert write(tmp_path / "out") == whole
+    assert sum(made) == ROWS + 3, "only that page is made again"
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert not (tmp_path / "out" / "_pages").exists()
 
 
 @pytest.mark.slow
