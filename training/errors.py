@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_functions.errors import InvalidModel, ScoringError
+from db_functions.errors import InvalidModel, ScoringError, UnknownModel
 
 
 class TooFewRows(ScoringError):
@@ -67,3 +67,7 @@ class InvalidDataset(ScoringError):
 
 class NotExplainable(ScoringError):
     """The score cannot be explained from what is recorded."""
+
+
+def unknown_model(version: str) -> UnknownModel:
+    return UnknownModel(f"no model of version {version!r} is registered; `python -m training list` shows all")

@@ -19,8 +19,8 @@ from db_functions.contract import INPUTS, OPTIONAL_OUTPUTS, OUTPUTS, TensorSpec
 from db_functions.database import Connection
 from db_functions.errors import ScoringError, first_line, translated
 from db_functions.queries import fetch_all
-from training.errors import MlflowMissing, Unreadable
-from training.registry import register_file, unknown_model
+from training.errors import MlflowMissing, Unreadable, unknown_model
+from training.registry import register_file
 from training.scores import score_lines
 
 SCHEMES: Final = ("models:/", "runs:/")

@@ -24,11 +24,12 @@ from db_functions.contract import (
     read_training,
 )
 from db_functions.database import Connection
-from db_functions.errors import InvalidModel, UnknownModel, translated
+from db_functions.errors import InvalidModel, translated
 from db_functions.golden import Golden
 from db_functions.model import open_session
 from db_functions.queries import query
 from training.check import read_checked
+from training.errors import unknown_model
 from training.pipeline import Artifact
 from training.session import answer, input_names
 from training.toolchain import toolchain_versions
@@ -223,7 +224,3 @@ def read_file(connection: Connection, version: str) -> bytes:
     if data is None:
         raise unknown_model(version)
     return bytes(data)
-
-
-def unknown_model(version: str) -> UnknownModel:
-    return UnknownModel(f"no model of version {version!r} is registered; `python -m training list` shows all")

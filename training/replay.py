@@ -33,8 +33,8 @@ from db_functions.gather import Gathered, Gatherer, Pattern
 from db_functions.model import Model, load, verify
 from db_functions.queries import fetch_all, fetch_one, query
 from training.check import require_valid
+from training.errors import unknown_model
 from training.load import read_gather_settings
-from training.registry import unknown_model
 
 
 @dataclass(frozen=True, slots=True)

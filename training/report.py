@@ -27,12 +27,11 @@ from training.card import IN_REPORT
 from training.check import require_valid
 from training.curves import GRID, Curve, Floats, band, lift_curve, precision_curve, roc_curve
 from training.dataset import Dataset
-from training.errors import TooFewRows
+from training.errors import TooFewRows, unknown_model
 from training.evaluate import block_weights, compare, evaluate
 from training.first_passage import plain_target
 from training.metrics import METRICS, reliability
 from training.plots import MODEL, OTHER, QUIET, BarList, Plot, bar_list
-from training.registry import unknown_model
 from training.rendering import markdown_to_html, render_html
 from training.scores import TITLES, Interval, ScoreLine, above_noise, score_lines
 

@@ -69,6 +69,13 @@ def test_the_worker_loads_nothing_heavy() -> None:
     assert loaded & {*HEAVY, "starlette", "uvicorn"} == set()
 
 
+def test_a_replay_loads_nothing_that_fits() -> None:
+    """Each process of a cluster imports it, and seconds of that would be added to every start."""
+    assert (
+        loaded_by("training.replay") & {"sklearn", "skl2onnx", "scipy", "pandas", "spox", "ndonnx", "joblib"} == set()
+    )
+
+
 @pytest.mark.parametrize("module", ["database", "contract", "gather", "queries"])
 def test_the_shared_modules_load_no_runtime(module: str) -> None:
     """Migrations and analysts need a connection and the contract, but no ONNX Runtime."""

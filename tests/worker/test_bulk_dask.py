@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,68 +11,16 @@ import pytest
 
 from db_functions.bulk.driver import How
 from db_functions.database import Connection
+from tests.faults.cluster import cluster
 from tests.support import wait_until
 from tests.worker.test_backfill import old_rows, ready
-from tests.worker_support import ROOT, count, process
+from tests.worker_support import count, process
 from worker.operating.backfill import Selection, backfill
 
 __all__ = ["ready"]
 pytestmark = pytest.mark.slow
 ROWS = int(os.environ.get("BULK_ROWS", "30000"))
-"""More of them for a long run by hand, with as many more faults."""
-
-
-class Cluster:
-    """A scheduler and two workers of one thread, each a process; a dead one is started again, as a supervisor would."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-        self._environment = {**os.environ, "DATABASE_URL": url, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
-        self.log = folder / "log"
-        self._scheduler = self._start("scheduler", "--host", self.address, "--no-dashboard")
-        self._workers = [self._worker(), self._worker()]
-
-    def tend(self) -> None:
-        """Start again what has ended."""
-        if self._scheduler.poll() is not None:
-            self._scheduler = self._start("scheduler", "--host", self.address, "--no-dashboard")
-        self._workers = [one if one.poll() is None else self._worker() for one in self._workers]
-
-    def kill_worker(self, number: int) -> None:
-        self._kill(self._workers[number % 2])
-
-    def kill_scheduler(self) -> None:
-        self._kill(self._scheduler)
-
-    def close(self) -> None:
-        for one in (*self._workers, self._scheduler):
-            self._kill(one)
-
-    def _worker(self) -> subprocess.Popen[bytes]:
-        return self._start("worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-
-    def _start(self, kind: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments],
-                env=self._environment, cwd=ROOT, stdout=log, stderr=log,
-            )  # fmt: skip
-
-    @staticmethod
-    def _kill(one: subprocess.Popen[bytes]) -> None:
-        one.send_signal(signal.SIGKILL)
-        one.wait()
-
-
-@contextmanager
-def cluster(url: str, folder: Path) -> Iterator[Cluster]:
-    made = Cluster(url, folder)
-    try:
-        yield made
-    finally:
-        made.close()
+"""More of them for more faults; ``python -m tests.faults.cluster`` kills by the clock."""
 
 
 def test_killed_workers_and_a_restarted_scheduler(

@@ -38,6 +38,7 @@ async function call(path, options = {}) {
   if (answer.status === 401) {
     $("key").hidden = false;
     $("token").focus();
+    if (!sessionStorage.getItem("token")) throw new DOMException("no token yet", "AbortError");
   }
   if (!answer.ok) throw new Error(found.field ? `${found.field}: ${found.error}` : found.error ?? answer.statusText);
   return found;
