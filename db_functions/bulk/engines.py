@@ -25,6 +25,14 @@ START_S = 60.0
 """How long an engine may take to start again before the job ends; what is done is kept."""
 _NICE = 10
 """Bulk processes on this machine give way to live ones."""
+_OF_DASK = {
+    # It looks at every thread a hundred times a second, which takes a tenth of the rate.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    # Given, it has every array of a page mapped anew.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+}
+"""For processes that are started here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +81,20 @@ def dask(scheduler: str | None, processes: int) -> Engine:
 
     def start(stack: ExitStack) -> Running:
         try:
+            import dask
             import distributed
         except ImportError as error:
             raise EngineUnavailable(not_installed(error)) from None
         library: Any = distributed  # it has types, but these have none
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
-            address = scheduler or stack.enter_context(
-                library.LocalCluster(
-                    n_workers=processes, threads_per_worker=1, dashboard_address=":0", preload=__name__
+            # Read when the processes are made, and kept for those that take their place.
+            with dask.config.set(_OF_DASK):
+                address = scheduler or stack.enter_context(
+                    library.LocalCluster(
+                        n_workers=processes, threads_per_worker=1, dashboard_address=None, preload=__name__
+                    )
                 )
-            )
             client = library.Client(address, timeout=5, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise EngineUnavailable(f"no Dask scheduler answers at {scheduler}: {first_line(error)}") from error
