@@ -1,18 +1,21 @@
 """SQL objects as files: one object a file, ``sql/<room>/<object>.sql``, in rooms by what they are about.
 
 Revisions name files and contain no SQL of their own. A definition that has been released never changes: a change is a
-new file, ``sql/<room>/<object>.v2.sql``, and a revision that runs it. ``checksums.txt`` pins the files; before the
-first release it only says what there is. ``revision.txt`` names the newest revision, which an installed package does
+new file, ``sql/<room>/<object>.v2.sql``, and a revision that runs it. ``checksums.txt`` pins the files, and says with
+which release each was published; one that was not may still change. ``revision.txt`` names the newest revision, which an installed package does
 not have beside it. ``schema.sql`` is the whole present in one file, to be read. ``python -m db_functions.ddl`` writes
-all three, and ``docs/reference.md`` from their comments.
+all three, and ``docs/reference.md`` from their comments; ``--release VERSION`` publishes what was not yet.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -93,10 +96,29 @@ def checksums() -> dict[str, str]:
     }
 
 
-def recorded_checksums() -> dict[str, str]:
-    """What ``checksums.txt`` says, in the form of :func:`checksums`."""
-    lines = CHECKSUMS.read_text(encoding="utf-8").splitlines()
-    return {path: digest for digest, path in (line.split(maxsplit=1) for line in lines)}
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A line of ``checksums.txt``."""
+
+    digest: str
+    release: str | None
+    """The version that published it."""
+
+
+def recorded() -> dict[str, Recorded]:
+    """What ``checksums.txt`` says, by path."""
+    lines = [line.split() for line in CHECKSUMS.read_text(encoding="utf-8").splitlines()]
+    return {path: Recorded(digest, release[0] if release else None) for digest, path, *release in lines}
+
+
+def broken_promises() -> list[str]:
+    """Published files that have changed, or are gone."""
+    now = checksums()
+    return [
+        f"{path} was published with {line.release}"
+        for path, line in recorded().items()
+        if line.release is not None and now.get(path) != line.digest
+    ]
 
 
 def newest_revision() -> str:
@@ -139,14 +161,37 @@ def schema_text() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main() -> None:
-    """Write ``checksums.txt``, ``revision.txt``, ``schema.sql`` and ``docs/reference.md``."""
-    lines = [f"{digest}  {path}\n" for path, digest in checksums().items()]
+def record(release: str | None = None) -> int:
+    """Write ``checksums.txt``; returns how many definitions there are.
+
+    Raises ValueError, and writes nothing, when a published one has changed.
+    """
+    if broken := broken_promises():
+        raise ValueError(
+            f"{'; '.join(broken)}: put it back, and write the change as OBJECT.v2.sql and a revision that runs it"
+        )
+    before = recorded()
+    lines = []
+    for path, digest in checksums().items():
+        published = before[path].release if path in before else None
+        lines.append(" ".join([f"{digest} ", path, *filter(None, [published or release])]) + "\n")
     CHECKSUMS.write_text("".join(lines), encoding="utf-8")
+    return len(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write ``checksums.txt``, ``revision.txt``, ``schema.sql`` and ``docs/reference.md``."""
+    parser = argparse.ArgumentParser(prog="python -m db_functions.ddl", description=main.__doc__)
+    parser.add_argument("--release", metavar="VERSION", help="publish what was not yet: it never changes from then on")
+    options = parser.parse_args(arguments)
+    try:
+        count = record(options.release)
+    except ValueError as error:
+        sys.exit(f"ddl: {error}")
     REVISION.write_text(newest_revision() + "\n", encoding="utf-8")
     SCHEMA.write_text(schema_text(), encoding="utf-8")
     REFERENCE.write_text(reference.render(schema_text()), encoding="utf-8")
-    print(f"{len(lines)} definitions; newest revision {newest_revision()}")
+    print(f"{count} definitions; newest revision {newest_revision()}")
 
 
 if __name__ == "__main__":

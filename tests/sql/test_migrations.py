@@ -405,7 +405,33 @@ def test_an_owner_who_may_not_is_told_what_to_ask_for(bare_server: Server) -> No
 
 def test_definitions_are_as_recorded() -> None:
     """A published definition never changes: write a v2.sql and a revision; `python -m db_functions.ddl` records it."""
-    assert differences(ddl.recorded_checksums(), ddl.checksums()) == []
+    assert ddl.broken_promises() == []
+    assert differences({path: line.digest for path, line in ddl.recorded().items()}, ddl.checksums()) == []
+
+
+def test_what_was_published_never_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ddl, "SQL_DIRECTORY", tmp_path)
+    monkeypatch.setattr(ddl, "CHECKSUMS", tmp_path / "checksums.txt")
+    ddl.CHECKSUMS.touch()
+    old, new = tmp_path / "old.sql", tmp_path / "new.sql"
+    old.write_text("select 1")
+    assert ddl.record() == 1
+    old.write_text("select 2")
+    assert ddl.record("0.1.0") == 1, "it was not published yet"
+    new.write_text("select 3")
+    ddl.record()
+    assert {path: line.release for path, line in ddl.recorded().items()} == {"old.sql": "0.1.0", "new.sql": None}
+    kept = ddl.CHECKSUMS.read_text()
+    new.write_text("select 4")
+    old.write_text("select 5")
+    with pytest.raises(ValueError, match=r"old\.sql was published with 0\.1\.0.*v2\.sql"):
+        ddl.record("0.2.0")
+    assert ddl.CHECKSUMS.read_text() == kept
+    old.unlink()
+    assert ddl.broken_promises() == ["old.sql was published with 0.1.0"]
+    old.write_text("select 2")
+    ddl.record("0.2.0")
+    assert {path: line.release for path, line in ddl.recorded().items()} == {"old.sql": "0.1.0", "new.sql": "0.2.0"}
 
 
 def test_the_release_knows_its_newest_revision() -> None:
