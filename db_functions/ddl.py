@@ -1,10 +1,10 @@
 """SQL objects as files: one object a file, ``sql/<room>/<object>.sql``, in rooms by what they are about.
 
 Revisions name files and contain no SQL of their own. A definition that has been released never changes: a change is a
-new file, ``sql/<room>/<object>.v2.sql``, and a revision that runs it. ``checksums.txt`` pins the files, and says with
-which release each was published; one that was not may still change. ``revision.txt`` names the newest revision, which an installed package does
-not have beside it. ``schema.sql`` is the whole present in one file, to be read. ``python -m db_functions.ddl`` writes
-all three, and ``docs/reference.md`` from their comments; ``--release VERSION`` publishes what was not yet.
+new file, ``sql/<room>/<object>.v2.sql``, and a revision that runs it. ``checksums.txt`` pins the files and says with
+which release each was published; what was not may still change. ``revision.txt`` names the newest revision, which an
+installed package does not have beside it. ``schema.sql`` is the whole present in one file, to be read. ``python -m
+db_functions.ddl`` writes all three, and ``docs/reference.md`` from their comments; ``--release VERSION`` publishes.
 """
 
 from __future__ import annotations
