@@ -23,17 +23,37 @@ PACKAGED = ("db_functions", "training", "worker", "alembic", "pyproject.toml", "
 
 def build_wheel(folder: Path) -> Path:
     """A wheel of the tree as it is, built from a copy: setuptools leaves its work in the tree that it builds."""
+    return wheel_of(_copied(folder), folder)
+
+
+def build_sdist(folder: Path) -> Path:
+    """A source distribution of the tree as it is."""
+    program = f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"
+    _run([sys.executable, "-c", program], cwd=_copied(folder))
+    return next(folder.glob("*.tar.gz"))
+
+
+def wheel_of(source: Path, folder: Path) -> Path:
+    """The wheel of a tree, or of a source distribution, in ``folder``."""
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    _run([*pip, "--wheel-dir", str(folder), str(source)])
+    return next(folder.glob("*.whl"))
+
+
+def _copied(folder: Path) -> Path:
     tree = folder / "tree"
-    tree.mkdir()
+    tree.mkdir(parents=True)
     for name in PACKAGED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, tree / name)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run([*pip, "--wheel-dir", folder, tree], capture_output=True, text=True, check=False)
+    return tree
+
+
+def _run(command: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return next(folder.glob("*.whl"))
 
 
 def unpacked(folder: Path) -> Path:

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import time
 import tomllib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from db_functions import command
 from tests.conftest import ROOT
-from tests.previous import build_wheel
+from tests.previous import build_sdist, build_wheel, wheel_of
 
 BARS = """
 insert into price_bars select 'ACME', '1d', now() - (30 - n) * interval '1 day', c, c + 1, c - 1, c, 1000
@@ -84,6 +85,17 @@ def test_it_migrates_back(installed: Path, tmp_path: Path) -> None:
     run(installed, tmp_path, "migrate")
     run(installed, tmp_path, "migrate", "downgrade", "base")
     assert run(installed, tmp_path, "psql", "-Atc", "select count(*) from pg_namespace where nspname = 'ml'") == "0\n"
+
+
+@pytest.mark.slow
+def test_the_source_distribution_makes_the_same_wheel(tmp_path: Path) -> None:
+    def files(wheel: Path) -> dict[str, bytes]:
+        with zipfile.ZipFile(wheel) as archive:
+            return {name: archive.read(name) for name in archive.namelist() if not name.endswith("RECORD")}
+
+    ours = files(build_wheel(tmp_path / "tree"))
+    assert files(wheel_of(build_sdist(tmp_path / "sdist"), tmp_path / "made")) == ours
+    assert "db_functions/sql/schema.sql" in ours
 
 
 def test_the_wheel_has_every_package() -> None:
