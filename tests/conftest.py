@@ -31,6 +31,7 @@ _NEEDS = {
     "unit/test_bench_report.py": ("matplotlib",),
     "unit/test_evidence.py": ("matplotlib",),
     "training/test_replay_files.py": ("pyarrow",),
+    "faults/test_cluster.py": ("distributed", "pyarrow"),
     "worker/test_bulk_dask.py": ("distributed",),
     "worker/test_http_page.py": ("axe_core_python", "selenium"),
 }

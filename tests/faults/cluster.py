@@ -171,6 +171,24 @@ class Found:
             self.wrong.append(f"{name}: {value:,.0f} instead of {wanted:,.0f}")
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the jobs run: a database, a folder for files, and what to put before the command of each worker."""
+
+    url: str
+    folder: Path
+    host: str
+    places: list[list[str]]
+    rows: int
+    kill_every_s: float
+
+    def run(self, *arguments: str) -> float:
+        """One of our commands to its end; the seconds that it took."""
+        began = time.monotonic()
+        _run(sys.executable, "-m", *arguments, url=self.url)
+        return time.monotonic() - began
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.cluster", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -181,22 +199,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         server = stack.enter_context(running("embedded"))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        places: list[list[str]] = [[], []]
-        host = "127.0.0.1"
-        if os.geteuid() == 0:
-            places, host = [[], stack.enter_context(namespace())], _HERE
+        may = os.geteuid() == 0
+        place, host = (stack.enter_context(namespace()), _HERE) if may else ([], "127.0.0.1")
         url = _prepare(server, host, options.rows)
-        connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+        site = Site(url, folder, host, [[], place], options.rows, options.kill_every)
+        site.run("worker", "first-passage", "--promote")
         if options.only != "replay":
-            _backfill(found, connection, url, folder, options, places, host)
+            _backfill(found, site)
         if options.only != "backfill":
-            _replay(found, url, folder, options, places, host)
+            _replay(found, site)
     print("every row is right" if not found.wrong else f"WRONG: {'; '.join(found.wrong)}")
     return min(len(found.wrong), 1)
 
 
 def _prepare(server: Server, host: str, rows: int) -> str:
-    """A database whose rows have been given a score by nobody; its URL over TCP, so that a namespace reaches it."""
+    """A database whose rows nobody has scored; its URL over TCP, so that a namespace reaches it."""
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("create database cluster")
         rules = connection.execute("show hba_file").fetchone()
@@ -213,81 +230,69 @@ def _prepare(server: Server, host: str, rows: int) -> str:
         connection.execute("analyze price_bars")
         connection.execute(_ROWS, {"series": _SERIES, "rows": rows})
         connection.execute("vacuum analyze pattern_events")
-    _run(sys.executable, "-m", "worker", "first-passage", "--promote", url=url)
     return url
 
 
-def _backfill(
-    found: Found, connection: Connection, url: str, folder: Path, options: argparse.Namespace,
-    places: Sequence[list[str]], host: str,
-) -> None:  # fmt: skip
+def _backfill(found: Found, site: Site) -> None:
     command = ["worker", "backfill", "--rescore"]
-    began = time.monotonic()
-    _run(sys.executable, "-m", *command, url=url)
-    found.note("backfill, one process: s", time.monotonic() - began)
-    connection.execute(
-        "create table serial as select pattern_id, float4send(ml_confidence) as bits, input_hash, probabilities, "
-        "max(scored_at) over () as last from ml.predictions"
-    )
-    connection.execute("vacuum analyze serial")
-    found.check("rows that one process scored", _count(connection, "select count(bits) from serial"), options.rows)
-    if places[1]:
-        _calm(found, connection, url, folder, options.rows, places[1:], host)
-    harassed(found, "backfill", url, folder, [*command], options.kill_every, places, host)
-    connection.execute("vacuum analyze ml.predictions")
-    added = "select count(*) from ml.predictions where scored_at > (select last from serial limit 1)"
-    found.check("backfill, cluster: predictions", _count(connection, added), options.rows)
-    found.check("backfill, cluster: equal to the bit", _count(connection, _COMPARED), options.rows)
+    found.note("backfill, one process: s", site.run(*command))
+    with psycopg.connect(site.url, autocommit=True) as connection:
+        connection.execute(
+            "create table serial as select pattern_id, float4send(ml_confidence) as bits, input_hash, probabilities, "
+            "max(scored_at) over () as last from ml.predictions"
+        )
+        connection.execute("vacuum analyze serial")
+        found.check("rows that one process scored", _count(connection, "select count(bits) from serial"), site.rows)
+        if site.places[1]:
+            found.note("bytes moved a row by a worker alone", _moved_alone(site))
+            connection.execute("update serial set last = (select max(scored_at) from ml.predictions)")
+        _harassed(found, site, "backfill", command)
+        connection.execute("vacuum analyze ml.predictions")
+        added = "select count(*) from ml.predictions where scored_at > (select last from serial limit 1)"
+        found.check("backfill, cluster: predictions", _count(connection, added), site.rows)
+        found.check("backfill, cluster: equal to the bit", _count(connection, _COMPARED), site.rows)
 
 
-def _calm(
-    found: Found, connection: Connection, url: str, folder: Path, asked: int, places: Sequence[list[str]], host: str
-) -> None:
-    """The worker of the namespace alone, without faults: what it moves; its rows count for nothing else."""
-    before, rows = moved_bytes(), min(100_000, asked)
-    with cluster(url, folder, host, places) as calm:
-        _run(sys.executable, "-m", "worker", "backfill", "--rescore", "--limit", str(rows), *_engine(calm), url=url)
-    found.note("bytes moved a row by a worker alone", (moved_bytes() - before) / rows)
-    connection.execute("update serial set last = (select max(scored_at) from ml.predictions)")
+def _moved_alone(site: Site) -> float:
+    """Bytes a row that the worker of the namespace moves, by itself and without faults."""
+    before, rows = moved_bytes(), min(100_000, site.rows)
+    with cluster(site.url, site.folder, site.host, site.places[1:]) as calm:
+        site.run("worker", "backfill", "--rescore", "--limit", str(rows), *_engine(calm))
+    return (moved_bytes() - before) / rows
 
 
-def _replay(
-    found: Found, url: str, folder: Path, options: argparse.Namespace, places: Sequence[list[str]], host: str
-) -> None:
+def _replay(found: Found, site: Site) -> None:
     import pyarrow.parquet as pq
 
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(site.url) as connection:
         row = connection.execute("select version from ml_internal.champion").fetchone()
         assert row is not None
+    one, many = site.folder / "one", site.folder / "many"
     command = ["training", "replay", "--model", row[0], "--since", "2023-01-01", "-q", "--output"]
-    began = time.monotonic()
-    _run(sys.executable, "-m", *command, str(folder / "one"), url=url)
-    found.note("replay, one process: s", time.monotonic() - began)
-    harassed(found, "replay", url, folder, [*command, str(folder / "many")], options.kill_every, places, host)
-    ids = pq.read_table(folder / "many", columns=["pattern_id"]).column("pattern_id")
-    found.check("replay, cluster: rows", len(ids), options.rows)
-    found.check("replay, cluster: patterns", len(ids.unique()), options.rows)
-    one, many = digests(folder / "one"), digests(folder / "many")
-    found.check("replay, cluster: files equal to the bit", sum(many.get(k) == v for k, v in one.items()), len(one))
-    found.check("replay, cluster: files", len(many), len(one))
+    found.note("replay, one process: s", site.run(*command, str(one)))
+    _harassed(found, site, "replay", [*command, str(many)])
+    ids = pq.read_table(many, columns=["pattern_id"]).column("pattern_id")
+    found.check("replay, cluster: rows", len(ids), site.rows)
+    found.check("replay, cluster: patterns", len(ids.unique()), site.rows)
+    wanted, made = digests(one), digests(many)
+    equal = sum(made.get(name) == digest for name, digest in wanted.items())
+    found.check("replay, cluster: files equal to the bit", equal, len(wanted))
+    found.check("replay, cluster: files", len(made), len(wanted))
 
 
-def harassed(
-    found: Found, name: str, url: str, folder: Path, command: list[str], every_s: float,
-    places: Sequence[list[str]], host: str,
-) -> None:  # fmt: skip
-    """Run the command on a cluster, kill a worker every ``every_s`` and the scheduler once, after the tenth worker."""
-    began, killed, errors = time.monotonic(), 0, folder / "errors"
-    with cluster(url, folder, host, places) as made, errors.open("w") as stderr:
-        environment = {**os.environ, "DATABASE_URL": url}
+def _harassed(found: Found, site: Site, name: str, command: list[str]) -> None:
+    """Run the command on a cluster; kill a worker every so often, and the scheduler once, after the tenth worker."""
+    began, killed, errors = time.monotonic(), 0, site.folder / "errors"
+    with cluster(site.url, site.folder, site.host, site.places) as made, errors.open("w") as stderr:
+        environment = {**os.environ, "DATABASE_URL": site.url}
         line = [sys.executable, "-m", *command, *_engine(made)]
         with subprocess.Popen(line, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr) as process:
-            due = time.monotonic() + 3 * every_s
+            due = began + 3 * site.kill_every_s
             while process.poll() is None:
                 time.sleep(0.1)
                 made.tend()
                 if time.monotonic() > due:
-                    due += every_s
+                    due += site.kill_every_s
                     killed += 1
                     made.kill_worker(killed)
                     if killed == 10:
@@ -295,7 +300,7 @@ def harassed(
         found.check(f"{name}, cluster: exit code", process.returncode, 0)
         if process.returncode:
             print(errors.read_text()[-2000:])
-        found.check(f"{name}, cluster: the URL in logs", made.log.read_text().count(url), 0)
+        found.check(f"{name}, cluster: the URL in logs", made.log.read_text().count(site.url), 0)
         for kind, megabytes in made.memory.items():
             found.note(f"{name}, {kind}: MB at most", megabytes)
     found.note(f"{name}, cluster: s", time.monotonic() - began)
