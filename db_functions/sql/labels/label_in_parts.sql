@@ -37,7 +37,8 @@ begin
                 select row(k, 'not written: a trigger of pattern_events returned NULL, or a '
                            'policy withholds the row')::ml_internal.refusal
                 from unnest(part.locked) k
-                where k not in (select w.id from unnest(part.relabelled) w));
+                left join unnest(part.relabelled) w on w.id = k
+                where w.id is null);
         elsif f < l then
             firsts := firsts || array[(f + l) / 2 + 1, f];
             lasts := lasts || array[l, (f + l) / 2];
