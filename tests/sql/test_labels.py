@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from db_functions.queries import query
 from tests.conftest import ROOT
 from tests.sql_support import refused_with
 from tests.support import at, insert_bars, insert_pattern, random_bars, row_of
+from tests.worker_support import count
 
 pytestmark = pytest.mark.compat
 
@@ -614,3 +616,30 @@ def test_labelling_reads_what_is_open_where_the_documented_index_is(connection: 
         "select idx_scan > 0 from pg_stat_user_indexes where indexrelname = 'pattern_events_unlabelled'"
     ).fetchone()
     assert row == (True,)
+
+
+@pytest.mark.slow
+def test_labels_of_many_rows_take_as_long_as_they_are_many(connection: Connection) -> None:
+    """With little memory, as for a million rows with the usual one: what is looked up may not be read again a row."""
+    connection.execute("set work_mem = '64kB'")
+    connection.execute("alter table pattern_events disable trigger ml_enqueue")
+    connection.execute(
+        "insert into pattern_events (symbol, timeframe, pattern_type, direction, detected_at, confidence) "
+        "select 'ACME', '1d', 'flag', 1, timestamptz '2024-01-01' + n * interval '1 minute', 0.5 "
+        "from generate_series(1, 18000) n"
+    )
+    connection.execute("vacuum analyze pattern_events")
+
+    def seconds(first: int, last: int) -> float:
+        began = time.perf_counter()
+        connection.execute(
+            "select ml_internal.write_labels(array_agg(id), array_agg('positive'::text), array_agg(detected_at), "
+            "array_agg(0.1::float8), array_agg(0.1::float8), array_agg(0.1::float8), array_agg(1), 'automatic') "
+            "from (select * from pattern_events order by detected_at offset %s limit %s) p",
+            [first, last - first],
+        )
+        return time.perf_counter() - began
+
+    few, many = seconds(0, 2_000), seconds(2_000, 18_000)
+    assert count(connection, "pattern_events where outcome_label = 'positive'") == 18_000
+    assert many < 20 * few, "eight times as many"
