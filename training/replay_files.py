@@ -173,12 +173,14 @@ def _write_slice(task: Task, session: Session, stopping: Stopping) -> Outcome:
     planned = pq.ParquetFile(folder / _PLAN).read_row_group(task.slice).to_pylist()[0]
     ids = [one.hex() for one in planned["ids"]]
     pages: list[tuple[pa.Table, Replayed]] = []
-    files = [folder / _PAGES / f"{task.slice:06d}-{number:03d}.arrow" for number in range(-(-len(ids) // PAGE_ROWS))]
-    for number, file in enumerate(files):
+    parts = [ids[start : start + PAGE_ROWS] for start in range(0, len(ids), PAGE_ROWS)]
+    # With its size: another release may cut other pages.
+    files = [folder / _PAGES / f"{task.slice:06d}-{n:03d}-{PAGE_ROWS}.arrow" for n in range(len(parts))]
+    for file, page in zip(files, parts, strict=True):
         session.before(stopping)
         if stopping():
             return Outcome("done")
-        pages.append(_read_page(file) or _make_page(file, session, ids[number * PAGE_ROWS : (number + 1) * PAGE_ROWS]))
+        pages.append(_read_page(file) or _make_page(file, session, page))
     name = folder / f"month={planned['month']}" / f"slice-{task.slice:06d}.parquet"
     name.parent.mkdir(exist_ok=True)
     with _replacing(name) as part:

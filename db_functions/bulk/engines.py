@@ -26,10 +26,10 @@ START_S = 60.0
 _NICE = 10
 """Bulk processes on this machine give way to live ones."""
 _OF_DASK = {
-    # It looks at every thread a hundred times a second, which takes a tenth of the rate.
+    # It looks at every thread a hundred times a second, and takes a tenth of the rate.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
-    # Given, it has every array of a page mapped anew.
+    # With it, the memory of every array goes back to the system, and is fetched again for the next.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
 }
 """For processes that are started here."""

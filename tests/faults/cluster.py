@@ -158,11 +158,9 @@ def moved_bytes() -> int:
 class Found:
     """What one run has shown."""
 
-    figures: dict[str, float] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
     def note(self, name: str, value: float) -> None:
-        self.figures[name] = value
         print(f"  {name:<52} {value:>14,.1f}", flush=True)
 
     def check(self, name: str, value: float, wanted: float) -> None:

@@ -1,4 +1,4 @@
-"""The long run against a cluster, short: so that it works when somebody wants it long."""
+"""A few rows through ``python -m tests.faults.cluster``, which is meant for a million."""
 
 from __future__ import annotations
 
