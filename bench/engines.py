@@ -78,7 +78,6 @@ def _live(bench: Bench, rows: int, *, bulk: bool) -> list[float]:
         insert_steadily(url, INSERT, LIVE_PER_S, LIVE_S)
         assert not bulk or backfill.poll() is None, "the backfill ended before the live rows"
         time.sleep(1.0)
-        connection.execute("set work_mem = '256MB'")  # or the rows before are looked up one by one
         return [ms for (ms,) in connection.execute(LATENCIES, [False]).fetchall()]
 
 

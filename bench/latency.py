@@ -32,9 +32,9 @@ POLLER: Final = "a poller, every second"
 INSERT: Final = f"insert into pattern_events ({COLUMNS}) select {COLUMNS} from bench.patterns where n = %s returning id"
 _DEFER: Final = f"with i as ({INSERT}) select bench.defer(array_agg(id)) from i"
 LATENCIES: Final = """
-select extract(epoch from pg_xact_commit_timestamp(xmin) - created_at)::float8 * 1000
-from pattern_events where (scored_at is not null or %s) and pg_xact_commit_timestamp(xmin) >= created_at
-and id not in (select id from bench.before)
+select extract(epoch from pg_xact_commit_timestamp(p.xmin) - p.created_at)::float8 * 1000
+from pattern_events p where (p.scored_at is not null or %s) and pg_xact_commit_timestamp(p.xmin) >= p.created_at
+and not exists (select from bench.before b where b.id = p.id)
 """
 
 
